@@ -1,0 +1,127 @@
+"""Every error of the package. Nothing here knows sockets; `rfc3678.refusals` turns an OSError into one.
+
+    MulticastError
+    ├── ArgumentError (ValueError)          a wrong argument, whatever the system
+    │   ├── AddressError                    not an address, or not one that fits here
+    │   ├── FilterError                     a source list or mode that cannot be meant
+    │   └── InterfaceError                  no such interface, or one that cannot multicast
+    ├── StateError (RuntimeError)           closed, left, joined already, used by two tasks
+    ├── RefusedError (OSError)              the system said no; `errno` is kept
+    │   ├── LimitError                      a limit of the system; names it, its value, its sysctl
+    │   ├── InterfaceGoneError              the interface is no longer there
+    │   ├── NoPermissionError (PermissionError)
+    │   └── NoRouteError                    no route to the source or group
+    ├── InconsistentError                   the kernel holds another filter than the library set
+    └── UnsupportedError                    this platform has no such call
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AddressError",
+    "ArgumentError",
+    "FilterError",
+    "InconsistentError",
+    "InterfaceError",
+    "InterfaceGoneError",
+    "LimitError",
+    "MulticastError",
+    "NoPermissionError",
+    "NoRouteError",
+    "RefusedError",
+    "StateError",
+    "UnsupportedError",
+]
+
+
+class MulticastError(Exception):
+    """The root. `detail` says what happened, `hint` what to do about it (may be empty)."""
+
+    detail: str
+    hint: str
+
+    def __init__(self, detail: str, hint: str = "") -> None:
+        self.detail = detail
+        self.hint = hint
+        super().__init__(detail, hint)
+
+    def __str__(self) -> str:
+        return f"{self.detail}: {self.hint}" if self.hint else self.detail
+
+
+class ArgumentError(MulticastError, ValueError):
+    """An argument is wrong on every system."""
+
+
+class AddressError(ArgumentError):
+    """Not an address, or an address that cannot stand where it was given."""
+
+
+class FilterError(ArgumentError):
+    """A source filter that cannot be meant, or a change the filter's mode does not know."""
+
+
+class InterfaceError(ArgumentError):
+    """No such interface, several where one is meant, or one that cannot multicast."""
+
+
+class StateError(MulticastError, RuntimeError):
+    """The object is closed, left, already joined, or in use by another task."""
+
+
+class RefusedError(MulticastError, OSError):
+    """The system refused a call. `errno` is the system's own, `detail` says which call."""
+
+    def __init__(self, errno: int, detail: str, hint: str = "") -> None:
+        OSError.__init__(self, errno, detail)
+        self.detail = detail
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.errno, self.detail, self.hint))
+
+    def __str__(self) -> str:
+        return MulticastError.__str__(self)
+
+
+class LimitError(RefusedError):
+    """A limit of the system is reached.
+
+    `limit` names it, `value` is its present value (None when it cannot be read), `sysctl` is
+    the setting that raises it (None when there is none).
+    """
+
+    def __init__(
+        self,
+        errno: int,
+        detail: str,
+        hint: str = "",
+        *,
+        limit: str = "",
+        value: int | None = None,
+        sysctl: str | None = None,
+    ) -> None:
+        super().__init__(errno, detail, hint)
+        self.limit = limit
+        self.value = value
+        self.sysctl = sysctl
+
+
+class InterfaceGoneError(RefusedError):
+    """The interface was deleted, or has lost what the call needs (ENODEV, ENXIO)."""
+
+
+class NoPermissionError(RefusedError, PermissionError):
+    """The process may not do this (EPERM, EACCES)."""
+
+
+class NoRouteError(RefusedError):
+    """There is no route to the address, so no interface follows from it."""
+
+
+class InconsistentError(MulticastError):
+    """What the kernel reports differs from what the library set; the message holds both."""
+
+
+class UnsupportedError(MulticastError):
+    """The platform, or this event loop, has no such call."""

@@ -1,0 +1,156 @@
+"""Network interfaces: by name, index, address, or the route to a source. No asyncio.
+
+Addresses come from ifaddr; only the flags and the route are asked of the system here.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Iterable
+from typing import TypeAlias, Union
+
+import attrs
+import ifaddr
+
+from .addresses import Address, canonical, family, split_zone
+from .errors import AddressError, InterfaceError
+from .rfc3678.refusals import refusals
+
+__all__ = ["Interface", "InterfaceLike", "find_interface", "interfaces"]
+
+
+@attrs.frozen(slots=True)
+class Interface:
+    """A network interface.
+
+    `index` is its number (if_nametoindex(3)) and stays its identity here; `addresses` are its
+    IPv4 and IPv6 addresses as canonical text; `multicast` says whether it can multicast
+    (loopback counts: it works there), None where the system does not tell.
+    """
+
+    index: int
+    name: str
+    addresses: tuple[str, ...] = ()
+    multicast: bool | None = None
+
+
+InterfaceLike: TypeAlias = Union[Interface, Address, int, None]
+"""What `interface=` takes: a name, an index, one of its addresses, an `Interface`, or None
+for the interface of the route to the first source, else to the group."""
+
+# (request, size of struct ifreq, IFF_LOOPBACK | IFF_MULTICAST) by system: net/if.h, sys/sockio.h
+_LINUX_FLAGS = (0x8913, 40, 0x8 | 0x1000)
+_BSD_FLAGS = (0xC0206911, 32, 0x8 | 0x8000)
+_FLAGS = {"linux": _LINUX_FLAGS, "darwin": _BSD_FLAGS, "freebsd": _BSD_FLAGS}
+
+
+def _can_multicast(name: str) -> bool | None:
+    known = next((flags for system, flags in _FLAGS.items() if sys.platform.startswith(system)), None)
+    if known is None:
+        return None
+    import fcntl
+
+    request, size, either = known
+    question = name.encode()[:15].ljust(size, b"\0")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            answer = fcntl.ioctl(asked, request, question)
+        except OSError:  # gone since it was listed
+            return None
+    (flags,) = struct.unpack_from("H", answer, 16)
+    return bool(flags & either)
+
+
+def interfaces() -> list[Interface]:
+    """Return all interfaces, by index."""
+    addresses: dict[int, list[str]] = {}
+    for adapter in ifaddr.get_adapters():
+        if adapter.index is None:
+            continue
+        held = addresses.setdefault(adapter.index, [])
+        for address in adapter.ips:
+            held.append(canonical(address.ip[0] if isinstance(address.ip, tuple) else address.ip))
+    with refusals("listing the interfaces"):
+        named = sorted(socket.if_nameindex())
+    return [
+        Interface(index, name, tuple(addresses.get(index, ())), _can_multicast(name)) for index, name in named
+    ]
+
+
+def find_interface(
+    wanted: InterfaceLike, group: Address | None = None, sources: Iterable[Address] = ()
+) -> Interface:
+    """Return the interface that `wanted` means for `group` and its `sources`.
+
+    A zone in a link-local `group` or source decides when `wanted` is None; otherwise the route
+    to the first source, or without sources the route to the group, does. InterfaceError when
+    there is none such, when several could be meant, or when it cannot multicast;
+    NoRouteError when there is no route.
+    """
+    if isinstance(wanted, Interface):
+        found = wanted
+    elif wanted is None:
+        found = _by_route(group, list(sources))
+    else:
+        found = _by_likeness(wanted)
+    if found.multicast is False:
+        raise InterfaceError(
+            f"interface {found.name} cannot multicast", "choose another, or set its MULTICAST flag"
+        )
+    return found
+
+
+def _by_likeness(wanted: Address | int) -> Interface:
+    known = interfaces()
+    if isinstance(wanted, int) and not isinstance(wanted, bool):
+        matching = [one for one in known if one.index == wanted]
+    else:
+        matching = [one for one in known if one.name == wanted]
+        if not matching:
+            matching = _holding(known, wanted)
+    return _the_one(matching, f"{wanted!r}", known)
+
+
+def _holding(known: list[Interface], wanted: Address) -> list[Interface]:
+    try:
+        address, zone = split_zone(wanted)
+    except AddressError:
+        return []
+    return [
+        one for one in known if address in one.addresses and zone in (None, one.name, str(one.index))
+    ]
+
+
+def _the_one(matching: list[Interface], meant: str, known: list[Interface]) -> Interface:
+    names = ", ".join(one.name for one in matching or known)
+    if not matching:
+        raise InterfaceError(f"there is no interface {meant}", f"there are {names}")
+    if len(matching) > 1:
+        raise InterfaceError(f"{meant} could be any of {names}", "name one of them")
+    return matching[0]
+
+
+def _by_route(group: Address | None, sources: list[Address]) -> Interface:
+    targets = [*sources[:1], *([group] if group is not None else [])]
+    if not targets:
+        raise InterfaceError("no interface was named", "name one: there is no address to look a route up for")
+    for target in targets:
+        address, zone = split_zone(target)
+        if zone is not None:
+            return _by_likeness(int(zone) if zone.isdigit() else zone)
+    return _route_to(canonical(targets[0]))
+
+
+def _route_to(address: str) -> Interface:
+    kind = socket.AF_INET if family(address) == 4 else socket.AF_INET6
+    with socket.socket(kind, socket.SOCK_DGRAM) as asked, refusals(f"looking up the route to {address}"):
+        asked.connect((address, 9))  # sends nothing: it only makes the kernel choose a way
+        local = asked.getsockname()
+    known = interfaces()
+    if len(local) == 4 and local[3]:
+        matching = [one for one in known if one.index == local[3]]
+    else:
+        matching = _holding(known, local[0])
+    return _the_one(matching, f"with the route to {address} ({local[0]})", known)

@@ -1,0 +1,136 @@
+"""`FilterManager`: swaps the source lists of memberships, whole or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from .errors import ArgumentError, InconsistentError, RefusedError, StateError
+from .events import EventKind
+from .filters import SourceFilter, Sources, filter_for
+from .planner import spread
+from .reading import Reader
+
+if TYPE_CHECKING:
+    from .membership import Membership
+
+__all__ = ["FilterManager", "Pending"]
+
+Pending: TypeAlias = Literal["discard", "deliver"]
+"""What becomes of packets that a removed source had sent before the swap, and that wait still."""
+
+
+class FilterManager(Mapping["Membership", SourceFilter]):
+    """The source filters of a receiver's memberships: a read-only mapping, and how to change it.
+
+    Every change happens without a pause in which other tasks could run: it is done, or it has
+    raised and nothing has changed. So it cannot be cancelled half-way, and swaps of one
+    membership take effect in the order in which they were called.
+    """
+
+    def __init__(self, memberships: Mapping[object, Membership]) -> None:
+        self._memberships = memberships
+
+    def __getitem__(self, membership: Membership) -> SourceFilter:
+        if membership not in self._memberships.values():
+            raise KeyError(membership)
+        return membership.filter
+
+    def __iter__(self) -> Iterator[Membership]:
+        return iter(list(self._memberships.values()))
+
+    def __len__(self) -> int:
+        return len(self._memberships)
+
+    async def swap(self, membership: Membership, sources: Sources, pending: Pending = "discard") -> None:
+        """Let `sources` in from now on, in the place of the filter in force.
+
+        Accepted forms are those of `Receiver.join`. With `pending` "discard" no iterator
+        yields a packet from a source that the new filter refuses once this has returned, also
+        none that was queued before; with "deliver" what had arrived before still comes, and
+        nothing that arrived after. A source that both filters allow loses no packet and gets
+        none twice.
+
+        Raises AddressError or FilterError for sources that cannot be meant, StateError after
+        `leave`, RefusedError when the system refuses: then the old filter is in force.
+        """
+        await self.apply({membership: sources}, pending)
+
+    async def apply(self, changes: Mapping[Membership, Sources], pending: Pending = "discard") -> None:
+        """Swap several memberships together: all take effect, or none and it raises.
+
+        Arguments and errors are as for `swap`.
+        """
+        if pending not in ("discard", "deliver"):
+            raise ArgumentError(f"pending={pending!r}", "choose 'discard' or 'deliver'")
+        made: list[Change] = []
+        for membership, sources in changes.items():
+            if membership not in self._memberships.values():
+                raise StateError(f"{membership!r} is not joined here", "join it first; it may have been left")
+        wanted = [(one, filter_for(one.group, sources)) for one, sources in changes.items()]
+        try:
+            for membership, source_filter in wanted:
+                change = Change(membership, source_filter)
+                made.append(change)
+                change.make()
+        except BaseException as error:
+            _undo(made, error)
+            raise
+        now = time.time_ns() if pending == "deliver" else None
+        for change in made:
+            change.commit(now)
+            change.membership.announce(EventKind.SWAPPED)
+
+
+def _undo(made: list[Change], error: BaseException) -> None:
+    failed: list[RefusedError | InconsistentError] = []
+    for change in reversed(made):
+        try:
+            change.undo()
+        except (RefusedError, InconsistentError) as refused:
+            failed.append(refused)
+    if failed:
+        raise InconsistentError(
+            f"after {error} the old filters could not all be put back: "
+            + "; ".join(str(one) for one in failed),
+            "leave these memberships and join again",
+        ) from error
+
+
+class Change:
+    """One membership on its way from the filter in force to another."""
+
+    def __init__(self, membership: Membership, wanted: SourceFilter) -> None:
+        self.membership = membership
+        self._wanted = wanted
+        self._opened: list[Reader] = []
+        self._before: list[tuple[Reader, SourceFilter]] = []
+
+    def make(self) -> None:
+        """Make the system's calls. When one is refused, `undo` takes back those before it."""
+        membership = self.membership
+        readers = list(membership.readers)
+        parts = spread(
+            [reader.sock.filter for reader in readers], self._wanted, membership.source_limit(self._wanted)
+        )
+        for number, part in enumerate(parts):
+            if number < len(readers):
+                reader = readers[number]
+            else:
+                reader = membership.open_reader(part)
+                self._opened.append(reader)
+            self._before.append((reader, reader.sock.filter))
+            reader.sock.set_filter(part)
+
+    def undo(self) -> None:
+        """Put back what `make` has changed."""
+        for reader in self._opened:
+            reader.sock.close()
+        for reader, before in reversed(self._before):
+            if reader not in self._opened:
+                reader.sock.set_filter(before)
+
+    def commit(self, until_ns: int | None) -> None:
+        """Flip the gates to what the sockets now hold, and drop what is no longer wanted."""
+        self.membership.take_filter(self._wanted, self._opened, until_ns)

@@ -1,0 +1,95 @@
+"""What is received: `Packet` and the interned tags it points to. Pure values."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple, final
+
+import attrs
+
+__all__ = ["Channel", "Flow", "Packet"]
+
+_CHANNELS = 65536  # how many (source, group) pairs are kept interned
+
+
+@final
+@attrs.frozen(slots=True, cache_hash=True)
+class Channel:
+    """A source and a group, (S,G) of RFC 4607, as canonical text."""
+
+    source: str
+    group: str
+
+
+@lru_cache(maxsize=_CHANNELS)
+def _channel(source: str, group: str) -> Channel:
+    return Channel(source, group)
+
+
+@final
+@attrs.frozen(slots=True, cache_hash=True)
+class Flow:
+    """Who sent to what, and where it came in: all that consecutive packets share.
+
+    A reader keeps one object per sender while it remembers the sender, so flows of
+    consecutive packets are mostly identical (`is`) and always comparable (`==`).
+    """
+
+    source: str
+    source_port: int
+    group: str
+    port: int
+    interface_index: int
+    channel: Channel = attrs.field(init=False, eq=False, repr=False)
+
+    @channel.default
+    def _interned(self) -> Channel:
+        return _channel(self.source, self.group)
+
+
+@final
+class Packet(NamedTuple):
+    """One datagram and its tags. Immutable; a tuple so that making one is as cheap as can be.
+
+    `data` is the payload; `timestamp_ns` the kernel's receive time in nanoseconds of
+    CLOCK_REALTIME, None where the system gives none; `truncated` whether the datagram was
+    longer than what could be kept; `hop_limit` (TTL) and `traffic_class` (TOS) are None unless
+    asked for. The addresses in `flow` are canonical text without zone.
+    """
+
+    data: bytes
+    flow: Flow
+    timestamp_ns: int | None = None
+    truncated: bool = False
+    hop_limit: int | None = None
+    traffic_class: int | None = None
+
+    @property
+    def source(self) -> str:
+        """The sender's address."""
+        return self.flow.source
+
+    @property
+    def source_port(self) -> int:
+        """The sender's UDP port."""
+        return self.flow.source_port
+
+    @property
+    def group(self) -> str:
+        """The group it was sent to."""
+        return self.flow.group
+
+    @property
+    def port(self) -> int:
+        """The UDP port it was sent to."""
+        return self.flow.port
+
+    @property
+    def interface_index(self) -> int:
+        """The index of the interface it came in on; the zone of `source` and `group`."""
+        return self.flow.interface_index
+
+    @property
+    def channel(self) -> Channel:
+        """The interned (source, group)."""
+        return self.flow.channel

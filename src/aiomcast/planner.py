@@ -1,0 +1,124 @@
+"""From what the sockets of a membership hold to what is wanted: the calls to make. Pure.
+
+The rules of the kernels live here and nowhere else (Linux 6.18, measured; FreeBSD and macOS
+as their sources have it):
+
+1. A full-state set is EINVAL unless the socket is a member already: join first, then set.
+2. Setting INCLUDE of nothing leaves the group: INCLUDE {} and "not a member" are one state.
+3. Only the full-state set turns INCLUDE into EXCLUDE or back.
+4. A source join or drop on an any-source membership silently makes it INCLUDE, at worst
+   INCLUDE {}: so a source is joined only from INCLUDE {}, and every other change is a set.
+5. One set from list to list never refuses a source that both allow. A leave and a new join do.
+6. FreeBSD and macOS do not clear a list when the new one is empty: unblock one by one.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+import attrs
+
+from .filters import SourceFilter
+
+__all__ = ["Action", "Rules", "Step", "plan", "spread"]
+
+
+class Action(enum.Enum):
+    """Which call of RFC 3678 a step is."""
+
+    JOIN_GROUP = "join group"
+    LEAVE_GROUP = "leave group"
+    JOIN_SOURCE = "join source"
+    UNBLOCK_SOURCE = "unblock source"
+    SET_FILTER = "set filter"
+
+
+@attrs.frozen(slots=True)
+class Rules:
+    """How a platform differs: whether setting an empty EXCLUDE list clears the old one (rule 6)."""
+
+    empty_set_clears: bool = True
+
+
+@attrs.frozen(slots=True)
+class Step:
+    """One call. `after` is what the socket holds once it succeeded; `source` is for source calls."""
+
+    action: Action
+    after: SourceFilter
+    source: str | None = None
+
+
+def plan(held: SourceFilter, wanted: SourceFilter, rules: Rules = Rules()) -> tuple[Step, ...]:
+    """Return the calls that bring a socket from `held` to `wanted`; none when they are equal.
+
+    The undo of a plan that failed after some step is `plan(step.after, held)`.
+    """
+    nothing = SourceFilter.none()
+    if held == wanted:
+        return ()
+    if wanted == nothing:
+        return (Step(Action.LEAVE_GROUP, nothing),)
+    if held == nothing:
+        return _from_nothing(wanted)
+    if wanted.sources or rules.empty_set_clears:
+        return (Step(Action.SET_FILTER, wanted),)
+    return _unblock_all(held)
+
+
+def _from_nothing(wanted: SourceFilter) -> tuple[Step, ...]:
+    if not wanted.is_include:
+        joined = Step(Action.JOIN_GROUP, SourceFilter.any())
+    else:
+        first = min(wanted.sources)
+        joined = Step(Action.JOIN_SOURCE, SourceFilter.include({first}), first)
+    if joined.after == wanted:
+        return (joined,)
+    return (joined, Step(Action.SET_FILTER, wanted))
+
+
+def _unblock_all(held: SourceFilter) -> tuple[Step, ...]:
+    steps = []
+    left = held
+    if held.is_include:
+        left = ~held
+        steps.append(Step(Action.SET_FILTER, left))
+    for source in sorted(held.sources):
+        left = SourceFilter.exclude(left.sources - {source})
+        steps.append(Step(Action.UNBLOCK_SOURCE, left, source))
+    return tuple(steps)
+
+
+def spread(
+    held: Sequence[SourceFilter], wanted: SourceFilter, limit: int | None
+) -> tuple[SourceFilter, ...]:
+    """Return what each socket of a membership is to hold, so that together they hold `wanted`.
+
+    `held` is what its sockets hold now; results beyond their number are new sockets (there is
+    always one), a result of `SourceFilter.none()` beyond the first is a socket that is no longer
+    needed. No result has more than `limit` sources (None: no limit).
+
+    An INCLUDE list is split into disjoint parts, and a source that stays wanted stays on its
+    socket: no packet comes twice, and none is lost while it moves. An EXCLUDE list cannot be
+    split, as each part would let in what the others refuse: one socket holds as much of it as
+    fits, and the gate refuses the rest.
+    """
+    none = SourceFilter.none()
+    if not wanted.is_include:
+        part = wanted
+        if limit is not None and len(wanted.sources) > limit:
+            already = held[0].sources if held else frozenset()
+            kept = sorted(wanted.sources, key=lambda source: (source not in already, source))
+            part = SourceFilter.exclude(kept[:limit])
+        return (part, *[none] * (len(held) - 1))
+    parts = [set(one.sources & wanted.sources) if one.is_include else set() for one in held] or [set()]
+    fresh = sorted(wanted.sources.difference(*parts))
+    room = len(wanted.sources) if limit is None else max(limit, 1)
+    for part_now in parts:
+        while fresh and len(part_now) < room:
+            part_now.add(fresh.pop())
+    while fresh:
+        parts.append(set(fresh[:room]))
+        del fresh[:room]
+    return tuple(SourceFilter.include(part_now) for part_now in parts)

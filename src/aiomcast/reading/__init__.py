@@ -1,0 +1,31 @@
+"""From a readable socket to a list of packets: the compiled path, or the same in pure Python.
+
+`implementation` says which one is in use: "native" or "portable". The environment variable
+AIOMCAST_READING forces one of them; "native" where it was not built is an ImportError.
+"""
+
+import os
+from typing import TYPE_CHECKING, Final
+
+__all__ = ["PacketQueue", "ReadSet", "Reader", "implementation"]
+
+_forced = os.environ.get("AIOMCAST_READING", "")
+if _forced not in ("", "native", "portable"):
+    raise ImportError(f"AIOMCAST_READING is {_forced!r}: choose 'native' or 'portable'")
+
+implementation: Final[str]
+if TYPE_CHECKING or _forced == "portable":
+    from .portable import PacketQueue, Reader, ReadSet
+
+    implementation = "portable"
+else:
+    try:
+        from ._native import PacketQueue, Reader, ReadSet
+
+        implementation = "native"
+    except ImportError:
+        if _forced == "native":
+            raise
+        from .portable import PacketQueue, Reader, ReadSet
+
+        implementation = "portable"

@@ -1,0 +1,106 @@
+"""What a socket is asked to tell with every datagram, and what its counters say. Both readers use it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable
+
+from ..addresses import family
+from ..errors import ArgumentError, RefusedError, UnsupportedError
+from ..rfc3678 import kernel
+from ..rfc3678.abi import native
+from ..rfc3678.refusals import refusals
+from ..rfc3678.sockets import MulticastSocket
+
+__all__ = ["ANCILLARY", "ask", "dropped", "receive_buffer", "set_receive_buffer"]
+
+ABI = native()
+ANCILLARY = frozenset({"hop_limit", "traffic_class"})
+
+# name -> {family: (level, option that asks, what the platform lacks is None)}
+_ASKING = {
+    "hop_limit": {4: (ABI.IPPROTO_IP, ABI.IP_RECVTTL), 6: (ABI.IPPROTO_IPV6, ABI.IPV6_RECVHOPLIMIT)},
+    "traffic_class": {4: (ABI.IPPROTO_IP, ABI.IP_RECVTOS), 6: (ABI.IPPROTO_IPV6, ABI.IPV6_RECVTCLASS)},
+}
+_MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h: SK_MEMINFO_*; the last is drops
+
+
+def ask(sock: MulticastSocket, ancillary: Iterable[str], gro: bool | None) -> bool:
+    """Make the kernel tell time of arrival, drops and the `ancillary` tags; say if it coalesces.
+
+    `gro` None uses UDP_GRO where the kernel has it, True insists, False leaves it off.
+    ArgumentError for a tag there is not, UnsupportedError for one this platform cannot tell.
+    """
+    wanted = frozenset(ancillary)
+    if wanted - ANCILLARY:
+        raise ArgumentError(
+            f"there is no ancillary tag {', '.join(sorted(map(repr, wanted - ANCILLARY)))}",
+            f"choose from {', '.join(sorted(ANCILLARY))}",
+        )
+    with refusals("asking for packet information"):
+        _ask_time(sock)
+        if ABI.SO_RXQ_OVFL is not None:
+            kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_RXQ_OVFL, 1)
+        for name in wanted:
+            level, option = _ASKING[name][family(sock.group)]
+            if option is None:
+                raise UnsupportedError(f"this platform does not tell the {name} of IPv{family(sock.group)}")
+            kernel.setsockopt(sock, level, option, 1)
+    return gro is not False and _ask_coalescing(sock, insist=gro is True)
+
+
+def _ask_time(sock: MulticastSocket) -> None:
+    if ABI.SO_TIMESTAMPNS is not None:
+        # 32-bit Linux: the new number, whose stamp holds 64-bit seconds everywhere
+        number = ABI.SO_TIMESTAMPNS if ABI.name == "linux-64" else ABI.SO_TIMESTAMPNS_NEW
+        kernel.setsockopt(sock, ABI.SOL_SOCKET, number, 1)
+    elif ABI.SO_TIMESTAMP is not None:
+        kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_TIMESTAMP, 1)
+
+
+def _ask_coalescing(sock: MulticastSocket, insist: bool) -> bool:
+    if ABI.UDP_GRO is None or ABI.SOL_UDP is None:
+        if insist:
+            raise UnsupportedError("this platform has no UDP_GRO", "leave gro=None")
+        return False
+    try:
+        kernel.setsockopt(sock, ABI.SOL_UDP, ABI.UDP_GRO, 1)
+    except OSError as error:
+        if insist:
+            raise UnsupportedError(f"UDP_GRO: {error.strerror}", "leave gro=None") from error
+        return False
+    return True
+
+
+def set_receive_buffer(sock: socket.socket, size: int) -> None:
+    """Ask the kernel for a receive buffer of `size` bytes, by force where that is allowed."""
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ArgumentError(f"receive_buffer {size!r} is not a size", "give a number of bytes above 0")
+    with refusals("setting the receive buffer"):
+        if ABI.SO_RCVBUFFORCE is not None:
+            try:
+                kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_RCVBUFFORCE, size)
+            except PermissionError:
+                pass  # not forced: what is granted then is in the statistics
+            else:
+                return
+        kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_RCVBUF, size)
+
+
+def receive_buffer(sock: socket.socket) -> int:
+    """Return the bytes of receive buffer that the kernel granted, its own overhead included."""
+    return sock.getsockopt(ABI.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def dropped(sock: socket.socket) -> int | None:
+    """Return how many datagrams the kernel has dropped at this socket, modulo 2**32, None where unknown."""
+    if ABI.SO_MEMINFO is None:
+        return None
+    try:
+        answer = sock.getsockopt(ABI.SOL_SOCKET, ABI.SO_MEMINFO, _MEMINFO.size)
+    except RefusedError:
+        raise
+    except OSError:
+        return None
+    return int(_MEMINFO.unpack(answer)[8]) if len(answer) == _MEMINFO.size else None

@@ -1,0 +1,125 @@
+"""What has been read and not yet been awaited."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from ...errors import StateError
+
+__all__ = ["PacketQueue"]
+
+T = TypeVar("T")
+
+
+class PacketQueue(Generic[T]):
+    """Batches in, items or batches out, in order. Asks for a pause when full; drops nothing.
+
+    A subclass tells how to wait (`_wait`, a coroutine for the next item), how to wake who
+    waits (`_wake`), and what a pause and its end mean (`_pause`, `_resume`). `waiter` is not
+    None while a task waits; `fed` counts what was handed in. A batch handed in belongs to the
+    queue from then on.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.fed = 0
+        self.paused = False
+        self.waiter: object | None = None
+        self._batches: deque[list[T]] = deque()
+        self._behind = 0  # items in _batches
+        self._current: list[T] = []
+        self._index = 0
+
+    def __len__(self) -> int:
+        return self._behind + len(self._current) - self._index
+
+    def __bool__(self) -> bool:
+        return True
+
+    def feed(self, batch: list[T]) -> None:
+        """Queue a batch that is not empty."""
+        self._batches.append(batch)
+        self._behind += len(batch)
+        self.fed += len(batch)
+        if self.waiter is not None:
+            self._wake()
+        if not self.paused and len(self) >= self.capacity:
+            self.paused = True
+            self._pause()
+
+    async def __anext__(self) -> T:
+        if self.waiter is not None:
+            raise _busy()
+        if self._index >= len(self._current) and not self.advance():
+            return await self._wait()
+        return self.take()
+
+    def advance(self) -> bool:
+        """Make the next batch the current one if the current one is used up; say if there is any."""
+        if self._index >= len(self._current):
+            if self._batches:
+                self._current = self._batches.popleft()
+                self._behind -= len(self._current)
+            else:
+                self._current = []
+            self._index = 0
+            self._relax()
+        return self._index < len(self._current)
+
+    def take(self) -> T:
+        """Return the next item of the current batch, which is not used up."""
+        item = self._current[self._index]
+        self._index += 1
+        return item
+
+    def take_batch(self) -> list[T]:
+        """Return what is left of the current batch, which is not used up; whole it is not copied."""
+        batch = self._current[self._index :] if self._index else self._current
+        self._current = []
+        self._index = 0
+        self._relax()
+        return batch
+
+    def discard(self, refused: Callable[[T], bool]) -> list[T]:
+        """Take out and return all that is queued and refused."""
+        batches = [self._current[self._index :], *self._batches]
+        gone = [item for batch in batches for item in batch if refused(item)]
+        if gone:
+            kept = [[item for item in batch if not refused(item)] for batch in batches]
+            self._current, self._index = kept[0], 0
+            self._batches = deque(batch for batch in kept[1:] if batch)
+            self._behind = sum(map(len, self._batches))
+            self._relax()
+        return gone
+
+    def drop_oldest(self, count: int) -> list[T]:
+        """Take out and return the `count` oldest items, or as many as there are."""
+        gone: list[T] = []
+        while len(gone) < count and self.advance():
+            part = self._current[self._index : self._index + count - len(gone)]
+            self._index += len(part)
+            gone += part
+        return gone
+
+    def _relax(self) -> None:
+        if self.paused and len(self) <= self.capacity // 2:
+            self.paused = False
+            self._resume()
+
+    def _wake(self) -> None:
+        raise AssertionError("a queue that is waited for can wake")
+
+    async def _wait(self) -> T:
+        raise AssertionError("a queue that is awaited can wait")
+
+    def _pause(self) -> None:
+        """Nothing stops by default."""
+
+    def _resume(self) -> None:
+        """Nothing stopped by default."""
+
+
+def _busy() -> StateError:
+    return StateError("another task is waiting on this stream", "give each task its own: packets()")

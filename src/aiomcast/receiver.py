@@ -1,0 +1,397 @@
+"""`Receiver`: memberships, the loop that reads them, and the streams they feed. And `listen`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Self
+
+from .addresses import Address, check_port, group_address
+from .errors import ArgumentError, StateError
+from .events import Event, EventKind
+from .filters import Sources, filter_for
+from .interfaces import Interface, InterfaceLike, find_interface
+from .manager import FilterManager
+from .membership import Membership
+from .packets import Channel, Packet
+from .reading import Reader
+from .reading.options import ANCILLARY
+from .statistics import Statistics
+from .streams import Overflow, PacketBatches, PacketStream, Stream
+from .transport import ReadLoop
+
+__all__ = ["EventStream", "Listener", "Receiver", "listen"]
+
+_EVENTS_KEPT = 1024
+
+Key = tuple[str, int, int]
+
+
+class EventStream(Stream[Event]):
+    """Events from the moment it was made; beyond 1,024 that nobody took, the oldest go."""
+
+    def __init__(self, closed: Callable[[EventStream], None]) -> None:
+        super().__init__(_EVENTS_KEPT)
+        self._closed = closed
+
+    def end(self) -> None:
+        """What `aclose` does, without a loop turn."""
+        super().end()
+        self._closed(self)
+
+    def put(self, event: Event) -> None:
+        """Queue one event."""
+        self.feed([event])
+        self.drop_oldest(len(self) - self.capacity)
+
+
+class Receiver:
+    """Receives multicast: join memberships, iterate over the packets of all of them.
+
+    `capacity` is how many packets each stream holds; `overflow` what a full one does (PAUSE
+    stops the reading until it has drained to half, and the kernel's buffers fill); packets
+    wait in the kernel's buffer until somebody listens. `receive_buffer` is bytes asked of the
+    kernel per socket, by force where that is allowed (the statistics say what was granted);
+    `ancillary` names extra tags, "hop_limit" and "traffic_class"; `gro` is whether the kernel
+    may hand over datagrams of one flow coalesced (None: wherever it can).
+
+    An async context manager, and an async iterable of all packets in order of arrival per
+    membership (one default stream, made at first use, which goes on where it stopped).
+    Raises ArgumentError for an argument that cannot be meant. Belongs to the event loop it is
+    first used in.
+    """
+
+    def __init__(
+        self,
+        *,
+        capacity: int = 4096,
+        overflow: Overflow = Overflow.PAUSE,
+        receive_buffer: int | None = None,
+        ancillary: Iterable[str] = (),
+        gro: bool | None = None,
+    ) -> None:
+        if isinstance(capacity, bool) or not isinstance(capacity, int) or capacity < 1:
+            raise ArgumentError(f"capacity {capacity!r}", "give a number of packets, 1 or more")
+        if not isinstance(overflow, Overflow):
+            raise ArgumentError(f"overflow {overflow!r}", "choose a member of aiomcast.Overflow")
+        self.capacity = capacity
+        self.overflow = overflow
+        self.receive_buffer = receive_buffer
+        self.ancillary = frozenset(ancillary)
+        if self.ancillary - ANCILLARY:
+            raise ArgumentError(
+                f"ancillary {sorted(self.ancillary - ANCILLARY)}", f"there are {sorted(ANCILLARY)}"
+            )
+        self.gro = gro
+        self.streams: tuple[PacketStream, ...] = ()
+        self._memberships: dict[Key, Membership] = {}
+        self._filters = FilterManager(self._memberships)
+        self._reading: ReadLoop | None = None
+        self._default: PacketStream | None = None
+        self._full: set[PacketStream] = set()
+        self._events: tuple[EventStream, ...] = ()
+        self._shared_sink: Callable[[list[Packet]], None] | None = None
+        self._past = Statistics()
+        self._closed = False
+
+    @property
+    def filters(self) -> FilterManager:
+        """The filter manager: a mapping membership to filter, `swap` and `apply`."""
+        return self._filters
+
+    @property
+    def memberships(self) -> tuple[Membership, ...]:
+        """The memberships, in the order they were joined."""
+        return tuple(self._memberships.values())
+
+    async def join(
+        self,
+        group: Address,
+        port: int,
+        *,
+        sources: Sources = None,
+        interface: InterfaceLike = None,
+    ) -> Membership:
+        """Join `group` on an interface and let `sources` in.
+
+        `sources` is an iterable of addresses to include, a `SourceFilter`, or None for any
+        source; `interface` a name, an index, one of its addresses, an `Interface`, or None for
+        the interface of the route to the first source, else to the group. From here on packets
+        wait in the kernel's buffer until somebody listens.
+
+        Raises AddressError for a group or source that cannot be meant (in the source-specific
+        ranges also for any-source and EXCLUDE filters: RFC 4607), FilterError for a source
+        listed twice, InterfaceError, NoRouteError, StateError when it is joined already or the
+        receiver is closed, LimitError and other RefusedErrors when the system refuses. Nothing
+        is joined then.
+        """
+        self._check()
+        text = group_address(group)
+        check_port(port)
+        wanted = filter_for(text, sources)
+        found = find_interface(interface, group, sorted(wanted.sources) if wanted.is_include else ())
+        key = (text, port, found.index)
+        if key in self._memberships:
+            raise StateError(
+                f"{text} port {port} is joined already on {found.name}", "swap its sources instead"
+            )
+        if self._reading is None:
+            self._reading = ReadLoop(asyncio.get_running_loop())
+            if self._full:
+                self._reading.pause()
+        membership = Membership(self, text, port, found)
+        membership.establish(wanted)
+        self._memberships[key] = membership
+        self.direct(membership)
+        membership.announce(EventKind.JOINED)
+        return membership
+
+    def packets(
+        self,
+        *,
+        source: Address | None = None,
+        group: Address | None = None,
+        channel: Channel | None = None,
+    ) -> PacketStream:
+        """Return a new stream with a copy of all packets, or those with the given tags."""
+        self._check()
+        stream = self.new_stream(self, source=source, group=group, channel=channel)
+        self.streams = (*self.streams, stream)
+        self._direct_all()
+        return stream
+
+    def batches(
+        self,
+        *,
+        source: Address | None = None,
+        group: Address | None = None,
+        channel: Channel | None = None,
+    ) -> PacketBatches:
+        """Return a new stream like `packets()` that yields lists of packets: the fastest way."""
+        return self.packets(source=source, group=group, channel=channel).batches()
+
+    def __aiter__(self) -> PacketStream:
+        if self._default is None:
+            self._default = self.packets()
+        return self._default
+
+    def events(self) -> EventStream:
+        """Return a new stream of what happens to the memberships from now on."""
+        self._check()
+        stream = EventStream(self._events_closed)
+        self._events = (*self._events, stream)
+        return stream
+
+    def statistics(self) -> Statistics:
+        """Return the counters of all memberships, those that were left included."""
+        queued = sum(len(stream) for stream in self.streams)
+        total = self._past + Statistics(queued=queued)
+        for membership in self._memberships.values():
+            total += membership.statistics()
+        return total
+
+    async def aclose(self) -> None:
+        """Leave everything. Iterations end after what is queued. Closing twice is fine."""
+        if self._closed:
+            return
+        for membership in self.memberships:
+            await membership.leave()
+        self._closed = True
+        for stream in (*self.streams, *self._events):
+            stream.end()
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
+
+    async def __aenter__(self) -> Self:
+        self._check()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # For memberships and streams
+
+    def new_stream(
+        self,
+        owner: Membership | Receiver,
+        *,
+        source: Address | None = None,
+        group: Address | None = None,
+        channel: Channel | None = None,
+    ) -> PacketStream:
+        """Return a stream with this receiver's capacity and overflow policy."""
+        return PacketStream(
+            owner, self.capacity, self.overflow, source=source, group=group, channel=channel
+        )
+
+    def direct(self, membership: Membership) -> None:
+        """Send what is read for `membership` to the streams that want it, and read or not."""
+        if self._reading is None:
+            return
+        if membership.streams:
+            sink = _fan_out((*membership.streams, *self.streams))
+        else:
+            sink = self._shared_sink
+        for reader in membership.readers:
+            if sink is not None:
+                reader.sink = sink
+            if sink is None or membership.is_full:
+                self._reading.discard(reader)
+            else:
+                self._reading.add(reader)
+
+    def takes(self, membership: Membership) -> bool:
+        """Whether a stream listens to `membership` and none of them asks for a pause."""
+        listening = bool(self.streams or membership.streams)
+        return listening and not self._full and not membership.is_full
+
+    def stop_reading(self, reader: Reader) -> None:
+        """Forget a reader whose socket is about to close."""
+        if self._reading is not None:
+            self._reading.discard(reader)
+
+    def forget(self, membership: Membership) -> None:
+        """Take `membership` out of the mapping."""
+        del self._memberships[(membership.group, membership.port, membership.interface.index)]
+
+    def ended(self, membership: Membership) -> None:
+        """Keep the counters of a membership that has been left."""
+        self._past += membership.statistics()
+
+    def moved(self, membership: Membership, before: Interface) -> None:
+        """Note that `membership` has moved to another interface index."""
+        del self._memberships[(membership.group, membership.port, before.index)]
+        self._memberships[(membership.group, membership.port, membership.interface.index)] = membership
+        self.direct(membership)
+
+    def tell(self, event: Event) -> None:
+        """Hand `event` to the event streams."""
+        for stream in self._events:
+            stream.put(event)
+
+    def stream_full(self, stream: PacketStream) -> None:
+        """Stop all reading."""
+        self._full.add(stream)
+        if self._reading is not None:
+            self._reading.pause()
+
+    def stream_relaxed(self, stream: PacketStream) -> None:
+        """Go on reading unless another stream is full."""
+        self._full.discard(stream)
+        if self._reading is not None and not self._full:
+            self._reading.resume()
+
+    def stream_closed(self, stream: PacketStream) -> None:
+        """Hand it nothing more."""
+        self.streams = tuple(one for one in self.streams if one is not stream)
+        self.stream_relaxed(stream)
+        self._direct_all()
+
+    def stream_dropped(self, stream: PacketStream, packets: list[Packet]) -> None:
+        """Count what the stream's overflow policy dropped, at the memberships it came through."""
+        for packet in packets:
+            flow = packet.flow
+            membership = self._memberships.get((flow.group, flow.port, flow.interface_index))
+            if membership is not None:
+                membership.count_queue_drops(1)
+            else:  # left or moved since
+                self._past += Statistics(queue_drops=1)
+
+    def _direct_all(self) -> None:
+        self._shared_sink = _fan_out(self.streams) if self.streams else None
+        for membership in self._memberships.values():
+            self.direct(membership)
+
+    def _events_closed(self, stream: EventStream) -> None:
+        self._events = tuple(one for one in self._events if one is not stream)
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StateError("the receiver is closed", "make a new one")
+
+
+def _fan_out(streams: tuple[PacketStream, ...]) -> Callable[[list[Packet]], None]:
+    """Return what hands each of `streams` a list of its own."""
+    first, *others = [stream.sink for stream in streams]
+    if not others:
+        return first
+
+    def feed(batch: list[Packet]) -> None:
+        for sink in others:
+            sink(list(batch))
+        first(batch)
+
+    return feed
+
+
+class Listener(Receiver):
+    """A receiver with one `membership`, joined on entering the context. Made by `listen`."""
+
+    membership: Membership
+
+    def __init__(
+        self,
+        group: Address,
+        port: int,
+        *,
+        sources: Sources = None,
+        interface: InterfaceLike = None,
+        capacity: int = 4096,
+        overflow: Overflow = Overflow.PAUSE,
+        receive_buffer: int | None = None,
+        ancillary: Iterable[str] = (),
+        gro: bool | None = None,
+    ) -> None:
+        super().__init__(
+            capacity=capacity,
+            overflow=overflow,
+            receive_buffer=receive_buffer,
+            ancillary=ancillary,
+            gro=gro,
+        )
+        self._wanted = (group, port, sources, interface)
+
+    async def __aenter__(self) -> Self:
+        group, port, sources, interface = self._wanted
+        self.membership = await self.join(group, port, sources=sources, interface=interface)
+        return self
+
+
+def listen(
+    group: Address,
+    port: int,
+    *,
+    sources: Sources = None,
+    interface: InterfaceLike = None,
+    capacity: int = 4096,
+    overflow: Overflow = Overflow.PAUSE,
+    receive_buffer: int | None = None,
+    ancillary: Iterable[str] = (),
+    gro: bool | None = None,
+) -> Listener:
+    """Return a receiver that joins one group when its context is entered.
+
+    The arguments and errors are those of `Receiver` and `Receiver.join`.
+
+        async with aiomcast.listen("232.1.1.1", 5000, sources=["192.0.2.10"]) as feed:
+            async for packet in feed:
+                ...
+    """
+    return Listener(
+        group,
+        port,
+        sources=sources,
+        interface=interface,
+        capacity=capacity,
+        overflow=overflow,
+        receive_buffer=receive_buffer,
+        ancillary=ancillary,
+        gro=gro,
+    )

@@ -1,0 +1,178 @@
+"""One function per call of RFC 3678, on the running platform. No state, no policy.
+
+Groups and sources are any accepted address form; an interface is an index, or for the
+IPv4-only forms one of its addresses. A refusal is a `RefusedError` with the system's errno.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from ..addresses import Address, canonical, group_address, pack, source_address
+from ..filters import FilterMode, SourceFilter
+from . import full_state, kernel
+from .abi import native
+from .refusals import Limit, refusal
+
+__all__ = [
+    "add_source_membership",
+    "block_ipv4_source",
+    "block_source",
+    "drop_source_membership",
+    "getipv4sourcefilter",
+    "getsourcefilter",
+    "join_group",
+    "join_source_group",
+    "leave_group",
+    "leave_source_group",
+    "setipv4sourcefilter",
+    "setsourcefilter",
+    "unblock_ipv4_source",
+    "unblock_source",
+]
+
+ABI = native()
+
+# What ENOBUFS stands for, by the length of a packed address. IPv6 has no limit of groups.
+_GROUPS = {4: Limit("groups per socket", "net.ipv4.igmp_max_memberships")}
+_SOURCES = {
+    4: Limit("sources per group and socket", "net.ipv4.igmp_max_msf"),
+    16: Limit("sources per group and socket", "net.ipv6.mld_max_msf"),
+}
+
+
+def _level(group: bytes) -> int:
+    return ABI.IPPROTO_IP if len(group) == 4 else ABI.IPPROTO_IPV6
+
+
+def _group_call(sock: socket.socket, option: int, ifindex: int, group: Address, verb: str) -> None:
+    packed = pack(group_address(group))
+    try:
+        kernel.setsockopt(sock, _level(packed), option, ABI.group_req(ifindex, packed))
+    except OSError as error:
+        doing = f"{verb} {canonical(group)} on interface {ifindex}"
+        raise refusal(error, doing, _GROUPS.get(len(packed))) from error
+
+
+def _source_call(
+    sock: socket.socket, option: int, ifindex: int, group: Address, source: Address, verb: str
+) -> None:
+    packed = pack(group_address(group))
+    sender = pack(source_address(source, canonical(group)))
+    try:
+        kernel.setsockopt(sock, _level(packed), option, ABI.group_source_req(ifindex, packed, sender))
+    except OSError as error:
+        doing = f"{verb} source {canonical(source)} of {canonical(group)} on interface {ifindex}"
+        raise refusal(error, doing, _SOURCES[len(packed)]) from error
+
+
+def join_group(sock: socket.socket, ifindex: int, group: Address) -> None:
+    """MCAST_JOIN_GROUP: any source of `group` on the interface (RFC 3678, 5.1.1)."""
+    _group_call(sock, ABI.MCAST_JOIN_GROUP, ifindex, group, "joining")
+
+
+def leave_group(sock: socket.socket, ifindex: int, group: Address) -> None:
+    """MCAST_LEAVE_GROUP: drop the whole membership, whatever its filter (RFC 3678, 5.1.1)."""
+    _group_call(sock, ABI.MCAST_LEAVE_GROUP, ifindex, group, "leaving")
+
+
+def join_source_group(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
+    """MCAST_JOIN_SOURCE_GROUP: add one source to an INCLUDE list (RFC 3678, 5.1.2)."""
+    _source_call(sock, ABI.MCAST_JOIN_SOURCE_GROUP, ifindex, group, source, "joining")
+
+
+def leave_source_group(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
+    """MCAST_LEAVE_SOURCE_GROUP: take one source out of an INCLUDE list (RFC 3678, 5.1.2)."""
+    _source_call(sock, ABI.MCAST_LEAVE_SOURCE_GROUP, ifindex, group, source, "leaving")
+
+
+def block_source(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
+    """MCAST_BLOCK_SOURCE: add one source to an EXCLUDE list (RFC 3678, 5.1.1)."""
+    _source_call(sock, ABI.MCAST_BLOCK_SOURCE, ifindex, group, source, "blocking")
+
+
+def unblock_source(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
+    """MCAST_UNBLOCK_SOURCE: take one source out of an EXCLUDE list (RFC 3678, 5.1.1)."""
+    _source_call(sock, ABI.MCAST_UNBLOCK_SOURCE, ifindex, group, source, "unblocking")
+
+
+def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: SourceFilter) -> None:
+    """Set mode and list of a membership in one call (RFC 3678, 5.2.1; sourcefilter(3)).
+
+    The socket must be a member of `group` on the interface already. INCLUDE of nothing leaves.
+    """
+    packed = pack(group_address(group))
+    sources = [pack(source) for source in wanted.sources]
+    try:
+        full_state.set_by_index(sock, ifindex, packed, _mode(wanted), sources)
+    except OSError as error:
+        doing = f"setting {wanted.mode.value} of {len(sources)} sources for {canonical(group)} on interface {ifindex}"
+        raise refusal(error, doing, _SOURCES[len(packed)]) from error
+
+
+def getsourcefilter(sock: socket.socket, ifindex: int, group: Address) -> SourceFilter:
+    """Return mode and list of a membership as the kernel holds them (RFC 3678, 5.2.2)."""
+    packed = pack(group_address(group))
+    try:
+        return full_state.filter_of(*full_state.get_by_index(sock, ifindex, packed))
+    except OSError as error:
+        raise refusal(error, f"reading the filter of {canonical(group)} on interface {ifindex}") from error
+
+
+# The IPv4 forms that name the interface by its address (RFC 3678, 4).
+
+
+def _ipv4_call(
+    sock: socket.socket, option: int, interface: Address, group: Address, source: Address, verb: str
+) -> None:
+    packed = pack(group_address(group))
+    value = ABI.ip_mreq_source(packed, pack(interface), pack(source_address(source, canonical(group))))
+    try:
+        kernel.setsockopt(sock, ABI.IPPROTO_IP, option, value)
+    except OSError as error:
+        doing = f"{verb} source {canonical(source)} of {canonical(group)} on {canonical(interface)}"
+        raise refusal(error, doing, _SOURCES[4]) from error
+
+
+def add_source_membership(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
+    """IP_ADD_SOURCE_MEMBERSHIP (RFC 3678, 4.1.2)."""
+    _ipv4_call(sock, ABI.IP_ADD_SOURCE_MEMBERSHIP, interface, group, source, "joining")
+
+
+def drop_source_membership(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
+    """IP_DROP_SOURCE_MEMBERSHIP (RFC 3678, 4.1.2)."""
+    _ipv4_call(sock, ABI.IP_DROP_SOURCE_MEMBERSHIP, interface, group, source, "leaving")
+
+
+def block_ipv4_source(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
+    """IP_BLOCK_SOURCE (RFC 3678, 4.1.1)."""
+    _ipv4_call(sock, ABI.IP_BLOCK_SOURCE, interface, group, source, "blocking")
+
+
+def unblock_ipv4_source(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
+    """IP_UNBLOCK_SOURCE (RFC 3678, 4.1.1)."""
+    _ipv4_call(sock, ABI.IP_UNBLOCK_SOURCE, interface, group, source, "unblocking")
+
+
+def setipv4sourcefilter(sock: socket.socket, interface: Address, group: Address, wanted: SourceFilter) -> None:
+    """Set mode and list of an IPv4 membership (RFC 3678, 4.2.1; sourcefilter(3))."""
+    packed = pack(group_address(group))
+    sources = [pack(source) for source in wanted.sources]
+    try:
+        full_state.set_ipv4(sock, pack(interface), packed, _mode(wanted), sources)
+    except OSError as error:
+        doing = f"setting {wanted.mode.value} of {len(sources)} sources for {canonical(group)} on {canonical(interface)}"
+        raise refusal(error, doing, _SOURCES[4]) from error
+
+
+def getipv4sourcefilter(sock: socket.socket, interface: Address, group: Address) -> SourceFilter:
+    """Return mode and list of an IPv4 membership (RFC 3678, 4.2.2; sourcefilter(3))."""
+    packed = pack(group_address(group))
+    try:
+        return full_state.filter_of(*full_state.get_ipv4(sock, pack(interface), packed))
+    except OSError as error:
+        raise refusal(error, f"reading the filter of {canonical(group)} on {canonical(interface)}") from error
+
+
+def _mode(wanted: SourceFilter) -> int:
+    return ABI.MCAST_INCLUDE if wanted.mode is FilterMode.INCLUDE else ABI.MCAST_EXCLUDE

@@ -1,0 +1,166 @@
+"""The full-state calls as each family of systems makes them; `calls` is their face.
+
+Linux: setsockopt and getsockopt with ip_msfilter or group_filter. FreeBSD and macOS: libc's
+sourcefilter(3) functions. Windows: WSAIoctl. Addresses are packed, modes the platform's own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+from collections.abc import Sequence
+
+from ..addresses import unpack
+from ..filters import FilterMode, SourceFilter
+from . import kernel
+from .abi import native
+
+__all__ = ["filter_of", "get_by_index", "get_ipv4", "set_by_index", "set_ipv4"]
+
+ABI = native()
+_FIRST_GUESS = 64  # sources there is room for in the first question
+
+State = tuple[int, int, list[bytes]]
+"""(mode, how many sources there are, those that there was room for)."""
+
+
+def filter_of(mode: int, count: int, sources: Sequence[bytes]) -> SourceFilter:
+    """Return the value that (mode, sources) of this platform stand for."""
+    meant = FilterMode.INCLUDE if mode == ABI.MCAST_INCLUDE else FilterMode.EXCLUDE
+    return SourceFilter(meant, {unpack(source) for source in sources})
+
+
+def _level(group: bytes) -> int:
+    return ABI.IPPROTO_IP if len(group) == 4 else ABI.IPPROTO_IPV6
+
+
+def _set_linux(sock: socket.socket, ifindex: int, group: bytes, mode: int, sources: Sequence[bytes]) -> None:
+    value = ABI.group_filter(ifindex, group, mode, sources)
+    kernel.setsockopt(sock, _level(group), ABI.MCAST_MSFILTER, value)
+
+
+def _get_linux(sock: socket.socket, ifindex: int, group: bytes, room: int) -> State:
+    question = ABI.group_filter(ifindex, group, 0, [bytes(len(group))] * room)
+    answer = kernel.getsockopt(sock, _level(group), ABI.MCAST_MSFILTER, question)
+    return ABI.parse_group_filter(answer)[2:]
+
+
+def _set_ipv4_linux(sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: Sequence[bytes]) -> None:
+    kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MSFILTER, ABI.ip_msfilter(group, interface, mode, sources))
+
+
+def _get_ipv4_linux(sock: socket.socket, interface: bytes, group: bytes, room: int) -> State:
+    question = ABI.ip_msfilter(group, interface, 0, [bytes(4)] * room)
+    return ABI.parse_ip_msfilter(kernel.getsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MSFILTER, question))[2:]
+
+
+def _set_bsd(sock: socket.socket, ifindex: int, group: bytes, mode: int, sources: Sequence[bytes]) -> None:
+    address = ABI.sockaddr(group)
+    kernel.libc_call(
+        "setsourcefilter",
+        sock.fileno(),
+        ctypes.c_uint32(ifindex),
+        address,
+        ctypes.c_uint32(len(address)),
+        ctypes.c_uint32(mode),
+        ctypes.c_uint32(len(sources)),
+        ABI.source_storage(sources) if sources else None,
+    )
+
+
+def _get_bsd(sock: socket.socket, ifindex: int, group: bytes, room: int) -> State:
+    address = ABI.sockaddr(group)
+    mode, count = ctypes.c_uint32(), ctypes.c_uint32(room)
+    listed = ctypes.create_string_buffer(128 * room)
+    kernel.libc_call(
+        "getsourcefilter",
+        sock.fileno(),
+        ctypes.c_uint32(ifindex),
+        address,
+        ctypes.c_uint32(len(address)),
+        ctypes.byref(mode),
+        ctypes.byref(count),
+        listed,
+    )
+    present = min(count.value, room)
+    return mode.value, count.value, ABI.parse_source_storage(listed.raw, present)
+
+
+def _set_ipv4_bsd(sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: Sequence[bytes]) -> None:
+    kernel.libc_call(
+        "setipv4sourcefilter",
+        sock.fileno(),
+        _in_addr(interface),
+        _in_addr(group),
+        ctypes.c_uint32(mode),
+        ctypes.c_uint32(len(sources)),
+        b"".join(sources) if sources else None,
+    )
+
+
+def _get_ipv4_bsd(sock: socket.socket, interface: bytes, group: bytes, room: int) -> State:
+    mode, count = ctypes.c_uint32(), ctypes.c_uint32(room)
+    listed = ctypes.create_string_buffer(4 * room)
+    kernel.libc_call(
+        "getipv4sourcefilter",
+        sock.fileno(),
+        _in_addr(interface),
+        _in_addr(group),
+        ctypes.byref(mode),
+        ctypes.byref(count),
+        listed,
+    )
+    present = min(count.value, room)
+    return mode.value, count.value, [listed.raw[4 * i : 4 * i + 4] for i in range(present)]
+
+
+class _InAddr(ctypes.Structure):  # struct in_addr, which these calls take by value
+    _fields_ = [("s_addr", ctypes.c_uint8 * 4)]
+
+
+def _in_addr(packed: bytes) -> _InAddr:
+    return _InAddr.from_buffer_copy(packed)
+
+
+def _set_windows(sock: socket.socket, ifindex: int, group: bytes, mode: int, sources: Sequence[bytes]) -> None:
+    kernel.wsa_ioctl(sock, ABI.SIOCSMSFILTER, ABI.group_filter(ifindex, group, mode, sources), 0)
+
+
+def _get_windows(sock: socket.socket, ifindex: int, group: bytes, room: int) -> State:
+    question = ABI.group_filter(ifindex, group, 0, [bytes(len(group))] * room)
+    return ABI.parse_group_filter(kernel.wsa_ioctl(sock, ABI.SIOCGMSFILTER, question, len(question)))[2:]
+
+
+def _set_ipv4_windows(sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: Sequence[bytes]) -> None:
+    value = ABI.ip_msfilter(group, interface, mode, sources)
+    kernel.wsa_ioctl(sock, ABI.SIO_SET_MULTICAST_FILTER, value, 0)
+
+
+def _get_ipv4_windows(sock: socket.socket, interface: bytes, group: bytes, room: int) -> State:
+    question = ABI.ip_msfilter(group, interface, 0, [bytes(4)] * room)
+    answer = kernel.wsa_ioctl(sock, ABI.SIO_GET_MULTICAST_FILTER, question, len(question))
+    return ABI.parse_ip_msfilter(answer)[2:]
+
+
+_FORMS = {
+    "linux": (_set_linux, _get_linux, _set_ipv4_linux, _get_ipv4_linux),
+    "bsd": (_set_bsd, _get_bsd, _set_ipv4_bsd, _get_ipv4_bsd),
+    "windows": (_set_windows, _get_windows, _set_ipv4_windows, _get_ipv4_windows),
+}
+set_by_index, _get_by_index, set_ipv4, _get_ipv4 = _FORMS[ABI.full_state]
+
+
+def get_by_index(sock: socket.socket, ifindex: int, group: bytes) -> State:
+    """Return the whole state, asking again with more room when there are more sources."""
+    state = _get_by_index(sock, ifindex, group, _FIRST_GUESS)
+    while state[1] > len(state[2]):
+        state = _get_by_index(sock, ifindex, group, state[1])
+    return state
+
+
+def get_ipv4(sock: socket.socket, interface: bytes, group: bytes) -> State:
+    """Return the whole state, asking again with more room when there are more sources."""
+    state = _get_ipv4(sock, interface, group, _FIRST_GUESS)
+    while state[1] > len(state[2]):
+        state = _get_ipv4(sock, interface, group, state[1])
+    return state

@@ -1,0 +1,39 @@
+"""How many sources one socket may list for a group, and how many files a process may open."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+from ..addresses import family
+from .abi import native
+from .refusals import sysctl_value
+
+__all__ = ["SOURCE_SYSCTL", "raise_open_files", "source_limit"]
+
+ABI = native()
+SOURCE_SYSCTL = {4: "net.ipv4.igmp_max_msf", 6: "net.ipv6.mld_max_msf"}
+# Where /proc does not show it, as for IPv6 in a network namespace, the kernel's own default
+# still holds: MLD_MAX_MSF of Linux, IP_MAX_SOCK_SRC_FILTER of FreeBSD and macOS.
+_DEFAULT = {"linux": {4: 10, 6: 64}, "bsd": {4: 128, 6: 128}}
+
+
+def source_limit(group: str) -> int | None:
+    """Return how many sources a socket may list for a group of this family, None if unlimited."""
+    kind = family(group)
+    shown = sysctl_value(SOURCE_SYSCTL[kind]) if ABI.full_state == "linux" else None
+    return shown if shown is not None else _DEFAULT.get(ABI.full_state, {}).get(kind)
+
+
+def raise_open_files() -> bool:
+    """Raise the soft limit of open files to the hard one; say whether that changed anything."""
+    if sys.platform == "win32":
+        return False
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == hard:
+        return False
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses an unlimited hard limit
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] != soft

@@ -1,0 +1,162 @@
+"""A UDP socket that belongs to one group, port and interface, and knows the filter it holds."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+import weakref
+
+from ..addresses import Address, check_port, family, group_address, split_zone
+from ..errors import InterfaceError, MulticastError, RefusedError, StateError
+from ..filters import SourceFilter
+from ..interfaces import Interface, InterfaceLike, find_interface
+from ..planner import Action, Rules, Step, plan
+from . import calls, kernel
+from .abi import native
+from .refusals import refusals
+
+__all__ = ["MulticastSocket", "open_socket", "socket_of"]
+
+ABI = native()
+_RULES = Rules(empty_set_clears=ABI.full_state != "bsd")
+
+
+class MulticastSocket(socket.socket):
+    """A non-blocking datagram socket bound to `group` and `port`, for members on `interface`.
+
+    It joins nothing by itself; `filter` is what the library has made it hold,
+    `SourceFilter.none()` while it is no member. It goes wherever asyncio takes `sock=`.
+    """
+
+    __slots__ = ("filter", "group", "interface", "port")
+
+    group: str
+    port: int
+    interface: Interface
+    filter: SourceFilter
+
+    def set_filter(self, wanted: SourceFilter) -> None:
+        """Hold `wanted`, or raise a `RefusedError` and go on holding what was held.
+
+        Between two lists of one mode this is a single call of the kernel, which never refuses
+        a source that both allow.
+        """
+        held = self.filter
+        try:
+            for step in plan(held, wanted, _RULES):
+                self._take(step)
+        except MulticastError:
+            for step in plan(self.filter, held, _RULES):
+                self._take(step)
+            raise
+
+    def rejoin(self) -> None:
+        """Leave and join again with the same filter, so that routers hear of it once more.
+
+        A packet may be lost in between. This is what heals a membership that the network has
+        forgotten while the kernel has not.
+        """
+        held = self.filter
+        if held == SourceFilter.none():
+            return
+        try:
+            self._take(Step(Action.LEAVE_GROUP, SourceFilter.none()))
+        except RefusedError as error:  # the kernel has forgotten it too: then there is nothing to leave
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                raise
+            self.filter = SourceFilter.none()
+        self.set_filter(held)
+
+    def kernel_filter(self) -> SourceFilter:
+        """Return the filter that the kernel reports, `SourceFilter.none()` if it is no member."""
+        try:
+            return calls.getsourcefilter(self, self.interface.index, self.group)
+        except RefusedError as error:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL):
+                return SourceFilter.none()
+            raise
+
+    def _take(self, step: Step) -> None:
+        index, group = self.interface.index, self.group
+        match step.action:
+            case Action.JOIN_GROUP:
+                calls.join_group(self, index, group)
+            case Action.LEAVE_GROUP:
+                calls.leave_group(self, index, group)
+            case Action.JOIN_SOURCE:
+                assert step.source is not None
+                calls.join_source_group(self, index, group, step.source)
+            case Action.UNBLOCK_SOURCE:
+                assert step.source is not None
+                calls.unblock_source(self, index, group, step.source)
+            case Action.SET_FILTER:
+                calls.setsourcefilter(self, index, group, step.after)
+        self.filter = step.after
+
+
+# Event loops hand out wrappers of a socket, not the socket: this finds it by its descriptor.
+_by_descriptor: weakref.WeakValueDictionary[int, MulticastSocket] = weakref.WeakValueDictionary()
+
+
+def socket_of(descriptor: int) -> MulticastSocket:
+    """Return the open `MulticastSocket` with this descriptor. StateError if there is none."""
+    found = _by_descriptor.get(descriptor)
+    if found is None or found.fileno() != descriptor:
+        raise StateError(
+            "the transport's socket was not made by open_socket()",
+            "pass sock=aiomcast.open_socket(group, port, interface)",
+        )
+    return found
+
+
+def open_socket(group: Address, port: int, interface: InterfaceLike = None) -> MulticastSocket:
+    """Return a non-blocking UDP socket bound to `group` and `port`, a member of nothing yet.
+
+    `interface` is where it is going to join; None means the interface of the route to the
+    group. Other sockets, of this and other processes, may bind the same; groups that they
+    join do not leak in (IP_MULTICAST_ALL and IPV6_MULTICAST_ALL are off where they exist).
+    The caller closes it.
+
+    Raises AddressError, ArgumentError and InterfaceError for wrong arguments, RefusedError
+    with the system's errno when it refuses.
+    """
+    text = group_address(group)
+    check_port(port)
+    found = find_interface(interface, group)
+    _, zone = split_zone(group)
+    if zone is not None and zone not in (found.name, str(found.index)):
+        raise InterfaceError(f"{group} is on {zone}, but the interface is {found.name}", "name one of the two")
+    with refusals(f"opening a socket for {text} port {port}"):
+        return _opened(text, port, found)
+
+
+def _opened(group: str, port: int, interface: Interface) -> MulticastSocket:
+    v6 = family(group) == 6
+    sock = MulticastSocket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.group, sock.port, sock.interface, sock.filter = group, port, interface, SourceFilter.none()
+        sock.setblocking(False)
+        kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if ABI.name in ("freebsd", "macos"):  # there, sharing a port takes both
+            kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_REUSEPORT, 1)
+        if v6:
+            _prepare_ipv6(sock, interface)
+        elif ABI.IP_MULTICAST_ALL is not None:
+            kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
+        host = ("::" if v6 else "0.0.0.0") if sys.platform == "win32" else group
+        sock.bind((host, port, 0, interface.index) if v6 else (host, port))
+    except BaseException:
+        sock.close()
+        raise
+    _by_descriptor[sock.fileno()] = sock
+    return sock
+
+
+def _prepare_ipv6(sock: MulticastSocket, interface: Interface) -> None:
+    kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_V6ONLY, 1)
+    if ABI.IPV6_MULTICAST_ALL is not None:
+        kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_ALL, 0)
+    if ABI.SO_BINDTOIFINDEX is not None:
+        # Linux's IPv6 source filter does not look at the interface a packet came in on.
+        kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_BINDTOIFINDEX, interface.index)

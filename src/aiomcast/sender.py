@@ -1,0 +1,133 @@
+"""`Sender`: sends to one group. For tests, demos and tools."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from types import TracebackType
+from typing import Self
+
+from .addresses import Address, check_port, family, group_address, source_address
+from .errors import ArgumentError, RefusedError, StateError
+from .interfaces import Interface, InterfaceLike, find_interface
+from .rfc3678 import kernel
+from .rfc3678.abi import native
+from .rfc3678.refusals import refusal, refusals
+
+__all__ = ["Sender"]
+
+ABI = native()
+
+
+class Sender:
+    """Sends datagrams to `group` and `port`.
+
+    `interface` takes what `Receiver.join` takes; None means the interface of the route to the
+    group, or of `source`. `ttl` is the TTL or hop limit (0 to 255, 1 stays on the link),
+    `loop` whether receivers on this host hear it too, `source` the local address to send from.
+
+    An async context manager. AddressError, ArgumentError, InterfaceError for wrong arguments;
+    RefusedError when the system refuses.
+    """
+
+    def __init__(
+        self,
+        group: Address,
+        port: int,
+        *,
+        interface: InterfaceLike = None,
+        ttl: int = 1,
+        loop: bool = True,
+        source: Address | None = None,
+    ) -> None:
+        self.group = group_address(group)
+        self.port = check_port(port)
+        if isinstance(ttl, bool) or not isinstance(ttl, int) or not 0 <= ttl <= 255:
+            raise ArgumentError(f"ttl {ttl!r}", "give a whole number from 0 to 255")
+        bound = None if source is None else source_address(source, self.group)
+        if interface is None and bound is not None:
+            interface = bound
+        self.interface = find_interface(interface, group)
+        kind = socket.AF_INET if family(self.group) == 4 else socket.AF_INET6
+        self._closed = False
+        with refusals(f"opening a socket to send to {self.group} from {bound or self.interface.name}"):
+            self._socket = socket.socket(kind, socket.SOCK_DGRAM)
+            try:
+                self._prepare(self.interface, ttl, loop, bound)
+            except BaseException:
+                self._socket.close()
+                raise
+
+    def _prepare(self, interface: Interface, ttl: int, loop: bool, bound: str | None) -> None:
+        sock = self._socket
+        sock.setblocking(False)
+        if sock.family == socket.AF_INET6:
+            kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_IF, interface.index)
+            kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_HOPS, ttl)
+            kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_LOOP, int(loop))
+            sock.bind((bound or "::", 0, 0, interface.index if bound else 0))
+            sock.connect((self.group, self.port, 0, interface.index))
+            return
+        kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_IF, _outgoing(interface, bound))
+        kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_TTL, ttl)
+        kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_LOOP, int(loop))
+        sock.bind((bound or "0.0.0.0", 0))
+        sock.connect((self.group, self.port))
+
+    @property
+    def source(self) -> str:
+        """The address it sends from."""
+        return str(self._socket.getsockname()[0])
+
+    async def send(self, data: bytes) -> None:
+        """Send one datagram, waiting while the system's buffer is full.
+
+        RefusedError when the system refuses (EMSGSIZE: longer than 65,507 bytes),
+        StateError when closed.
+        """
+        while True:
+            if self._closed:
+                raise StateError("the sender is closed", "make a new one")
+            try:
+                self._socket.send(data)
+                return
+            except BlockingIOError:
+                await self._writable()
+            except RefusedError:
+                raise
+            except OSError as error:
+                raise refusal(error, f"sending {len(data)} bytes to {self.group}") from error
+
+    async def _writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        loop.add_writer(self._socket.fileno(), lambda: ready.done() or ready.set_result(None))
+        try:
+            await ready
+        finally:
+            loop.remove_writer(self._socket.fileno())
+
+    async def aclose(self) -> None:
+        """Close the socket. Closing twice is fine."""
+        self._closed = True
+        self._socket.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def _outgoing(interface: Interface, bound: str | None) -> bytes:
+    """IP_MULTICAST_IF by index: ip_mreqn, or on Windows the index as an address."""
+    if ABI.name == "windows":
+        return struct.pack("!I", interface.index)
+    address = socket.inet_aton(bound) if bound else bytes(4)
+    return ABI.ip_mreqn(bytes(4), address, interface.index)

@@ -1,0 +1,53 @@
+"""Where every packet that reached a socket has gone. Pure values."""
+
+from __future__ import annotations
+
+from typing import final
+
+import attrs
+
+__all__ = ["Statistics", "StreamStatistics"]
+
+
+@final
+@attrs.frozen(slots=True)
+class Statistics:
+    """Counters since the start, of a membership or a whole receiver.
+
+    `received` datagrams and `octets` of payload were read from sockets; `kernel_drops` were dropped by the kernel because a receive
+    buffer was full; `queue_drops` by a stream's overflow policy, or were unread when the
+    membership ended; `filtered` were refused by the filter in force; `truncated` were
+    delivered, but cut short; `queued` wait in streams now. `receive_buffer` is the bytes of
+    buffer the kernel granted, over all sockets.
+    """
+
+    received: int = 0
+    octets: int = 0
+    kernel_drops: int = 0
+    queue_drops: int = 0
+    filtered: int = 0
+    truncated: int = 0
+    queued: int = 0
+    receive_buffer: int = 0
+
+    def __add__(self, other: Statistics) -> Statistics:
+        if not isinstance(other, Statistics):
+            return NotImplemented
+        mine, others = attrs.astuple(self), attrs.astuple(other)
+        return Statistics(*(one + two for one, two in zip(mine, others, strict=True)))
+
+
+@final
+@attrs.frozen(slots=True)
+class StreamStatistics:
+    """Counters of one stream since it was made.
+
+    `received` packets were handed to it, of which `delivered` were taken, `queue_drops` were
+    dropped by its overflow policy, `filtered` were taken out by a swap, and `queued` wait.
+    """
+
+    received: int = 0
+    delivered: int = 0
+    queue_drops: int = 0
+    filtered: int = 0
+    queued: int = 0

@@ -1,0 +1,28 @@
+"""Every asyncio test runs on asyncio's own loop and on uvloop."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+
+import pytest
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Name the loops there are on this platform."""
+    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+        "asyncio": asyncio.SelectorEventLoop
+    }
+    if sys.platform != "win32":
+        import uvloop
+
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which reader is tested."""
+    from aiomcast import reading
+
+    return f"aiomcast: {reading.implementation} reader"

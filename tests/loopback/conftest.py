@@ -1,0 +1,94 @@
+"""Real sockets on loopback, unprivileged: sources are 127.0.0.2, 127.0.0.3, ... and ::1."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+import aiomcast
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def group() -> str:
+    """A group of 232/8 that no other test, nor another run beside this one, uses."""
+    return f"232.{os.getpid() >> 8 & 255}.{os.getpid() & 255}.{next(_numbers) % 255 + 1}"
+
+
+@pytest.fixture
+def any_group() -> str:
+    """A group outside the source-specific ranges, where EXCLUDE filters are meant."""
+    return f"239.{os.getpid() >> 8 & 255}.{os.getpid() & 255}.{next(_numbers) % 255 + 1}"
+
+
+@pytest.fixture
+def group6() -> str:
+    """An IPv6 source-specific group that no other test uses."""
+    return f"ff31::{os.getpid():x}:{next(_numbers):x}"
+
+
+class Senders:
+    """Senders to one group by source address, opened when first used."""
+
+    def __init__(self, stack: AsyncExitStack, port: int) -> None:
+        self._stack = stack
+        self._open: dict[tuple[str, str], aiomcast.Sender] = {}
+        self.port = port
+
+    async def send(self, source: str, group: str, *payloads: bytes) -> None:
+        """Send each payload from `source` to `group`."""
+        key = (source, group)
+        if key not in self._open:
+            sender = aiomcast.Sender(group, self.port, source=source, interface="lo")
+            self._open[key] = await self._stack.enter_async_context(sender)
+        for payload in payloads:
+            await self._open[key].send(payload)
+
+
+@pytest_asyncio.fixture
+async def senders() -> AsyncIterator[Senders]:
+    """Give `await senders.send(source, group, *payloads)` on `senders.port`."""
+    async with AsyncExitStack() as stack:
+        yield Senders(stack, 5000)
+
+
+async def take(stream: aiomcast.PacketStream, count: int, seconds: float = 10) -> list[aiomcast.Packet]:
+    """Return the next `count` packets; TimeoutError if they do not come."""
+    packets = []
+    async with asyncio.timeout(seconds):
+        async for packet in stream:
+            packets.append(packet)
+            if len(packets) == count:
+                break
+    return packets
+
+
+def _udp_sockets() -> set[str]:
+    """Return this process's open UDP sockets, as /proc names them."""
+    inodes = set()
+    for table in ("/proc/net/udp", "/proc/net/udp6"):
+        with open(table, encoding="ascii") as lines:
+            inodes |= {f"socket:[{line.split()[9]}]" for line in list(lines)[1:]}
+    held = set()
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            held.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return held & inodes
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_sockets() -> Iterator[None]:
+    """Every test closes the UDP sockets it opened."""
+    if not os.path.exists("/proc/net/udp"):
+        yield
+        return
+    before = _udp_sockets()
+    yield
+    left_open = _udp_sockets() - before
+    assert not left_open, f"{len(left_open)} sockets are left open"
