@@ -1,18 +1,18 @@
 """Every error of the package. Nothing here knows sockets; `rfc3678.refusals` turns an OSError into one.
 
-    MulticastError
-    ├── ArgumentError (ValueError)          a wrong argument, whatever the system
-    │   ├── AddressError                    not an address, or not one that fits here
-    │   ├── FilterError                     a source list or mode that cannot be meant
-    │   └── InterfaceError                  no such interface, or one that cannot multicast
-    ├── StateError (RuntimeError)           closed, left, joined already, used by two tasks
-    ├── RefusedError (OSError)              the system said no; `errno` is kept
-    │   ├── LimitError                      a limit of the system; names it, its value, its sysctl
-    │   ├── InterfaceGoneError              the interface is no longer there
-    │   ├── NoPermissionError (PermissionError)
-    │   └── NoRouteError                    no route to the source or group
-    ├── InconsistentError                   the kernel holds another filter than the library set
-    └── UnsupportedError                    this platform has no such call
+MulticastError
+├── ArgumentError (ValueError)          a wrong argument, whatever the system
+│   ├── AddressError                    not an address, or not one that fits here
+│   ├── FilterError                     a source list or mode that cannot be meant
+│   └── InterfaceError                  no such interface, or one that cannot multicast
+├── StateError (RuntimeError)           closed, left, joined already, used by two tasks
+├── RefusedError (OSError)              the system said no; `errno` is kept
+│   ├── LimitError                      a limit of the system; names it, its value, its sysctl
+│   ├── InterfaceGoneError              the interface is no longer there
+│   ├── NoPermissionError (PermissionError)
+│   └── NoRouteError                    no route to the source or group
+├── InconsistentError                   the kernel holds another filter than the library set
+└── UnsupportedError                    this platform has no such call
 """
 
 from __future__ import annotations

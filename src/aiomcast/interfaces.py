@@ -104,7 +104,7 @@ def find_interface(
 
 def _by_likeness(wanted: Address | int) -> Interface:
     known = interfaces()
-    if isinstance(wanted, int) and not isinstance(wanted, bool):
+    if isinstance(wanted, int):
         matching = [one for one in known if one.index == wanted]
     else:
         matching = [one for one in known if one.name == wanted]
@@ -118,9 +118,7 @@ def _holding(known: list[Interface], wanted: Address) -> list[Interface]:
         address, zone = split_zone(wanted)
     except AddressError:
         return []
-    return [
-        one for one in known if address in one.addresses and zone in (None, one.name, str(one.index))
-    ]
+    return [one for one in known if address in one.addresses and zone in (None, one.name, str(one.index))]
 
 
 def _the_one(matching: list[Interface], meant: str, known: list[Interface]) -> Interface:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from .errors import ArgumentError, InconsistentError, RefusedError, StateError
 from .events import EventKind
 from .filters import SourceFilter, Sources, filter_for
-from .planner import spread
+from .planner import needs_handover, spread
 from .reading import Reader
+from .reading.options import TIMED
 
 if TYPE_CHECKING:
     from .membership import Membership
@@ -29,7 +30,7 @@ class FilterManager(Mapping["Membership", SourceFilter]):
     membership take effect in the order in which they were called.
     """
 
-    def __init__(self, memberships: Mapping[object, Membership]) -> None:
+    def __init__(self, memberships: Mapping[tuple[str, int, int], Membership]) -> None:
         self._memberships = memberships
 
     def __getitem__(self, membership: Membership) -> SourceFilter:
@@ -77,9 +78,9 @@ class FilterManager(Mapping["Membership", SourceFilter]):
         except BaseException as error:
             _undo(made, error)
             raise
-        now = time.time_ns() if pending == "deliver" else None
+        now = time.time_ns()  # after the last call: all that is stamped later, the new sockets see
         for change in made:
-            change.commit(now)
+            change.commit(now, deliver=pending == "deliver")
             change.membership.announce(EventKind.SWAPPED)
 
 
@@ -104,13 +105,14 @@ class Change:
     def __init__(self, membership: Membership, wanted: SourceFilter) -> None:
         self.membership = membership
         self._wanted = wanted
+        self._hands_over = needs_handover(membership.filter, wanted) and TIMED
         self._opened: list[Reader] = []
         self._before: list[tuple[Reader, SourceFilter]] = []
 
     def make(self) -> None:
         """Make the system's calls. When one is refused, `undo` takes back those before it."""
         membership = self.membership
-        readers = list(membership.readers)
+        readers = () if self._hands_over else membership.readers
         parts = spread(
             [reader.sock.filter for reader in readers], self._wanted, membership.source_limit(self._wanted)
         )
@@ -131,6 +133,13 @@ class Change:
             if reader not in self._opened:
                 reader.sock.set_filter(before)
 
-    def commit(self, until_ns: int | None) -> None:
-        """Flip the gates to what the sockets now hold, and drop what is no longer wanted."""
-        self.membership.take_filter(self._wanted, self._opened, until_ns)
+    def commit(self, now_ns: int, deliver: bool) -> None:
+        """Flip the gates to what the sockets now hold, and drop what is no longer wanted.
+
+        `now_ns` is the time after the last call; with `deliver` what arrived up to then is
+        still judged by the filter before.
+        """
+        if self._hands_over:
+            self.membership.hand_over(self._wanted, self._opened, now_ns, deliver)
+        else:
+            self.membership.take_filter(self._wanted, self._opened, now_ns if deliver else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from .addresses import Address, family
 from .errors import RefusedError, StateError
 from .events import Event, EventKind
 from .filters import SourceFilter, Sources
+from .handover import Handover
 from .interfaces import Interface, find_interface
 from .manager import Change, Pending
 from .packets import Channel, Flow, Packet
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Membership"]
 
-_LAST_READS = 4096  # reads of up to 64 datagrams when a membership ends, far beyond any buffer
+_AT_ONCE = 64  # datagrams read at a time when a socket is read out
+_MOST_READS = 65536  # a bound far beyond what any buffer holds
 
 
 class Membership:
@@ -46,11 +48,13 @@ class Membership:
         "_ended",
         "_filter",
         "_full",
+        "_handover",
         "_limit",
         "_past",
         "_queue_drops",
         "_receiver",
         "_swapped_out",
+        "_warned",
         "group",
         "interface",
         "port",
@@ -67,6 +71,8 @@ class Membership:
         self.streams: tuple[PacketStream, ...] = ()
         self._filter = SourceFilter.none()
         self._full: set[PacketStream] | None = None
+        self._handover: Handover | None = None
+        self._warned = False
         self._default: PacketStream | None = None
         self._ended = False
         self._limit = source_limit(group)
@@ -151,16 +157,16 @@ class Membership:
             for reader in opened:
                 reader.sock.close()
             raise
-        old, self.readers = self.readers, tuple(opened)
+        old, self.readers = self.all_readers, tuple(opened)
+        if self._handover is not None:
+            self._handover.end()
         for reader in old:
-            self._retire(reader)
+            self.retire(reader)
         self._receiver.moved(self, before)
 
     # Listening
 
-    def packets(
-        self, *, source: Address | None = None, channel: Channel | None = None
-    ) -> PacketStream:
+    def packets(self, *, source: Address | None = None, channel: Channel | None = None) -> PacketStream:
         """Return a new stream of this membership's packets, of one `source` or `channel` if given."""
         self._check()
         stream = self._receiver.new_stream(self, source=source, channel=channel)
@@ -168,9 +174,7 @@ class Membership:
         self._receiver.direct(self)
         return stream
 
-    def batches(
-        self, *, source: Address | None = None, channel: Channel | None = None
-    ) -> PacketBatches:
+    def batches(self, *, source: Address | None = None, channel: Channel | None = None) -> PacketBatches:
         """Return a new stream like `packets()` that yields lists of packets."""
         return self.packets(source=source, channel=channel).batches()
 
@@ -182,7 +186,7 @@ class Membership:
     def statistics(self) -> Statistics:
         """Return the counters of this membership; they stay readable after `leave`."""
         total = self._past
-        for reader in self.readers:
+        for reader in self.all_readers:
             total += _counted(reader)
         return total + Statistics(
             queue_drops=self._queue_drops,
@@ -220,13 +224,15 @@ class Membership:
         except BaseException:
             change.undo()
             raise
-        change.commit(None)
+        change.commit(0, deliver=False)
 
     def source_limit(self, wanted: SourceFilter) -> int | None:
         """Return the system's limit of sources per socket; asked anew only when it matters."""
         if self._limit is not None and len(wanted.sources) > self._limit:
             self._limit = source_limit(self.group)
-            if not wanted.is_include and self._limit is not None and len(wanted.sources) > self._limit:
+            over = self._limit is not None and len(wanted.sources) > self._limit
+            if over and not wanted.is_include and not self._warned:
+                self._warned = True
                 warnings.warn(
                     f"{len(wanted.sources)} sources are blocked for {self.group}, but the kernel takes "
                     f"{self._limit}: the others are refused in user space; raise "
@@ -250,24 +256,74 @@ class Membership:
         reader.failed = self._failed
         return reader
 
-    def take_filter(
-        self, wanted: SourceFilter, opened: list[Reader], until_ns: int | None
-    ) -> None:
-        """Let the sockets' new filters judge, and drop what was queued unless `until_ns` spares it."""
-        self._filter = wanted
+    def take_filter(self, wanted: SourceFilter, opened: Sequence[Reader], until_ns: int | None) -> None:
+        """Let the sockets' new filters judge, and drop what was queued unless `until_ns` spares it.
+
+        `opened` are new sockets beside those there are; sockets that hold nothing any more go.
+        """
+        before = self.readers
         kept: list[Reader] = []
-        for reader in (*self.readers, *opened):
-            part = reader.sock.filter
+        for reader in (*before, *opened):
             # One EXCLUDE socket stands for the whole filter, of which it may hold only a part.
-            reader.set_filter(part if wanted.is_include else wanted, until_ns)
-            if kept and part == SourceFilter.none():
-                self._retire(reader)
-            else:
+            reader.set_filter(reader.sock.filter if wanted.is_include else wanted, until_ns)
+            if not kept or reader.sock.filter != SourceFilter.none():
                 kept.append(reader)
         self.readers = tuple(kept)
-        if until_ns is None:
-            self._refuse_queued(wanted)
+        self._take(wanted, until_ns)
+        for reader in before:
+            if reader not in kept:
+                self.retire(reader)
+        if self.readers != before:
+            self.redirect()
+
+    def hand_over(self, wanted: SourceFilter, opened: Sequence[Reader], cut_ns: int, deliver: bool) -> None:
+        """Deliver what arrived up to `cut_ns` from the present sockets, the rest from `opened`."""
+        old, self.readers = self.readers, tuple(opened)
+        for reader in old:
+            reader.deliver_between(None, cut_ns)
+        for reader in self.readers:
+            reader.set_filter(reader.sock.filter if wanted.is_include else wanted)
+            reader.deliver_between(cut_ns, None)
+        if self._handover is None:
+            self._handover = Handover(self)
+        self._receiver.unsettled.add(self)
+        self._handover.begin(old)
+        self._take(wanted, cut_ns if deliver else None)
+        self.redirect()
+
+    def _take(self, wanted: SourceFilter, until_ns: int | None) -> None:
+        self._filter = wanted
+        if until_ns is not None:
+            return
+        for reader in self._handover.readers if self._handover is not None else ():
+            reader.set_filter(reader.gate.current & wanted)
+        self._refuse_queued(wanted)
+
+    def redirect(self) -> None:
+        """Have the receiver read what is to be read now."""
         self._receiver.direct(self)
+
+    @property
+    def all_readers(self) -> tuple[Reader, ...]:
+        """Its readers, and those that a change of mode has not finished with."""
+        return self.readers if self._handover is None else (*self._handover.readers, *self.readers)
+
+    @property
+    def readable(self) -> tuple[Reader, ...]:
+        """The readers whose turn it is to be read."""
+        return self.readers if self._handover is None else self._handover.readable
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a stream takes its packets now."""
+        return self._receiver.takes(self)
+
+    def settle(self) -> None:
+        """Go on with a change of mode that had to wait for somebody to take packets."""
+        if self._handover is not None:
+            self._handover.settle()
+            if not self._handover.readers:
+                self._receiver.unsettled.discard(self)
 
     def covers(self, flow: Flow) -> bool:
         """Whether a packet of `flow` came through this membership."""
@@ -283,9 +339,7 @@ class Membership:
 
     def announce(self, kind: EventKind, error: Exception | None = None) -> None:
         """Tell the receiver's event streams."""
-        self._receiver.tell(
-            Event(kind, self.group, self.port, self.interface.name, self._filter, error)
-        )
+        self._receiver.tell(Event(kind, self.group, self.port, self.interface.name, self._filter, error))
 
     @property
     def is_full(self) -> bool:
@@ -295,9 +349,12 @@ class Membership:
     def end(self) -> None:
         """Leave, hand over what can be, close the sockets, end the streams."""
         self._ended = True
-        for reader in self.readers:
-            self._retire(reader)
-        self.readers = ()
+        old, self.readers = self.all_readers, ()
+        self._receiver.unsettled.discard(self)
+        if self._handover is not None:
+            self._handover.end()
+        for reader in old:
+            self.retire(reader)
         for stream in self.streams:
             stream.end()
         self._receiver.ended(self)
@@ -330,20 +387,30 @@ class Membership:
         for stream in (*self.streams, *self._receiver.streams):
             self._swapped_out += stream.refuse(refused)
 
-    def _retire(self, reader: Reader) -> None:
+    def read_out(self, reader: Reader) -> bool:
+        """Hand over what is in the socket while somebody takes it; say if it is empty now."""
+        for _ in range(_MOST_READS):
+            if not self.is_taken:
+                return False
+            before = reader.received
+            packets = reader.read(_AT_ONCE)
+            if packets:
+                reader.sink(packets)
+            elif reader.received == before:
+                break
+        return True
+
+    def retire(self, reader: Reader) -> None:
         """Leave with this socket, hand over or count what it holds, and close it."""
         self._receiver.stop_reading(reader)
         with contextlib.suppress(RefusedError):  # the interface may be gone; closing leaves too
             reader.sock.set_filter(SourceFilter.none())
-        for _ in range(_LAST_READS):
-            before = reader.received
-            packets = reader.read(64)
-            if reader.received == before:
-                break
-            if packets and self._receiver.takes(self):
-                reader.sink(packets)
-            else:
-                self._queue_drops += len(packets)
+        if not self.read_out(reader):
+            for _ in range(_MOST_READS):
+                before = reader.received
+                self._queue_drops += len(reader.read(_AT_ONCE))
+                if reader.received == before:
+                    break
         self._past += _counted(reader)
         reader.sock.close()
 

@@ -9,6 +9,7 @@ as their sources have it):
 4. A source join or drop on an any-source membership silently makes it INCLUDE, at worst
    INCLUDE {}: so a source is joined only from INCLUDE {}, and every other change is a set.
 5. One set from list to list never refuses a source that both allow. A leave and a new join do.
+   A set that changes the mode does too, for a moment: list and mode are two stores.
 6. FreeBSD and macOS do not clear a list when the new one is empty: unblock one by one.
 """
 
@@ -21,7 +22,7 @@ import attrs
 
 from .filters import SourceFilter
 
-__all__ = ["Action", "Rules", "Step", "plan", "spread"]
+__all__ = ["Action", "Rules", "Step", "needs_handover", "plan", "spread"]
 
 
 class Action(enum.Enum):
@@ -90,9 +91,7 @@ def _unblock_all(held: SourceFilter) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def spread(
-    held: Sequence[SourceFilter], wanted: SourceFilter, limit: int | None
-) -> tuple[SourceFilter, ...]:
+def spread(held: Sequence[SourceFilter], wanted: SourceFilter, limit: int | None) -> tuple[SourceFilter, ...]:
     """Return what each socket of a membership is to hold, so that together they hold `wanted`.
 
     `held` is what its sockets hold now; results beyond their number are new sockets (there is
@@ -122,3 +121,8 @@ def spread(
         parts.append(set(fresh[:room]))
         del fresh[:room]
     return tuple(SourceFilter.include(part_now) for part_now in parts)
+
+
+def needs_handover(held: SourceFilter, wanted: SourceFilter) -> bool:
+    """Whether one set could lose a packet of a source that both allow: a change of mode (rule 5)."""
+    return held.is_include is not wanted.is_include and held & wanted != SourceFilter.none()

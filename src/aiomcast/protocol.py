@@ -98,12 +98,12 @@ class MulticastProtocol(asyncio.DatagramProtocol):
 
     def _member(self) -> MulticastSocket:
         if self._socket is None:
-            raise StateError("the protocol has no transport", "use it between connection_made and connection_lost")
+            raise StateError(
+                "the protocol has no transport", "use it between connection_made and connection_lost"
+            )
         return self._socket
 
-    def _change(
-        self, change: Callable[[SourceFilter, str, Address], SourceFilter], source: Address
-    ) -> None:
+    def _change(self, change: Callable[[SourceFilter, str, Address], SourceFilter], source: Address) -> None:
         sock = self._member()
         self._hold(change(sock.filter, sock.group, source))
 

@@ -85,6 +85,8 @@ class Receiver:
             )
         self.gro = gro
         self.streams: tuple[PacketStream, ...] = ()
+        self.unsettled: set[Membership] = set()
+        """Memberships in a change of mode, to be told when reading goes on."""
         self._memberships: dict[Key, Membership] = {}
         self._filters = FilterManager(self._memberships)
         self._reading: ReadLoop | None = None
@@ -198,8 +200,10 @@ class Receiver:
         for membership in self.memberships:
             await membership.leave()
         self._closed = True
-        for stream in (*self.streams, *self._events):
+        for stream in self.streams:
             stream.end()
+        for events in self._events:
+            events.end()
         if self._reading is not None:
             self._reading.close()
             self._reading = None
@@ -227,25 +231,24 @@ class Receiver:
         channel: Channel | None = None,
     ) -> PacketStream:
         """Return a stream with this receiver's capacity and overflow policy."""
-        return PacketStream(
-            owner, self.capacity, self.overflow, source=source, group=group, channel=channel
-        )
+        return PacketStream(owner, self.capacity, self.overflow, source=source, group=group, channel=channel)
 
     def direct(self, membership: Membership) -> None:
         """Send what is read for `membership` to the streams that want it, and read or not."""
         if self._reading is None:
             return
+        sink = self._shared_sink
         if membership.streams:
             sink = _fan_out((*membership.streams, *self.streams))
-        else:
-            sink = self._shared_sink
-        for reader in membership.readers:
+        readable = membership.readable if sink is not None and not membership.is_full else ()
+        for reader in membership.all_readers:
             if sink is not None:
                 reader.sink = sink
-            if sink is None or membership.is_full:
-                self._reading.discard(reader)
-            else:
+            if reader in readable:
                 self._reading.add(reader)
+            else:
+                self._reading.discard(reader)
+        membership.settle()
 
     def takes(self, membership: Membership) -> bool:
         """Whether a stream listens to `membership` and none of them asks for a pause."""
@@ -287,6 +290,8 @@ class Receiver:
         self._full.discard(stream)
         if self._reading is not None and not self._full:
             self._reading.resume()
+            for membership in tuple(self.unsettled):
+                membership.settle()
 
     def stream_closed(self, stream: PacketStream) -> None:
         """Hand it nothing more."""

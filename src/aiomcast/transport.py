@@ -69,9 +69,7 @@ class MulticastTransport(asyncio.ReadTransport):
     `create_multicast_endpoint`. It does not send: use a `Sender`.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, reader: Reader, protocol: MulticastProtocol
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, reader: Reader, protocol: MulticastProtocol) -> None:
         sock = reader.sock
         super().__init__({"socket": sock, "sockname": sock.getsockname(), "interface": sock.interface})
         self._loop = loop

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from network import Host, LabError, Network, execute, unique_name
+
+from tests.lab.network import Host, LabError, Network, execute, unique_name
 
 TOOLS = ("ip", "bridge", "tcpdump", "tshark")
 

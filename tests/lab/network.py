@@ -15,7 +15,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,17 +193,12 @@ class Network:
     ) -> None:
         """Wait until the bridge forwards `group` from `source` (None: from any) to that host."""
         port = self.hosts[host].port
+        keys = ("port", "grp", "src", "filter_mode", "flags")
         mode = "exclude" if source is None else "include"
-        wanted: dict[str, Any] = {
-            "port": port,
-            "grp": group,
-            "src": source,
-            "filter_mode": mode,
-            "flags": [],
-        }
+        wanted: tuple[object, ...] = (port, group, source, mode, [])
 
         def forwarded() -> bool:
-            return any({key: entry.get(key) for key in wanted} == wanted for entry in self.mdb())
+            return any(tuple(entry.get(key) for key in keys) == wanted for entry in self.mdb())
 
         wait_until(forwarded, timeout, f"{port} is a member of {group} for source {source}")
 
@@ -268,10 +263,9 @@ class Network:
     def _wait_for_snooping(self) -> None:
         # The bridge floods until hosts have had the time of one query to answer.
         def quiet() -> bool:
-            try:
+            with suppress(TimeoutError):
                 return not any(self.reaches("s1", group) for group in PROBE_GROUPS * 3)
-            except TimeoutError:
-                return False
+            return False
 
         wait_until(quiet, 10, "the bridge stops flooding groups without members")
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from network import Host, LabError, Network
-from wire import REPEAT_WINDOW, Capture, Report, _without_repeats
+
+from tests.lab.network import Host, LabError, Network
+from tests.lab.wire import REPEAT_WINDOW, Capture, Report, _without_repeats
 
 PORT = 5000
 IP_MULTICAST_ALL, IPV6_MULTICAST_ALL = 49, 29
@@ -165,6 +166,11 @@ def test_inside_moves_this_thread_and_brings_it_back(network: Network) -> None:
         moved.wait(5)
         elsewhere.append(_here())
 
+    def fail_inside_another() -> None:
+        with network.inside("s1"):
+            assert len({home, receiver, _here()}) == 3
+            raise ZeroDivisionError
+
     other = threading.Thread(target=look)
     other.start()
     started_before.wait(5)
@@ -172,9 +178,8 @@ def test_inside_moves_this_thread_and_brings_it_back(network: Network) -> None:
         receiver = _here()
         moved.set()
         other.join(5)
-        with pytest.raises(ZeroDivisionError), network.inside("s1"):
-            assert len({home, receiver, _here()}) == 3
-            raise ZeroDivisionError
+        with pytest.raises(ZeroDivisionError):
+            fail_inside_another()
         assert _here() == receiver
     assert _here() == home
     assert elsewhere == [home]
@@ -205,10 +210,15 @@ def _left(network: Network) -> list[str]:
 def test_nothing_is_left_after_an_exception(network: Network) -> None:
     other = Network()
     processes: list[subprocess.Popen[bytes]] = []
-    with pytest.raises(ZeroDivisionError), other:
-        processes.append(other.popen("s1", ["sleep", "60"]))
-        assert len(_left(other)) == 5
-        raise ZeroDivisionError
+
+    def fail_inside() -> None:
+        with other:
+            processes.append(other.popen("s1", ["sleep", "60"]))
+            assert len(_left(other)) == 5
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_inside()
     assert _left(other) == []
     assert processes[0].poll() is not None
     assert len(_left(network)) == 5, "a network beside it is untouched"
@@ -217,7 +227,7 @@ def test_nothing_is_left_after_an_exception(network: Network) -> None:
 def test_nothing_is_left_of_a_network_that_could_not_be_built(
     lab: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("network.BRIDGE_OPTIONS", "no_such_option 1")
+    monkeypatch.setattr("tests.lab.network.BRIDGE_OPTIONS", "no_such_option 1")
     broken = Network()
     with pytest.raises(LabError, match="no_such_option"), broken:
         pass

@@ -1,4 +1,4 @@
-"""What IGMPv3 and MLDv2 hosts report on the wire: recorded by tcpdump or dumpcap, decoded by tshark.
+"""What IGMPv3 and MLDv2 hosts report on the wire, recorded and then decoded by tshark.
 
 Only the reading of the wire lives here; the hosts are in `network`.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
 
-from network import LabError, Network, stop
+from tests.lab.network import LabError, Network, stop
 
 # RFC 3376, 4.2.12 and RFC 3810, 5.2.12. Types 1 and 2 answer queries: they state, not change.
 STATE_CHANGES = {"3": "TO_IN", "4": "TO_EX", "5": "ALLOW", "6": "BLOCK"}
@@ -65,13 +65,13 @@ class Capture:
         self._reports: list[Report] = []
 
     def __enter__(self) -> Capture:
-        command, self._listening = _recorder(self._interface)
+        command, self._listening = _recording(self._interface)
         self._recorder = self._network.popen(
             self._name,
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pipesize=1 << 20,
+            pipesize=1 << 20,  # room for what is reported while nobody reads
         )
         try:
             self._wait_until_listening(5)
@@ -154,7 +154,7 @@ class Capture:
         self._reports = _without_repeats(_records(ElementTree.fromstring(done.stdout)))
 
 
-def _recorder(interface: str) -> tuple[list[str], bytes]:
+def _recording(interface: str) -> tuple[list[str], bytes]:
     """The command that records to its output, and what it says once it has begun."""
     if Path("/proc/self/setgroups").read_text().strip() == "deny":
         # In a user namespace tcpdump fails to drop its privileges, and dumpcap does not try.

@@ -5,7 +5,7 @@ AIOMCAST_READING forces one of them; "native" where it was not built is an Impor
 """
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 __all__ = ["PacketQueue", "ReadSet", "Reader", "implementation"]
 
@@ -13,11 +13,9 @@ _forced = os.environ.get("AIOMCAST_READING", "")
 if _forced not in ("", "native", "portable"):
     raise ImportError(f"AIOMCAST_READING is {_forced!r}: choose 'native' or 'portable'")
 
-implementation: Final[str]
+implementation = "portable"
 if TYPE_CHECKING or _forced == "portable":
     from .portable import PacketQueue, Reader, ReadSet
-
-    implementation = "portable"
 else:
     try:
         from ._native import PacketQueue, Reader, ReadSet
@@ -27,5 +25,3 @@ else:
         if _forced == "native":
             raise
         from .portable import PacketQueue, Reader, ReadSet
-
-        implementation = "portable"

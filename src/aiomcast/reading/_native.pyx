@@ -271,7 +271,7 @@ cdef class Reader:
     cdef size_t size
     cdef Py_ssize_t flow_limit
     cdef long epoch
-    cdef bint past, v6
+    cdef bint timed, v6
     cdef dict known
     cdef _Known last
     cdef uint8_t last_key[18]
@@ -296,8 +296,16 @@ cdef class Reader:
     def set_filter(self, wanted, until_ns=None):
         """See `portable.Reader.set_filter`."""
         self.gate.change(wanted, until_ns)
-        self.past = until_ns is not None
+        self.timed = self.gate.timed
         self.epoch += 1
+
+    def deliver_between(self, since_ns, until_ns):
+        """See `portable.Reader.deliver_between`."""
+        if since_ns is not None:
+            self.gate.since_ns = since_ns
+        if until_ns is not None:
+            self.gate.until_ns = until_ns
+        self.timed = self.gate.timed
 
     def read(self, Py_ssize_t limit):
         """See `portable.Reader.read`."""
@@ -350,9 +358,9 @@ cdef class Reader:
         if tags.dropped >= 0:
             self.drops_are(<uint32_t>tags.dropped)
         self.octets += length
-        if self.past:
+        if self.timed:
             allowed = self.gate.allows(sender.flow.source, None if tags.stamp < 0 else tags.stamp)
-            self.past = bool(self.gate.past)
+            self.timed = self.gate.timed
         if segment == 0 or segment > length:
             segment = length
         if not allowed:
@@ -497,7 +505,7 @@ cdef class ReadSet:
         """See `portable.ReadSet.read`."""
         cdef epoll_event events[EVENTS]
         cdef int i, ready
-        cdef Py_ssize_t got
+        cdef int64_t before
         cdef Reader reader
         cdef list batch = []
         cdef object sink = None
@@ -519,8 +527,9 @@ cdef class ReadSet:
                             sink = None
                             continue
                     sink = reader.sink
-                got = reader.read_into(batch, MESSAGES)
-                budget -= got if got > 0 else 1
+                before = reader.received
+                reader.read_into(batch, MESSAGES)
+                budget -= reader.received - before if reader.received > before else 1
                 if reader.error is not None:
                     error = reader.error
                     reader.error = None

@@ -14,23 +14,34 @@ _MARGIN_NS = 1_000_000_000  # packets stamped on several processors may be queue
 
 @final
 class Gate:
-    """The filter in force, and for a while those that were in force before.
+    """The filter in force at a socket, and which times of arrival are the socket's to deliver.
 
     `past` holds (cut, filter), oldest first: a packet stamped at or before `cut` is judged by
-    that filter, one stamped after every cut by `current`. Without a timestamp `current` judges.
+    that filter, one stamped after every cut by `current`. What is stamped at or before
+    `since_ns` or after `until_ns` is another socket's: two sockets joined to one group see the
+    same stamp for the same packet, so with one's `until_ns` the other's `since_ns` each packet
+    passes once. All times are nanoseconds of CLOCK_REALTIME; a packet without a stamp is
+    judged by `current` alone.
     """
 
-    __slots__ = ("current", "past")
+    __slots__ = ("current", "past", "since_ns", "until_ns")
 
     def __init__(self, current: SourceFilter) -> None:
         self.current = current
         self.past: deque[tuple[int, SourceFilter]] = deque()
+        self.since_ns: int | None = None
+        self.until_ns: int | None = None
+
+    @property
+    def timed(self) -> bool:
+        """Whether the time of arrival matters; else `current` judges alone."""
+        return bool(self.past) or self.since_ns is not None or self.until_ns is not None
 
     def change(self, wanted: SourceFilter, until_ns: int | None = None) -> None:
         """Let `wanted` judge from now on.
 
-        With `until_ns` (nanoseconds of CLOCK_REALTIME) what was stamped up to then stays with
-        the filter in force so far; with None nothing does, and older exceptions end too.
+        With `until_ns` what was stamped up to then stays with the filter in force so far;
+        with None nothing does, and older exceptions end too.
         """
         if until_ns is None:
             self.past.clear()
@@ -42,10 +53,19 @@ class Gate:
         """Whether a packet of `source` (canonical) with this kernel timestamp passes."""
         judge = self.current
         if timestamp_ns is not None:
-            while self.past and self.past[0][0] + _MARGIN_NS < timestamp_ns:
-                self.past.popleft()
+            self._forget(timestamp_ns - _MARGIN_NS)
+            if self.until_ns is not None and timestamp_ns > self.until_ns:
+                return False
+            if self.since_ns is not None and timestamp_ns <= self.since_ns:
+                return False
             for cut, then in self.past:
                 if timestamp_ns <= cut:
                     judge = then
                     break
         return (source in judge.sources) is judge.is_include
+
+    def _forget(self, before_ns: int) -> None:
+        while self.past and self.past[0][0] < before_ns:
+            self.past.popleft()
+        if self.since_ns is not None and self.since_ns < before_ns:
+            self.since_ns = None

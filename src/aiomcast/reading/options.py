@@ -13,13 +13,15 @@ from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusals
 from ..rfc3678.sockets import MulticastSocket
 
-__all__ = ["ANCILLARY", "ask", "dropped", "receive_buffer", "set_receive_buffer"]
+__all__ = ["ANCILLARY", "TIMED", "ask", "dropped", "receive_buffer", "set_receive_buffer"]
 
 ABI = native()
 ANCILLARY = frozenset({"hop_limit", "traffic_class"})
+TIMED = ABI.SO_TIMESTAMPNS is not None or ABI.SO_TIMESTAMP is not None
+"""Whether the kernel stamps datagrams with their time of arrival."""
 
 # name -> {family: (level, option that asks, what the platform lacks is None)}
-_ASKING = {
+_ASKING: dict[str, dict[int, tuple[int, int | None]]] = {
     "hop_limit": {4: (ABI.IPPROTO_IP, ABI.IP_RECVTTL), 6: (ABI.IPPROTO_IPV6, ABI.IPV6_RECVHOPLIMIT)},
     "traffic_class": {4: (ABI.IPPROTO_IP, ABI.IP_RECVTOS), 6: (ABI.IPPROTO_IPV6, ABI.IPV6_RECVTCLASS)},
 }

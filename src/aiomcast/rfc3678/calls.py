@@ -106,7 +106,7 @@ def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: S
     try:
         full_state.set_by_index(sock, ifindex, packed, _mode(wanted), sources)
     except OSError as error:
-        doing = f"setting {wanted.mode.value} of {len(sources)} sources for {canonical(group)} on interface {ifindex}"
+        doing = f"{_setting(wanted, group)} on interface {ifindex}"
         raise refusal(error, doing, _SOURCES[len(packed)]) from error
 
 
@@ -154,14 +154,16 @@ def unblock_ipv4_source(sock: socket.socket, interface: Address, group: Address,
     _ipv4_call(sock, ABI.IP_UNBLOCK_SOURCE, interface, group, source, "unblocking")
 
 
-def setipv4sourcefilter(sock: socket.socket, interface: Address, group: Address, wanted: SourceFilter) -> None:
+def setipv4sourcefilter(
+    sock: socket.socket, interface: Address, group: Address, wanted: SourceFilter
+) -> None:
     """Set mode and list of an IPv4 membership (RFC 3678, 4.2.1; sourcefilter(3))."""
     packed = pack(group_address(group))
     sources = [pack(source) for source in wanted.sources]
     try:
         full_state.set_ipv4(sock, pack(interface), packed, _mode(wanted), sources)
     except OSError as error:
-        doing = f"setting {wanted.mode.value} of {len(sources)} sources for {canonical(group)} on {canonical(interface)}"
+        doing = f"{_setting(wanted, group)} on {canonical(interface)}"
         raise refusal(error, doing, _SOURCES[4]) from error
 
 
@@ -176,3 +178,7 @@ def getipv4sourcefilter(sock: socket.socket, interface: Address, group: Address)
 
 def _mode(wanted: SourceFilter) -> int:
     return ABI.MCAST_INCLUDE if wanted.mode is FilterMode.INCLUDE else ABI.MCAST_EXCLUDE
+
+
+def _setting(wanted: SourceFilter, group: Address) -> str:
+    return f"setting {wanted.mode.value} of {len(wanted.sources)} sources for {canonical(group)}"

@@ -45,7 +45,9 @@ def _get_linux(sock: socket.socket, ifindex: int, group: bytes, room: int) -> St
     return ABI.parse_group_filter(answer)[2:]
 
 
-def _set_ipv4_linux(sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: Sequence[bytes]) -> None:
+def _set_ipv4_linux(
+    sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: Sequence[bytes]
+) -> None:
     kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MSFILTER, ABI.ip_msfilter(group, interface, mode, sources))
 
 
@@ -86,7 +88,9 @@ def _get_bsd(sock: socket.socket, ifindex: int, group: bytes, room: int) -> Stat
     return mode.value, count.value, ABI.parse_source_storage(listed.raw, present)
 
 
-def _set_ipv4_bsd(sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: Sequence[bytes]) -> None:
+def _set_ipv4_bsd(
+    sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: Sequence[bytes]
+) -> None:
     kernel.libc_call(
         "setipv4sourcefilter",
         sock.fileno(),
@@ -122,7 +126,9 @@ def _in_addr(packed: bytes) -> _InAddr:
     return _InAddr.from_buffer_copy(packed)
 
 
-def _set_windows(sock: socket.socket, ifindex: int, group: bytes, mode: int, sources: Sequence[bytes]) -> None:
+def _set_windows(
+    sock: socket.socket, ifindex: int, group: bytes, mode: int, sources: Sequence[bytes]
+) -> None:
     kernel.wsa_ioctl(sock, ABI.SIOCSMSFILTER, ABI.group_filter(ifindex, group, mode, sources), 0)
 
 
@@ -131,7 +137,9 @@ def _get_windows(sock: socket.socket, ifindex: int, group: bytes, room: int) -> 
     return ABI.parse_group_filter(kernel.wsa_ioctl(sock, ABI.SIOCGMSFILTER, question, len(question)))[2:]
 
 
-def _set_ipv4_windows(sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: Sequence[bytes]) -> None:
+def _set_ipv4_windows(
+    sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: Sequence[bytes]
+) -> None:
     value = ABI.ip_msfilter(group, interface, mode, sources)
     kernel.wsa_ioctl(sock, ABI.SIO_SET_MULTICAST_FILTER, value, 0)
 

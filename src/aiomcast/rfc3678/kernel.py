@@ -15,17 +15,27 @@ from ..errors import UnsupportedError
 __all__ = ["getsockopt", "libc_call", "setsockopt", "wsa_ioctl"]
 
 
-def setsockopt(sock: socket.socket, level: int, option: int, value: int | bytes) -> None:
-    """setsockopt(2). OSError as the system gives it."""
-    sock.setsockopt(level, option, value)
+def setsockopt(sock: socket.socket, level: int, option: int | None, value: int | bytes) -> None:
+    """setsockopt(2). OSError as the system gives it; UnsupportedError for an option it lacks (None)."""
+    sock.setsockopt(level, _there(option), value)
 
 
-def getsockopt(sock: socket.socket, level: int, option: int, value: bytes) -> bytes:
-    """getsockopt(2) with `value` in the buffer as the question, which CPython's cannot do."""
+def getsockopt(sock: socket.socket, level: int, option: int | None, value: bytes) -> bytes:
+    """getsockopt(2) with `value` in the buffer as the question, which CPython's cannot do.
+
+    Errors are as for `setsockopt`.
+    """
+    option = _there(option)
     buffer = ctypes.create_string_buffer(value, len(value))
     length = ctypes.c_uint32(len(value))
     libc_call("getsockopt", sock.fileno(), level, option, buffer, ctypes.byref(length))
     return buffer.raw[: length.value]
+
+
+def _there(option: int | None) -> int:
+    if option is None:
+        raise UnsupportedError("this platform has no such socket option")
+    return option
 
 
 if sys.platform == "win32":
@@ -34,7 +44,7 @@ if sys.platform == "win32":
         """Refuse: there is no libc with the RFC 3678 functions on Windows."""
         raise UnsupportedError(f"{name}() is not there on Windows")
 
-    def wsa_ioctl(sock: socket.socket, code: int, value: bytes, room: int) -> bytes:
+    def wsa_ioctl(sock: socket.socket, code: int | None, value: bytes, room: int) -> bytes:
         """WSAIoctl(code) with `value` in and up to `room` bytes out (socket.ioctl refuses these codes)."""
         call = ctypes.WinDLL("ws2_32", use_last_error=True).WSAIoctl
         out = ctypes.create_string_buffer(max(room, 1))
@@ -54,6 +64,6 @@ else:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
-    def wsa_ioctl(sock: socket.socket, code: int, value: bytes, room: int) -> bytes:
+    def wsa_ioctl(sock: socket.socket, code: int | None, value: bytes, room: int) -> bytes:
         """Refuse: WSAIoctl is Windows'."""
         raise UnsupportedError("WSAIoctl is only there on Windows")

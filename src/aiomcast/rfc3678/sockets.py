@@ -126,7 +126,9 @@ def open_socket(group: Address, port: int, interface: InterfaceLike = None) -> M
     found = find_interface(interface, group)
     _, zone = split_zone(group)
     if zone is not None and zone not in (found.name, str(found.index)):
-        raise InterfaceError(f"{group} is on {zone}, but the interface is {found.name}", "name one of the two")
+        raise InterfaceError(
+            f"{group} is on {zone}, but the interface is {found.name}", "name one of the two"
+        )
     with refusals(f"opening a socket for {text} port {port}"):
         return _opened(text, port, found)
 

@@ -78,6 +78,11 @@ class Reader:
         self.gate.change(wanted, until_ns)
         self._epoch += 1
 
+    def deliver_between(self, since_ns: int | None, until_ns: int | None) -> None:
+        """Deliver only what is stamped after `since_ns` and up to `until_ns`, where given."""
+        self.gate.since_ns = since_ns if since_ns is not None else self.gate.since_ns
+        self.gate.until_ns = until_ns if until_ns is not None else self.gate.until_ns
+
     def read(self, limit: int) -> list[Packet]:
         """Return what is there, [] when nothing is, reading `limit` times at most.
 
@@ -101,7 +106,7 @@ class Reader:
                     hops = traffic = segment = None
                 else:
                     stamp, hops, traffic, segment = self._control(control)
-                if self.gate.past:
+                if self.gate.timed:
                     allowed = self.gate.allows(sender.flow.source, stamp)
                 else:
                     allowed = sender.allowed
@@ -114,9 +119,7 @@ class Reader:
                     if cut:
                         self.truncated += 1
                     append(
-                        _new_packet(
-                            Packet, (bytes(buffer[:length]), sender.flow, stamp, cut, hops, traffic)
-                        )
+                        _new_packet(Packet, (bytes(buffer[:length]), sender.flow, stamp, cut, hops, traffic))
                     )
         except BlockingIOError:
             pass

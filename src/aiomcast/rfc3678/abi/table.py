@@ -138,9 +138,7 @@ class Abi(Constants):
 
     # The full state, Linux and Windows (RFC 3678, 4.2 and 5.2, and its appendix)
 
-    def ip_msfilter(
-        self, group: bytes, interface: bytes, mode: int, sources: Sequence[bytes]
-    ) -> bytes:
+    def ip_msfilter(self, group: bytes, interface: bytes, mode: int, sources: Sequence[bytes]) -> bytes:
         """Return IP_MSFILTER_SIZE(n) bytes: 16 and 4 for each source."""
         layout = self._has(self.ip_msfilter_layout, "ip_msfilter")
         _only_ipv4(group, interface, *sources)
@@ -157,9 +155,7 @@ class Abi(Constants):
         end = layout.size + 4 * present
         return group, interface, mode, count, [data[i : i + 4] for i in range(layout.size, end, 4)]
 
-    def group_filter(
-        self, ifindex: int, group: bytes, mode: int, sources: Sequence[bytes]
-    ) -> bytes:
+    def group_filter(self, ifindex: int, group: bytes, mode: int, sources: Sequence[bytes]) -> bytes:
         """Return GROUP_FILTER_SIZE(n) bytes; every source must be of the group's family."""
         layout = self._has(self.group_filter_layout, "group_filter")
         _one_family(group, sources)
