@@ -95,6 +95,11 @@ def find_interface(
         found = _by_route(group, list(sources))
     else:
         found = _by_likeness(wanted)
+    zone = None if group is None else split_zone(group)[1]
+    if zone is not None and zone not in (found.name, str(found.index)):
+        raise InterfaceError(
+            f"{group} is on {zone}, but the interface is {found.name}", "name one of the two"
+        )
     if found.multicast is False:
         raise InterfaceError(
             f"interface {found.name} cannot multicast", "choose another, or set its MULTICAST flag"
@@ -135,7 +140,7 @@ def _by_route(group: Address | None, sources: list[Address]) -> Interface:
     if not targets:
         raise InterfaceError("no interface was named", "name one: there is no address to look a route up for")
     for target in targets:
-        address, zone = split_zone(target)
+        _, zone = split_zone(target)
         if zone is not None:
             return _by_likeness(int(zone) if zone.isdigit() else zone)
     return _route_to(canonical(targets[0]))

@@ -11,12 +11,14 @@ from .events import EventKind
 from .filters import SourceFilter, Sources, filter_for
 from .planner import needs_handover, spread
 from .reading import Reader
-from .reading.options import TIMED
 
 if TYPE_CHECKING:
     from .membership import Membership
 
-__all__ = ["FilterManager", "Pending"]
+__all__ = ["Change", "FilterManager", "Key", "Pending"]
+
+Key: TypeAlias = tuple[str, int, int]
+"""(group, port, interface index) of a membership."""
 
 Pending: TypeAlias = Literal["discard", "deliver"]
 """What becomes of packets that a removed source had sent before the swap, and that wait still."""
@@ -30,11 +32,11 @@ class FilterManager(Mapping["Membership", SourceFilter]):
     membership take effect in the order in which they were called.
     """
 
-    def __init__(self, memberships: Mapping[tuple[str, int, int], Membership]) -> None:
+    def __init__(self, memberships: Mapping[Key, Membership]) -> None:
         self._memberships = memberships
 
     def __getitem__(self, membership: Membership) -> SourceFilter:
-        if membership not in self._memberships.values():
+        if self._memberships.get(membership.key) is not membership:
             raise KeyError(membership)
         return membership.filter
 
@@ -66,8 +68,8 @@ class FilterManager(Mapping["Membership", SourceFilter]):
         if pending not in ("discard", "deliver"):
             raise ArgumentError(f"pending={pending!r}", "choose 'discard' or 'deliver'")
         made: list[Change] = []
-        for membership, sources in changes.items():
-            if membership not in self._memberships.values():
+        for membership in changes:
+            if self._memberships.get(membership.key) is not membership:
                 raise StateError(f"{membership!r} is not joined here", "join it first; it may have been left")
         wanted = [(one, filter_for(one.group, sources)) for one, sources in changes.items()]
         try:
@@ -105,7 +107,7 @@ class Change:
     def __init__(self, membership: Membership, wanted: SourceFilter) -> None:
         self.membership = membership
         self._wanted = wanted
-        self._hands_over = needs_handover(membership.filter, wanted) and TIMED
+        self._hands_over = membership.is_timed and needs_handover(membership.filter, wanted)
         self._opened: list[Reader] = []
         self._before: list[tuple[Reader, SourceFilter]] = []
 
@@ -128,7 +130,7 @@ class Change:
     def undo(self) -> None:
         """Put back what `make` has changed."""
         for reader in self._opened:
-            reader.sock.close()
+            reader.close()
         for reader, before in reversed(self._before):
             if reader not in self._opened:
                 reader.sock.set_filter(before)

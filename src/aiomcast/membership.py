@@ -15,7 +15,7 @@ from .events import Event, EventKind
 from .filters import SourceFilter, Sources
 from .handover import Handover
 from .interfaces import Interface, find_interface
-from .manager import Change, Pending
+from .manager import Change, Key, Pending
 from .packets import Channel, Flow, Packet
 from .reading import Reader
 from .reading.options import receive_buffer, set_receive_buffer
@@ -82,6 +82,11 @@ class Membership:
     def __repr__(self) -> str:
         state = "left" if self._ended else repr(self._filter)
         return f"<Membership {self.group} port {self.port} on {self.interface.name}: {state}>"
+
+    @property
+    def key(self) -> Key:
+        """What no two memberships of a receiver share: (group, port, interface index)."""
+        return self.group, self.port, self.interface.index
 
     @property
     def filter(self) -> SourceFilter:
@@ -155,7 +160,7 @@ class Membership:
         except BaseException:
             self.interface = before
             for reader in opened:
-                reader.sock.close()
+                reader.close()
             raise
         old, self.readers = self.all_readers, tuple(opened)
         if self._handover is not None:
@@ -249,7 +254,7 @@ class Membership:
         try:
             if receiver.receive_buffer is not None:
                 set_receive_buffer(sock, receiver.receive_buffer)
-            reader = Reader(sock, wanted, ancillary=receiver.ancillary, gro=receiver.gro)
+            reader = receiver.reading.reader(sock, wanted, ancillary=receiver.ancillary, gro=receiver.gro)
         except BaseException:
             sock.close()
             raise
@@ -318,6 +323,11 @@ class Membership:
         """Whether a stream takes its packets now."""
         return self._receiver.takes(self)
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether its packets carry the kernel's time of arrival."""
+        return self._receiver.reading.timed
+
     def settle(self) -> None:
         """Go on with a change of mode that had to wait for somebody to take packets."""
         if self._handover is not None:
@@ -327,11 +337,7 @@ class Membership:
 
     def covers(self, flow: Flow) -> bool:
         """Whether a packet of `flow` came through this membership."""
-        return (
-            flow.group == self.group
-            and flow.port == self.port
-            and flow.interface_index == self.interface.index
-        )
+        return (flow.group, flow.port, flow.interface_index) == self.key
 
     def count_queue_drops(self, count: int) -> None:
         """Count packets that a stream has dropped."""
@@ -412,7 +418,7 @@ class Membership:
                 if reader.received == before:
                     break
         self._past += _counted(reader)
-        reader.sock.close()
+        reader.close()
 
     def _failed(self, error: OSError) -> None:
         typed = refusal(error, f"receiving {self.group} port {self.port} on {self.interface.name}")

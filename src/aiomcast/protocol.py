@@ -15,7 +15,7 @@ from .packets import Flow, Packet
 from .reading import Reader
 from .reading.options import set_receive_buffer
 from .rfc3678.sockets import MulticastSocket, open_socket, socket_of
-from .transport import MulticastTransport, loop_reads_sockets
+from .transport import MulticastTransport, can_watch
 
 __all__ = ["MulticastProtocol", "create_multicast_endpoint"]
 
@@ -141,7 +141,7 @@ async def create_multicast_endpoint(
     found = find_interface(interface, group, sorted(wanted.sources) if wanted.is_include else ())
     sock = open_socket(group, port, found)
     try:
-        if not loop_reads_sockets(loop, sock):
+        if not can_watch(loop):
             raise UnsupportedError(
                 "this event loop has no add_reader",
                 "use loop.create_datagram_endpoint(factory, sock=aiomcast.open_socket(...))",

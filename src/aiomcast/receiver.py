@@ -12,20 +12,18 @@ from .errors import ArgumentError, StateError
 from .events import Event, EventKind
 from .filters import Sources, filter_for
 from .interfaces import Interface, InterfaceLike, find_interface
-from .manager import FilterManager
+from .manager import FilterManager, Key
 from .membership import Membership
 from .packets import Channel, Packet
 from .reading import Reader
 from .reading.options import ANCILLARY
 from .statistics import Statistics
 from .streams import Overflow, PacketBatches, PacketStream, Stream
-from .transport import ReadLoop
+from .transport import ReadLoop, StockLoop, can_watch
 
 __all__ = ["EventStream", "Listener", "Receiver", "listen"]
 
 _EVENTS_KEPT = 1024
-
-Key = tuple[str, int, int]
 
 
 class EventStream(Stream[Event]):
@@ -89,7 +87,7 @@ class Receiver:
         """Memberships in a change of mode, to be told when reading goes on."""
         self._memberships: dict[Key, Membership] = {}
         self._filters = FilterManager(self._memberships)
-        self._reading: ReadLoop | None = None
+        self._reading: ReadLoop | StockLoop | None = None
         self._default: PacketStream | None = None
         self._full: set[PacketStream] = set()
         self._events: tuple[EventStream, ...] = ()
@@ -138,10 +136,6 @@ class Receiver:
             raise StateError(
                 f"{text} port {port} is joined already on {found.name}", "swap its sources instead"
             )
-        if self._reading is None:
-            self._reading = ReadLoop(asyncio.get_running_loop())
-            if self._full:
-                self._reading.pause()
         membership = Membership(self, text, port, found)
         membership.establish(wanted)
         self._memberships[key] = membership
@@ -222,6 +216,14 @@ class Receiver:
 
     # For memberships and streams
 
+    @property
+    def reading(self) -> ReadLoop | StockLoop:
+        """What reads the sockets; made at first use, in the running event loop."""
+        if self._reading is None:
+            loop = asyncio.get_running_loop()
+            self._reading = ReadLoop(loop) if can_watch(loop) else StockLoop()
+        return self._reading
+
     def new_stream(
         self,
         owner: Membership | Receiver,
@@ -262,7 +264,7 @@ class Receiver:
 
     def forget(self, membership: Membership) -> None:
         """Take `membership` out of the mapping."""
-        del self._memberships[(membership.group, membership.port, membership.interface.index)]
+        del self._memberships[membership.key]
 
     def ended(self, membership: Membership) -> None:
         """Keep the counters of a membership that has been left."""
@@ -271,7 +273,7 @@ class Receiver:
     def moved(self, membership: Membership, before: Interface) -> None:
         """Note that `membership` has moved to another interface index."""
         del self._memberships[(membership.group, membership.port, before.index)]
-        self._memberships[(membership.group, membership.port, membership.interface.index)] = membership
+        self._memberships[membership.key] = membership
         self.direct(membership)
 
     def tell(self, event: Event) -> None:

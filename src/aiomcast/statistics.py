@@ -15,10 +15,11 @@ class Statistics:
     """Counters since the start, of a membership or a whole receiver.
 
     `received` datagrams and `octets` of payload were read from sockets; `kernel_drops` were
-    dropped by the kernel because a receive buffer was full; `queue_drops` by a stream's overflow policy, or were unread when the
-    membership ended; `filtered` were refused by the filter in force; `truncated` were
-    delivered, but cut short; `queued` wait in streams now. `receive_buffer` is the bytes of
-    buffer the kernel granted, over all sockets.
+    dropped by the kernel because a receive buffer was full; `queue_drops` by a stream's
+    overflow policy, or were unread when the membership ended; `filtered` were refused by the
+    filter in force (and the second copies during a change of mode, when two sockets hear the
+    same); `truncated` were delivered, but cut short; `queued` wait in streams now.
+    `receive_buffer` is the bytes of buffer the kernel granted, over all sockets.
     """
 
     received: int = 0

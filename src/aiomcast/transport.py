@@ -6,18 +6,20 @@ On a loop without it (the Windows proactor loop) the stock datagram transport fe
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+import socket
+from typing import TYPE_CHECKING, Any, cast
 
 from .filters import SourceFilter
 from .packets import Packet
 from .reading import Reader, ReadSet
+from .reading.options import TIMED
 from .rfc3678.refusals import refusal
-from .rfc3678.sockets import MulticastSocket
+from .stock import StockReader
 
 if TYPE_CHECKING:
     from .protocol import MulticastProtocol
 
-__all__ = ["MulticastTransport", "ReadLoop"]
+__all__ = ["MulticastTransport", "ReadLoop", "StockLoop", "can_watch"]
 
 BUDGET = 512
 """Datagrams read per wake-up, about: then the other tasks of the loop have their turn."""
@@ -25,6 +27,9 @@ BUDGET = 512
 
 class ReadLoop:
     """Reads the readers added to it whenever the loop says that one of them is readable."""
+
+    reader = Reader
+    timed = TIMED
 
     def __init__(self, loop: asyncio.AbstractEventLoop, budget: int = BUDGET) -> None:
         self._loop = loop
@@ -60,6 +65,50 @@ class ReadLoop:
 
     def _ready(self) -> None:
         self._set.read(self._budget)
+
+
+class StockLoop:
+    """Does what `ReadLoop` does on a loop that has no `add_reader`."""
+
+    reader = cast(type[Reader], StockReader)  # the same contract, without a common base
+    timed = False
+
+    def __init__(self) -> None:
+        self._added: set[Reader] = set()
+        self._paused = False
+
+    def add(self, reader: Reader) -> None:
+        """See `ReadLoop`."""
+        self._added.add(reader)
+        self._set(reader)
+
+    def discard(self, reader: Reader) -> None:
+        """See `ReadLoop`."""
+        self._added.discard(reader)
+        self._set(reader)
+
+    def pause(self) -> None:
+        """See `ReadLoop`."""
+        self._paused = True
+        for reader in self._added:
+            self._set(reader)
+
+    def resume(self) -> None:
+        """See `ReadLoop`."""
+        self._paused = False
+        for reader in tuple(self._added):
+            self._set(reader)
+
+    def close(self) -> None:
+        """See `ReadLoop`."""
+        for reader in tuple(self._added):
+            self.discard(reader)
+
+    def _set(self, reader: Reader) -> None:
+        stock = cast(StockReader, reader)
+        stock.is_read = reader in self._added and not self._paused
+        if stock.is_read:
+            stock.hand_on()
 
 
 class MulticastTransport(asyncio.ReadTransport):
@@ -137,7 +186,7 @@ class MulticastTransport(asyncio.ReadTransport):
         try:
             self._protocol.connection_lost(error)
         finally:
-            self._reader.sock.close()
+            self._reader.close()
 
     def _received(self, packets: list[Packet]) -> None:
         try:
@@ -162,13 +211,15 @@ class MulticastTransport(asyncio.ReadTransport):
 
     def __del__(self) -> None:
         if not self._closing:
-            self._reader.sock.close()
+            self._reader.close()
 
 
-def loop_reads_sockets(loop: asyncio.AbstractEventLoop, sock: MulticastSocket) -> bool:
+def can_watch(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether `loop` has `add_reader`."""
-    try:
-        loop.remove_reader(sock.fileno())
-    except NotImplementedError:
-        return False
-    return True
+    one, other = socket.socketpair()
+    with one, other:
+        try:
+            loop.remove_reader(one)
+        except NotImplementedError:
+            return False
+        return True

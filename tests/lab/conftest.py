@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import sys
@@ -9,9 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.network import Host, LabError, Network, execute, unique_name
+from .network import Host, LabError, Network, execute, unique_name
+from .traffic import Traffic
 
 TOOLS = ("ip", "bridge", "tcpdump", "tshark")
+PORT = 5000
+_numbers = itertools.count(1)
 
 
 def obstacle() -> str | None:
@@ -58,3 +62,17 @@ def in_receiver(network: Network) -> Iterator[Host]:
     """The test's thread is in the receiver's namespace, and so is an event loop it runs."""
     with network.inside("rcv"):
         yield network.hosts["rcv"]
+
+
+@pytest.fixture(params=["232.2.{}.{}", "ff3e::8002:{}{:02x}"], ids=["ipv4", "ipv6"])
+def ssm(request: pytest.FixtureRequest, network: Network, in_receiver: Host) -> Iterator[Traffic]:
+    """A group in the source-specific ranges that no other test uses."""
+    with Traffic(network, request.param.format(*divmod(next(_numbers), 256)), PORT) as traffic:
+        yield traffic
+
+
+@pytest.fixture(params=["239.2.{}.{}", "ff1e::2:{}{:02x}"], ids=["ipv4", "ipv6"])
+def asm(request: pytest.FixtureRequest, network: Network, in_receiver: Host) -> Iterator[Traffic]:
+    """A group outside the source-specific ranges, where any source and EXCLUDE are meant."""
+    with Traffic(network, request.param.format(*divmod(next(_numbers), 256)), PORT) as traffic:
+        yield traffic

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab.network import Host, LabError, Network
-from tests.lab.wire import REPEAT_WINDOW, Capture, Report, _without_repeats
+from .network import Host, LabError, Network
+from .wire import REPEAT_WINDOW, Capture, Report, _without_repeats
 
 PORT = 5000
 IP_MULTICAST_ALL, IPV6_MULTICAST_ALL = 49, 29

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree
 
-from tests.lab.network import LabError, Network, stop
+from .network import LabError, Network, stop
 
 # RFC 3376, 4.2.12 and RFC 3810, 5.2.12. Types 1 and 2 answer queries: they state, not change.
 STATE_CHANGES = {"3": "TO_IN", "4": "TO_EX", "5": "ALLOW", "6": "BLOCK"}

@@ -48,18 +48,20 @@ cdef extern from *:
 
     /* A Packet is a tuple with a name: made the way tuple.__new__ makes one, without the
        argument tuple. It holds bytes, integers and a flow, none of which can refer back, so the
-       cycle collector need not know it. Steals `data` and `stamp`. */
-    static PyObject *aiomcast_packet(PyTypeObject *type, PyObject *data, PyObject *flow,
+       cycle collector is never told of it. */
+    static PyObject *aiomcast_packet(PyTypeObject *type, const char *start, Py_ssize_t length, PyObject *flow,
                                      PyObject *stamp, PyObject *cut, PyObject *hops, PyObject *traffic)
     {
-        PyObject *packet = type->tp_alloc(type, 6);
+        PyObject *packet, *data = PyBytes_FromStringAndSize(start, length);
+        if (data == NULL)
+            return NULL;
+        packet = (PyObject *)PyObject_GC_NewVar(PyTupleObject, type, 6);
         if (packet == NULL) {
             Py_DECREF(data);
-            Py_DECREF(stamp);
             return NULL;
         }
-        PyObject_GC_UnTrack(packet);
         Py_INCREF(flow);
+        Py_INCREF(stamp);
         Py_INCREF(cut);
         Py_INCREF(hops);
         Py_INCREF(traffic);
@@ -121,10 +123,8 @@ cdef extern from *:
     int SO_TIMESTAMPNS_NEW, SO_RXQ_OVFL
     int AIOMCAST_TIMESTAMPNS_OLD, AIOMCAST_SOL_UDP, AIOMCAST_UDP_GRO
     int MSG_TRUNC, MSG_DONTWAIT, AF_INET, AF_INET6
-    object aiomcast_packet(type, PyObject *, object, PyObject *, object, object, object)
+    object aiomcast_packet(type, const char *, Py_ssize_t, object, object, object, object, object)
     void aiomcast_set_send(type, void *)
-    PyObject *PyLong_FromLongLong(long long)
-    PyObject *CPyBytes "PyBytes_FromStringAndSize" (char *, Py_ssize_t)
 
 cdef enum:
     MESSAGES = 64          # datagrams per system call, and per socket before the next has its turn
@@ -269,6 +269,7 @@ cdef class Reader:
     cdef int descriptor
     cdef uint32_t dropped
     cdef size_t size
+    cdef int64_t coalesced  # packets per datagram in the last read: what one more will bring
     cdef Py_ssize_t flow_limit
     cdef long epoch
     cdef bint timed, v6
@@ -291,6 +292,7 @@ cdef class Reader:
             raise ValueError("size is from 1 to 65535")
         self.size = size
         self.flow_limit = flow_limit
+        self.coalesced = 1
         self.known = {}
 
     def set_filter(self, wanted, until_ns=None):
@@ -318,6 +320,10 @@ cdef class Reader:
             limit -= got
         return packets
 
+    def close(self):
+        """See `portable.Reader.close`."""
+        self.sock.close()
+
     def count_drops(self):
         """See `portable.Reader.count_drops`."""
         total = options.dropped(self.sock)
@@ -327,6 +333,7 @@ cdef class Reader:
     cdef Py_ssize_t read_into(self, list packets, Py_ssize_t limit) except -1:
         """Append what one system call gives; return how many datagrams that was."""
         cdef int got, i, count = MESSAGES if limit > MESSAGES else <int>limit
+        cdef int64_t before
         cdef msghdr *header
         cdef Tags tags
         if self.sock.fileno() != self.descriptor:
@@ -341,9 +348,12 @@ cdef class Reader:
             if errno != EAGAIN and errno != EINTR:
                 self.error = OSError(errno, os.strerror(errno))
             return 0
+        before = self.received
         for i in range(got):
             _parse(&messages[i].msg_hdr, &tags)
             self.take(packets, i, &tags)
+        if got:
+            self.coalesced = (self.received - before) // got
         return got
 
     cdef int take(self, list packets, int i, Tags *tags) except -1:
@@ -353,7 +363,7 @@ cdef class Reader:
         cdef Py_ssize_t segment = tags.segment
         cdef Py_ssize_t start = 0, part
         cdef char *data = <char *>vectors[i].iov_base
-        cdef object hops = None, traffic = None, cut = False
+        cdef object hops = None, traffic = None, cut = False, stamp = None
         cdef bint allowed = sender.allowed
         if tags.dropped >= 0:
             self.drops_are(<uint32_t>tags.dropped)
@@ -363,11 +373,13 @@ cdef class Reader:
             self.timed = self.gate.timed
         if segment == 0 or segment > length:
             segment = length
+        part = 1 if segment == 0 else (length + segment - 1) // segment
+        self.received += part
         if not allowed:
-            part = 1 if segment == 0 else (length + segment - 1) // segment
-            self.received += part
             self.filtered += part
             return 0
+        if tags.stamp >= 0:
+            stamp = tags.stamp
         if tags.hops >= 0:
             hops = tags.hops
         if tags.traffic >= 0:
@@ -377,8 +389,9 @@ cdef class Reader:
             self.truncated += 1
         while True:
             part = segment if length - start > segment else length - start
-            self.received += 1
-            packets.append(_packet(data + start, part, sender.flow, tags.stamp, cut, hops, traffic))
+            packets.append(
+                aiomcast_packet(packet_type, data + start, part, sender.flow, stamp, cut, hops, traffic)
+            )
             start += part
             if start >= length:
                 return 0
@@ -425,19 +438,6 @@ cdef class Reader:
         if more < 0x80000000u:  # an older figure that comes late is no step back
             self.dropped = total
             self.kernel_drops += more
-
-
-cdef inline object _packet(char *data, Py_ssize_t length, object flow, int64_t stamp, object cut, object hops, object traffic):
-    cdef PyObject *payload = CPyBytes(data, length)
-    cdef PyObject *time
-    if payload == NULL:
-        raise MemoryError
-    if stamp < 0:
-        time = <PyObject *>None
-        Py_INCREF(None)
-    else:
-        time = PyLong_FromLongLong(stamp)
-    return aiomcast_packet(packet_type, payload, flow, time, cut, hops, traffic)
 
 
 def _nowhere(packets):
@@ -528,7 +528,7 @@ cdef class ReadSet:
                             continue
                     sink = reader.sink
                 before = reader.received
-                reader.read_into(batch, MESSAGES)
+                reader.read_into(batch, budget // reader.coalesced + 1 if budget > 0 else 1)
                 budget -= reader.received - before if reader.received > before else 1
                 if reader.error is not None:
                     error = reader.error

@@ -7,13 +7,14 @@ import socket
 import sys
 import weakref
 
-from ..addresses import Address, check_port, family, group_address, split_zone
-from ..errors import InterfaceError, MulticastError, RefusedError, StateError
+from ..addresses import Address, check_port, family, group_address
+from ..errors import InconsistentError, RefusedError, StateError
 from ..filters import SourceFilter
 from ..interfaces import Interface, InterfaceLike, find_interface
 from ..planner import Action, Rules, Step, plan
 from . import calls, kernel
 from .abi import native
+from .limits import raise_open_files
 from .refusals import refusals
 
 __all__ = ["MulticastSocket", "open_socket", "socket_of"]
@@ -46,10 +47,20 @@ class MulticastSocket(socket.socket):
         try:
             for step in plan(held, wanted, _RULES):
                 self._take(step)
-        except MulticastError:
+        except BaseException as error:
+            self._undo(held, error)
+            raise
+
+    def _undo(self, held: SourceFilter, error: BaseException) -> None:
+        try:
             for step in plan(self.filter, held, _RULES):
                 self._take(step)
-            raise
+        except RefusedError as again:
+            raise InconsistentError(
+                f"after {error} the filter {held} could not be put back ({again}); "
+                f"{self.group} holds {self.filter} now",
+                "leave it and join again",
+            ) from error
 
     def rejoin(self) -> None:
         """Leave and join again with the same filter, so that routers hear of it once more.
@@ -124,13 +135,13 @@ def open_socket(group: Address, port: int, interface: InterfaceLike = None) -> M
     text = group_address(group)
     check_port(port)
     found = find_interface(interface, group)
-    _, zone = split_zone(group)
-    if zone is not None and zone not in (found.name, str(found.index)):
-        raise InterfaceError(
-            f"{group} is on {zone}, but the interface is {found.name}", "name one of the two"
-        )
     with refusals(f"opening a socket for {text} port {port}"):
-        return _opened(text, port, found)
+        try:
+            return _opened(text, port, found)
+        except OSError as error:
+            if error.errno != errno.EMFILE or not raise_open_files():
+                raise
+            return _opened(text, port, found)
 
 
 def _opened(group: str, port: int, interface: Interface) -> MulticastSocket:

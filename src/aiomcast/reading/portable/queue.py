@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
+from operator import length_hint
 from typing import Generic, TypeVar
 
 from ...errors import StateError
@@ -29,11 +31,10 @@ class PacketQueue(Generic[T]):
         self.waiter: object | None = None
         self._batches: deque[list[T]] = deque()
         self._behind = 0  # items in _batches
-        self._current: list[T] = []
-        self._index = 0
+        self._current: Iterator[T] = iter([])  # of a list: its length_hint is exact
 
     def __len__(self) -> int:
-        return self._behind + len(self._current) - self._index
+        return self._behind + length_hint(self._current)
 
     def __bool__(self) -> bool:
         return True
@@ -52,55 +53,48 @@ class PacketQueue(Generic[T]):
     async def __anext__(self) -> T:
         if self.waiter is not None:
             raise _busy()
-        if self._index >= len(self._current) and not self.advance():
-            return await self._wait()
-        return self.take()
+        for item in self._current:
+            return item
+        if self.advance():
+            return self.take()
+        return await self._wait()
 
     def advance(self) -> bool:
         """Make the next batch the current one if the current one is used up; say if there is any."""
-        if self._index >= len(self._current):
-            if self._batches:
-                self._current = self._batches.popleft()
-                self._behind -= len(self._current)
-            else:
-                self._current = []
-            self._index = 0
-            self._relax()
-        return self._index < len(self._current)
+        if length_hint(self._current):
+            return True
+        batch = self._batches.popleft() if self._batches else []
+        self._behind -= len(batch)
+        self._current = iter(batch)
+        self._relax()
+        return bool(batch)
 
     def take(self) -> T:
         """Return the next item of the current batch, which is not used up."""
-        item = self._current[self._index]
-        self._index += 1
-        return item
+        return next(self._current)
 
     def take_batch(self) -> list[T]:
-        """Return what is left of the current batch, which is not used up; whole it is not copied."""
-        batch = self._current[self._index :] if self._index else self._current
-        self._current = []
-        self._index = 0
+        """Return what is left of the current batch, which is not used up, as a list of the caller's."""
+        batch = list(self._current)
         self._relax()
         return batch
 
     def discard(self, refused: Callable[[T], bool]) -> list[T]:
         """Take out and return all that is queued and refused."""
-        batches = [self._current[self._index :], *self._batches]
+        batches = [list(self._current), *self._batches]
         gone = [item for batch in batches for item in batch if refused(item)]
-        if gone:
-            kept = [[item for item in batch if not refused(item)] for batch in batches]
-            self._current, self._index = kept[0], 0
-            self._batches = deque(batch for batch in kept[1:] if batch)
-            self._behind = sum(map(len, self._batches))
-            self._relax()
+        kept = [[item for item in batch if not refused(item)] for batch in batches]
+        self._current = iter(kept[0])
+        self._batches = deque(batch for batch in kept[1:] if batch)
+        self._behind = sum(map(len, self._batches))
+        self._relax()
         return gone
 
     def drop_oldest(self, count: int) -> list[T]:
         """Take out and return the `count` oldest items, or as many as there are."""
         gone: list[T] = []
         while len(gone) < count and self.advance():
-            part = self._current[self._index : self._index + count - len(gone)]
-            self._index += len(part)
-            gone += part
+            gone += islice(self._current, count - len(gone))
         return gone
 
     def _relax(self) -> None:

@@ -6,7 +6,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ...addresses import canonical
 from ...filters import SourceFilter
@@ -25,20 +25,8 @@ _CONTROL_ROOM = 256
 _WRAP = 1 << 32
 
 _new_packet = tuple.__new__
-_timespec = struct.Struct("@qq").unpack
-_timeval = struct.Struct("@ll").unpack
+_Control: TypeAlias = tuple[int, int, bytes]
 _int = struct.Struct("@i").unpack
-
-
-class _Known:
-    """A sender's flow, and what the filter of `epoch` says of it."""
-
-    __slots__ = ("allowed", "epoch", "flow")
-
-    def __init__(self, flow: Flow) -> None:
-        self.flow = flow
-        self.allowed = False
-        self.epoch = -1
 
 
 class Reader:
@@ -68,64 +56,58 @@ class Reader:
         self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = 0
         self.coalesces = options.ask(sock, ancillary, gro)
         self._dropped = 0
-        self._epoch = 0
-        self._known: dict[Any, _Known] = {}  # Any: an address as the socket module makes it
+        self._flows: dict[Any, Flow] = {}  # Any: an address as the socket module makes it
+        self._passing: dict[Any, Flow] = {}  # those of `_flows` that the filter in force allows
         self._flow_limit = flow_limit
-        self._buffer = memoryview(bytearray(size))
+        self._size = size
+        self._timed = False
 
     def set_filter(self, wanted: SourceFilter, until_ns: int | None = None) -> None:
         """Judge by `wanted` from now on; with `until_ns`, what was stamped up to then as before."""
         self.gate.change(wanted, until_ns)
-        self._epoch += 1
+        self._timed = self.gate.timed
+        self._passing.clear()
 
     def deliver_between(self, since_ns: int | None, until_ns: int | None) -> None:
         """Deliver only what is stamped after `since_ns` and up to `until_ns`, where given."""
         self.gate.since_ns = since_ns if since_ns is not None else self.gate.since_ns
         self.gate.until_ns = until_ns if until_ns is not None else self.gate.until_ns
+        self._timed = self.gate.timed
 
     def read(self, limit: int) -> list[Packet]:
         """Return what is there, [] when nothing is, reading `limit` times at most.
 
-        A coalesced read is several packets. Never raises for what the socket does: an error it reports is left in `error`.
+        A coalesced read is several packets. Never raises for what the socket does: an error that
+        it reports is left in `error`.
         """
         packets: list[Packet] = []
-        receive, buffers, buffer = self.sock.recvmsg_into, [self._buffer], self._buffer
-        known, append, seconds = self._known, packets.append, 1_000_000_000
-        epoch, time_type = self._epoch, _TIME
+        receive, size, append = self.sock.recvmsg, self._size, packets.append
+        passing = {} if self._timed else self._passing
+        number = octets = 0
         try:
-            for _ in range(limit):
-                length, control, flags, address = receive(buffers, _CONTROL_ROOM)
-                self.received += 1
-                self.octets += length
-                sender = known.get(address)
-                if sender is None or sender.epoch != epoch:
-                    sender = self._look(address)
-                if len(control) == 1 and control[0][1] == time_type and len(control[0][2]) == 16:
-                    whole, nanos = _timespec(control[0][2])
-                    stamp: int | None = whole * seconds + nanos
-                    hops = traffic = segment = None
+            for number in range(1, limit + 1):  # noqa: B007  counts the reads, also for the exceptions
+                data, control, flags, address = receive(size, _CONTROL_ROOM)
+                octets += len(data)
+                flow = passing.get(address)
+                if flow is not None and not flags and len(control) == 1 and control[0][1] == _TIME:
+                    whole, fraction = _stamp(control[0][2])
+                    stamp = whole * 1_000_000_000 + fraction
+                    append(_new_packet(Packet, (data, flow, stamp, False, None, None)))
                 else:
-                    stamp, hops, traffic, segment = self._control(control)
-                if self.gate.timed:
-                    allowed = self.gate.allows(sender.flow.source, stamp)
-                else:
-                    allowed = sender.allowed
-                if segment is not None and segment < length:
-                    self._split(packets, sender.flow, allowed, (length, segment), stamp, hops, traffic)
-                elif not allowed:
-                    self.filtered += 1
-                else:
-                    cut = flags & socket.MSG_TRUNC != 0
-                    if cut:
-                        self.truncated += 1
-                    append(
-                        _new_packet(Packet, (bytes(buffer[:length]), sender.flow, stamp, cut, hops, traffic))
-                    )
+                    self._take(packets, data, control, flags & _TRUNCATED != 0, address)
         except BlockingIOError:
-            pass
+            number -= 1
         except OSError as error:
+            number -= 1
             self.error = error
+        self.received += number
+        self.octets += octets
+        self._timed = self._timed and self.gate.timed
         return packets
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.sock.close()
 
     def count_drops(self) -> None:
         """Bring `kernel_drops` up to date, also when no datagram came after the drops."""
@@ -139,28 +121,42 @@ class Reader:
             self._dropped = total
             self.kernel_drops += more
 
-    def _look(self, address: Any) -> _Known:
-        sender = self._known.get(address)
-        if sender is None:
-            if len(self._known) >= self._flow_limit:
-                self._known.clear()
+    def _take(
+        self, packets: list[Packet], data: bytes, control: list[_Control], truncated: bool, address: Any
+    ) -> None:
+        """Make the packets of one read, or count them as filtered: whatever it holds."""
+        flow = self._flow(address)
+        stamp, hops, traffic, segment = self._control(control)
+        parts = [data]
+        if segment is not None and segment < len(data):
+            parts = [data[start : start + segment] for start in range(0, len(data), segment)]
+            self.received += len(parts) - 1
+        if not self.gate.allows(flow.source, stamp):
+            self.filtered += len(parts)
+            return
+        if not self._timed:
+            self._passing[address] = flow
+        self.truncated += truncated
+        packets += [_new_packet(Packet, (part, flow, stamp, truncated, hops, traffic)) for part in parts]
+
+    def _flow(self, address: Any) -> Flow:
+        flow = self._flows.get(address)
+        if flow is None:
+            if len(self._flows) >= self._flow_limit:
+                self._flows.clear()
+                self._passing.clear()
             sock = self.sock
             flow = Flow(canonical(address[0]), address[1], sock.group, sock.port, sock.interface.index)
-            sender = self._known[address] = _Known(flow)
-        current = self.gate.current
-        sender.allowed = (sender.flow.source in current.sources) is current.is_include
-        sender.epoch = self._epoch
-        return sender
+            self._flows[address] = flow
+        return flow
 
-    def _control(
-        self, control: list[tuple[int, int, bytes]]
-    ) -> tuple[int | None, int | None, int | None, int | None]:
+    def _control(self, control: list[_Control]) -> tuple[int | None, int | None, int | None, int | None]:
         stamp = hops = traffic = segment = None
         for level, kind, data in control:
             if level == ABI.SOL_SOCKET:
                 if kind == _TIME and len(data) == 16:
-                    whole, fraction = (_timespec if _NANOS else _timeval)(data)
-                    stamp = whole * 1_000_000_000 + fraction * (1 if _NANOS else 1000)
+                    whole, fraction = _stamp(data)
+                    stamp = whole * 1_000_000_000 + fraction
                 elif kind == ABI.SO_RXQ_OVFL and len(data) == 4:
                     self._drops_are(int.from_bytes(data, sys.byteorder))
             elif (level, kind) in _HOPS and data:
@@ -171,28 +167,19 @@ class Reader:
                 segment = max(_int(data[:4])[0], 1)
         return stamp, hops, traffic, segment
 
-    def _split(
-        self,
-        packets: list[Packet],
-        flow: Flow,
-        allowed: bool,
-        lengths: tuple[int, int],
-        stamp: int | None,
-        hops: int | None,
-        traffic: int | None,
-    ) -> None:
-        length, segment = lengths
-        starts = range(0, length, segment)
-        self.received += len(starts) - 1
-        if not allowed:
-            self.filtered += len(starts)
-            return
-        for start in starts:
-            data = bytes(self._buffer[start : min(start + segment, length)])
-            packets.append(_new_packet(Packet, (data, flow, stamp, False, hops, traffic)))
-
 
 _NANOS = ABI.SO_TIMESTAMPNS is not None
+_timespec = struct.Struct("@qq").unpack
+_timeval = struct.Struct("@ll").unpack
+
+
+def _seconds_and_nanoseconds(timeval: bytes) -> tuple[int, int]:
+    whole, micros = _timeval(timeval)
+    return whole, micros * 1000
+
+
+_stamp: Callable[[bytes], tuple[int, int]] = _timespec if _NANOS else _seconds_and_nanoseconds
+_TRUNCATED = socket.MSG_TRUNC
 _TIME = (
     (ABI.SO_TIMESTAMPNS if ABI.name == "linux-64" else ABI.SO_TIMESTAMPNS_NEW)
     if _NANOS

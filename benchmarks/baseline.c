@@ -1,0 +1,173 @@
+/* What the kernel itself costs: receive loops that build nothing, and the senders that feed everyone. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum { MESSAGES = 64, CONTROL = 128, EVENTS = 64 };
+
+struct room {
+    struct mmsghdr messages[MESSAGES];
+    struct iovec vectors[MESSAGES];
+    struct sockaddr_storage names[MESSAGES];
+    char controls[MESSAGES][CONTROL];
+    char *data;
+    size_t size;
+};
+
+static struct room *room_for(size_t size)
+{
+    struct room *room = calloc(1, sizeof *room);
+    room->size = size < 2048 ? 2048 : size;
+    room->data = calloc(MESSAGES, room->size);
+    for (int i = 0; i < MESSAGES; i++) {
+        struct msghdr *header = &room->messages[i].msg_hdr;
+        room->vectors[i].iov_base = room->data + i * room->size;
+        header->msg_iov = &room->vectors[i];
+        header->msg_iovlen = 1;
+        header->msg_name = &room->names[i];
+        header->msg_control = room->controls[i];
+    }
+    return room;
+}
+
+static void free_room(struct room *room)
+{
+    free(room->data);
+    free(room);
+}
+
+/* One system call: data, source address and control messages of up to 64 datagrams. */
+static int receive(int fd, struct room *room)
+{
+    for (int i = 0; i < MESSAGES; i++) {
+        struct msghdr *header = &room->messages[i].msg_hdr;
+        header->msg_namelen = sizeof room->names[i];
+        header->msg_controllen = CONTROL;
+        room->vectors[i].iov_len = room->size;
+    }
+    return recvmmsg(fd, room->messages, MESSAGES, MSG_DONTWAIT, NULL);
+}
+
+/* Read `wanted` datagrams of at most `size` bytes, or as many as there are; say how many. */
+long drain(int fd, long wanted, size_t size)
+{
+    struct room *room = room_for(size);
+    long seen = 0;
+    while (seen < wanted) {
+        int got = receive(fd, room);
+        if (got <= 0)
+            break;
+        seen += got;
+    }
+    free_room(room);
+    return seen;
+}
+
+/* The same over all sockets of a level-triggered epoll set. */
+long drain_set(int set, long wanted, size_t size)
+{
+    struct room *room = room_for(size);
+    struct epoll_event events[EVENTS];
+    long seen = 0;
+    while (seen < wanted) {
+        int ready = epoll_wait(set, events, EVENTS, 0);
+        if (ready <= 0)
+            break;
+        for (int i = 0; i < ready; i++) {
+            int got = receive(events[i].data.fd, room);
+            if (got > 0)
+                seen += got;
+        }
+    }
+    free_room(room);
+    return seen;
+}
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec + time.tv_nsec * 1e-9;
+}
+
+/* Wait for datagrams and count them until none has come for `quiet` seconds after the first. */
+long count_live(int fd, size_t size, double quiet, volatile int *stop)
+{
+    struct room *room = room_for(size);
+    int set = epoll_create1(0);
+    struct epoll_event event = {.events = EPOLLIN}, ready;
+    long seen = 0;
+    double last = now();
+    epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
+    for (;;) {
+        if (epoll_wait(set, &ready, 1, 10) > 0) {
+            int got = receive(fd, room);
+            if (got > 0) {
+                seen += got;
+                last = now();
+            }
+        } else if (*stop && now() - last > quiet) {
+            break;
+        }
+    }
+    free_room(room);
+    return seen;
+}
+
+/* Send `count` payloads of `size` bytes, `per_send` of them in each message (UDP_SEGMENT is the
+   caller's to set), to each of `to` in turn. Say how many payloads went. */
+long fill(int fd, struct sockaddr_in *to, long destinations, long count, size_t size, long per_send)
+{
+    struct mmsghdr messages[MESSAGES];
+    struct iovec vector = {calloc(per_send, size ? size : 1), size * per_send};
+    long sent = 0, next = 0;
+    memset(messages, 0, sizeof messages);
+    while (sent + per_send <= count) {
+        long batch = (count - sent) / per_send;
+        if (batch > MESSAGES)
+            batch = MESSAGES;
+        for (long i = 0; i < batch; i++) {
+            messages[i].msg_hdr.msg_name = &to[(next + i) % destinations];
+            messages[i].msg_hdr.msg_namelen = sizeof *to;
+            messages[i].msg_hdr.msg_iov = &vector;
+            messages[i].msg_hdr.msg_iovlen = 1;
+        }
+        int went = sendmmsg(fd, messages, batch, 0);
+        if (went < 0) {
+            if (errno == EINTR)
+                continue;
+            break;
+        }
+        next += went;
+        sent += went * per_send;
+    }
+    free(vector.iov_base);
+    return sent;
+}
+
+/* Send at `rate` datagrams a second for `seconds`, in bursts 50 microseconds apart. What could not
+   be sent in time is not made up for: the caller compares the count with what was asked. */
+long pace(int fd, struct sockaddr_in *to, double rate, double seconds, size_t size)
+{
+    double start = now(), at = start;
+    long sent = 0;
+    while (at - start < seconds) {
+        long due = (long)((at - start) * rate) + 1;
+        if (due > sent) {
+            long more = due - sent > 4 * MESSAGES ? 4 * MESSAGES : due - sent;
+            sent += fill(fd, to, 1, more, size, 1);
+        }
+        do {
+            double then = at;
+            at = now();
+            if (at - then > 50e-6)
+                break;
+        } while ((long)((at - start) * rate) + 1 - sent < (long)(rate * 50e-6) && at - start < seconds);
+    }
+    return sent;
+}

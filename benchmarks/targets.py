@@ -1,0 +1,46 @@
+"""The figures to reach, as data. A missed one is said, and is no failure: it depends on the machine."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+
+import attrs
+
+__all__ = ["TARGETS", "Target"]
+
+
+@attrs.frozen
+class Target:
+    """`name` in words, the `limit` for each event loop, and which side of it is good."""
+
+    name: str
+    limit: dict[str, float]
+    unit: str = "x C"
+    holds: Callable[[float, float], bool] = operator.le
+
+    def says(self, loop: str) -> str:
+        """Return the limit as text."""
+        return f"{'≤' if self.holds is operator.le else '≥'} {self.limit[loop]:g} {self.unit}"
+
+
+def _both(limit: float) -> dict[str, float]:
+    return {"asyncio": limit, "uvloop": limit}
+
+
+TARGETS: dict[str, Target] = {
+    "drain native": Target("drain, async for, all tags and timestamps", {"asyncio": 1.5, "uvloop": 1.4}),
+    "drain native-batches": Target("drain, batches", _both(1.25)),
+    "drain queue": Target(
+        "drain, times as fast as DatagramProtocol + Queue",
+        {"asyncio": 5.5, "uvloop": 1.8},
+        unit="times",
+        holds=operator.ge,
+    ),
+    "drain portable": Target("drain, portable reader, async for", {"asyncio": 3.8, "uvloop": 3.6}),
+    "coalesced native": Target("coalesced drain, async for", _both(0.35)),
+    "coalesced native-batches": Target("coalesced drain, batches", _both(0.15)),
+    "growth idle": Target("growth, idle, against one channel alone", _both(1.2), unit="times"),
+    "growth spread": Target("growth, spread, against C epoll + recvmmsg", _both(1.6)),
+    "memory": Target("resident memory per joined membership", _both(10), unit="KiB"),
+}

@@ -1,0 +1,1 @@
+"""Real hosts in network namespaces: what is received, and what is seen on the wire."""

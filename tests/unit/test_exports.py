@@ -1,0 +1,93 @@
+"""`__all__` is the public API: sorted, whole, documented."""
+
+import importlib
+import inspect
+import pkgutil
+import types
+
+import pytest
+
+import aiomcast
+
+CLASSES = [
+    value for name in aiomcast.__all__ if isinstance(value := getattr(aiomcast, name), type)
+]
+FUNCTIONS = [
+    value for name in aiomcast.__all__ if isinstance(value := getattr(aiomcast, name), types.FunctionType)
+]
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(aiomcast.__path__, "aiomcast.")
+    if not module.name.endswith(".__main__")  # importing that one runs it
+)
+
+
+def test_all_is_sorted_and_there_is_nothing_else() -> None:
+    assert aiomcast.__all__ == sorted(set(aiomcast.__all__))
+    public = {
+        name
+        for name, value in vars(aiomcast).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+    # a function may carry the name of its module, as `interfaces` does
+    assert public == set(aiomcast.__all__)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SourceFilter", "Packet", "Channel", "Flow", "Membership", "Receiver", "FilterManager",
+     "MulticastProtocol", "PacketStream", "Overflow", "Interface", "Statistics", "Sender", "listen",
+     "create_multicast_endpoint", "open_socket", "MulticastError", "LimitError", "AddressError"],
+)  # fmt: skip
+def test_the_names_of_the_design_are_there(name: str) -> None:
+    assert name in aiomcast.__all__
+
+
+@pytest.mark.parametrize("what", [*CLASSES, *FUNCTIONS], ids=lambda one: one.__name__)
+def test_public_names_have_a_docstring_of_their_own(what: type) -> None:
+    assert what.__doc__
+    assert what.__doc__.strip()
+    if isinstance(what, type):
+        inherited = {base.__doc__ for base in what.__mro__[1:]}
+        assert what.__doc__ not in inherited
+
+
+def public_methods(owner: type) -> list[tuple[str, object]]:
+    """Return what a user can call or read: of the class and of the package's classes above it."""
+    found = {}
+    for base in reversed(owner.__mro__):
+        if base.__module__.startswith("aiomcast") and not base.__module__.endswith("_native"):
+            found.update(vars(base))
+    kinds = (types.FunctionType, property, classmethod, staticmethod)
+    return [(name, one) for name, one in found.items() if not name.startswith("_") and isinstance(one, kinds)]
+
+
+@pytest.mark.parametrize("owner", CLASSES, ids=lambda one: one.__name__)
+def test_public_methods_have_a_docstring(owner: type) -> None:
+    missing = [
+        name
+        for name, one in public_methods(owner)
+        if not (getattr(one, "__doc__", None) or "").strip() and "attrs generated" not in repr(one)
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_what_lives_there_and_exports_what_it_has(name: str) -> None:
+    module = importlib.import_module(name)
+    assert (module.__doc__ or "").strip()
+    for exported in getattr(module, "__all__", ()):
+        assert hasattr(module, exported)
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert aiomcast.__version__ == version("aiomcast")
+
+
+def test_signatures_are_annotated() -> None:
+    for function in FUNCTIONS:
+        signature = inspect.signature(function)
+        assert signature.return_annotation is not inspect.Signature.empty
+        assert all(one.annotation is not inspect.Parameter.empty for one in signature.parameters.values())

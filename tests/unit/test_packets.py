@@ -1,0 +1,56 @@
+"""`Packet` and the tags it points to, and the counters."""
+
+import copy
+import pickle
+
+import pytest
+
+from aiomcast import Channel, Flow, Packet, Statistics, StreamStatistics
+
+FLOW = Flow("192.0.2.1", 4321, "232.1.1.1", 5000, 2)
+
+
+def test_a_packet_answers_with_the_tags_of_its_flow() -> None:
+    packet = Packet(b"data", FLOW, 17)
+    assert (packet.source, packet.source_port, packet.group, packet.port, packet.interface_index) == (
+        "192.0.2.1", 4321, "232.1.1.1", 5000, 2,
+    )  # fmt: skip
+    assert packet.channel == Channel("192.0.2.1", "232.1.1.1")
+    assert (packet.data, packet.timestamp_ns, packet.truncated) == (b"data", 17, False)
+    assert (packet.hop_limit, packet.traffic_class) == (None, None)
+    assert Packet(b"", FLOW).timestamp_ns is None
+
+
+def test_channels_are_interned() -> None:
+    other = Flow("192.0.2.1", 9, "232.1.1.1", 5001, 3)
+    assert other != FLOW
+    assert other.channel is FLOW.channel
+    assert Flow("192.0.2.2", 4321, "232.1.1.1", 5000, 2).channel != FLOW.channel
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(Packet(b"", FLOW), "data"), (FLOW, "source"), (FLOW.channel, "group"), (Statistics(), "received")],
+)
+def test_values_are_immutable_and_slotted(value: object, name: str) -> None:
+    with pytest.raises(AttributeError):
+        setattr(value, name, None)
+    with pytest.raises(AttributeError):
+        value.another = 1  # type: ignore[attr-defined]
+    assert not hasattr(value, "__dict__")
+
+
+def test_values_survive_a_copy() -> None:
+    packet = Packet(b"data", FLOW, 17, True, 5, 184)
+    for other in (pickle.loads(pickle.dumps(packet)), copy.deepcopy(packet)):
+        assert other == packet
+        assert other.channel == packet.channel
+        assert hash(other.flow) == hash(FLOW)
+
+
+def test_statistics_add_up_field_by_field() -> None:
+    one = Statistics(1, 2, 3, 4, 5, 6, 7, 8)
+    assert one + Statistics(10, 20, 30, 40, 50, 60, 70, 80) == Statistics(11, 22, 33, 44, 55, 66, 77, 88)
+    assert one + Statistics() == one
+    with pytest.raises(TypeError):
+        one + StreamStatistics()  # type: ignore[operator]
