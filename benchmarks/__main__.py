@@ -14,12 +14,16 @@ from types import ModuleType
 
 from rich.console import Console
 
-from . import drain, environment, report
+from . import coalesced, drain, environment, growth, live, memory, report
 from .worker import LOOPS
 
 # Each module has HELP, add_arguments(parser) and run(options) -> Result; options.loops is given.
 COMMANDS: dict[str, ModuleType] = {
     "drain": drain,
+    "coalesced": coalesced,
+    "live": live,
+    "growth": growth,
+    "memory": memory,
 }
 
 
@@ -27,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit status."""
     options = _parser().parse_args(arguments)
     options.loops = LOOPS if options.loop == "both" else (options.loop,)
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     if not sys.platform.startswith("linux"):
         console.print("these benchmarks need Linux: recvmmsg, epoll, and multicast on 127.0.0.1")
         return 2

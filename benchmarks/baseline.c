@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MESSAGES = 64, CONTROL = 128, EVENTS = 64 };
 
@@ -95,26 +96,23 @@ static double now(void)
     return time.tv_sec + time.tv_nsec * 1e-9;
 }
 
-/* Wait for datagrams and count them until none has come for `quiet` seconds after the first. */
-long count_live(int fd, size_t size, double quiet, volatile int *stop)
+/* Wait for datagrams and read them for `seconds`; say how many came. */
+long receive_for(int fd, double seconds, size_t size)
 {
     struct room *room = room_for(size);
-    int set = epoll_create1(0);
     struct epoll_event event = {.events = EPOLLIN}, ready;
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    double end = now() + seconds;
     long seen = 0;
-    double last = now();
     epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
-    for (;;) {
+    while (now() < end) {
         if (epoll_wait(set, &ready, 1, 10) > 0) {
             int got = receive(fd, room);
-            if (got > 0) {
+            if (got > 0)
                 seen += got;
-                last = now();
-            }
-        } else if (*stop && now() - last > quiet) {
-            break;
         }
     }
+    close(set);
     free_room(room);
     return seen;
 }
@@ -150,24 +148,20 @@ long fill(int fd, struct sockaddr_in *to, long destinations, long count, size_t 
     return sent;
 }
 
-/* Send at `rate` datagrams a second for `seconds`, in bursts 50 microseconds apart. What could not
-   be sent in time is not made up for: the caller compares the count with what was asked. */
+/* Send at `rate` datagrams a second for `seconds`, in bursts about 50 microseconds apart; a sender
+   that cannot keep up sends what it can. Say how many were sent. */
 long pace(int fd, struct sockaddr_in *to, double rate, double seconds, size_t size)
 {
-    double start = now(), at = start;
-    long sent = 0;
-    while (at - start < seconds) {
-        long due = (long)((at - start) * rate) + 1;
-        if (due > sent) {
-            long more = due - sent > 4 * MESSAGES ? 4 * MESSAGES : due - sent;
-            sent += fill(fd, to, 1, more, size, 1);
-        }
-        do {
-            double then = at;
-            at = now();
-            if (at - then > 50e-6)
-                break;
-        } while ((long)((at - start) * rate) + 1 - sent < (long)(rate * 50e-6) && at - start < seconds);
+    double start = now(), spent;
+    long burst = rate * 50e-6 > 1 ? (long)(rate * 50e-6) : 1, sent = 0;
+    while ((spent = now() - start) < seconds) {
+        double due = spent * rate - sent;
+        if (due < burst)
+            continue;
+        long went = fill(fd, to, 1, due > 256 ? 256 : (long)due, size, 1);
+        if (went <= 0)
+            break;
+        sent += went;
     }
     return sent;
 }

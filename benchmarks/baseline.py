@@ -34,7 +34,7 @@ class _Address(ctypes.Structure):
 _FUNCTIONS: dict[str, list[type]] = {
     "drain": [ctypes.c_int, ctypes.c_long, ctypes.c_size_t],
     "drain_set": [ctypes.c_int, ctypes.c_long, ctypes.c_size_t],
-    "count_live": [ctypes.c_int, ctypes.c_size_t, ctypes.c_double, ctypes.POINTER(ctypes.c_int)],
+    "receive_for": [ctypes.c_int, ctypes.c_double, ctypes.c_size_t],
     "fill": [
         ctypes.c_int,
         ctypes.POINTER(_Address),

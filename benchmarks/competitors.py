@@ -177,9 +177,7 @@ class Packets:
 
     async def open(self, group: str, buffer: int) -> None:
         self.receiver = aiomcast.Receiver(receive_buffer=buffer)
-        await self.receiver.join(
-            group, sockets.PORT, sources=[sockets.SOURCE], interface=sockets.LOOPBACK
-        )
+        await self.receiver.join(group, sockets.PORT, sources=[sockets.SOURCE], interface=sockets.LOOPBACK)
 
     async def consume(self, until: int) -> None:
         n = 0

@@ -21,7 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds (%(default)s)")
     parser.add_argument("--size", type=int, default=200, help="bytes of payload (%(default)s)")
     parser.add_argument(
-        "--only", nargs="+", choices=list(COMPETITORS), metavar="NAME", help=f"some of {', '.join(COMPETITORS)}"
+        "--only",
+        nargs="+",
+        choices=list(COMPETITORS),
+        metavar="NAME",
+        help=f"some of {', '.join(COMPETITORS)}",
     )
 
 
@@ -117,7 +121,16 @@ def _tell(result, options, rounds, troubles, packets: int, per_send: int) -> Non
         headings = ("", "ns", "min–max", "ratio to C", "min–max", "")
         title = f"{result.command} on {loop}: {packets:,} datagrams of {options.size} bytes, {options.rounds} rounds"
         result.tables.append(Table(title, headings, rows))
-    title = "Draining a full socket" if per_send == 1 else f"Draining a full socket, {per_send} datagrams per send"
+    title = (
+        "Draining a full socket"
+        if per_send == 1
+        else f"Draining a full socket, {per_send} datagrams per send"
+    )
     result.panels.append(
-        Panel(f"{title}: cost per datagram", "times the C recvmmsg loop (log scale; less is better)", bars, log=True)
+        Panel(
+            f"{title}: cost per datagram",
+            "times the C recvmmsg loop (log scale; less is better)",
+            bars,
+            log=True,
+        )
     )

@@ -37,6 +37,8 @@ def _version(package: str) -> str | None:
 def _processor() -> str | None:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+            return next(
+                (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None
+            )
     except OSError:
         return None

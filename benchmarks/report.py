@@ -26,7 +26,9 @@ def _rich(table: Table) -> RichTable:
     made = RichTable(title=table.title, title_justify="left")
     for number, heading in enumerate(table.headings):
         last = number == len(table.headings) - 1 and heading == ""
-        made.add_column(heading, justify="left" if number == 0 or last else "right", no_wrap=not last, overflow="fold")
+        made.add_column(
+            heading, justify="left" if number == 0 or last else "right", no_wrap=not last, overflow="fold"
+        )
     for row in table.rows:
         made.add_row(*row)
     return made

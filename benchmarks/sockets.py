@@ -11,7 +11,18 @@ import aiomcast
 
 from . import baseline
 
-__all__ = ["BUFFER", "LOOPBACK", "PORT", "SOURCE", "channels", "dropped", "fill", "fitting", "joined", "sender"]
+__all__ = [
+    "BUFFER",
+    "LOOPBACK",
+    "PORT",
+    "SOURCE",
+    "channels",
+    "dropped",
+    "fill",
+    "fitting",
+    "joined",
+    "sender",
+]
 
 SOURCE = "127.0.0.2"
 BUFFER = 1 << 30

@@ -25,6 +25,7 @@ __all__ = [
     "scope",
     "source_address",
     "split_zone",
+    "unicast",
     "unpack",
 ]
 
@@ -49,7 +50,7 @@ class Scope(enum.IntEnum):
 
 @lru_cache(maxsize=_CACHED)
 def _parse(value: Address) -> tuple[str, str | None, bytes]:
-    text = value
+    text = _hashable(value)
     if isinstance(text, str):
         text = text.strip()
         if text.startswith("[") and text.endswith("]"):
@@ -68,13 +69,21 @@ def _parse(value: Address) -> tuple[str, str | None, bytes]:
     return str(IPv6Address(parsed.packed)), parsed.scope_id, parsed.packed
 
 
-def _known(value: Address) -> tuple[str, str | None, bytes]:
+def _hashable(value: Address) -> Address:
     if not isinstance(value, (str, IPv4Address, IPv6Address)):
-        raise AddressError(
-            f"{value!r} is not an address",
-            "give text such as '192.0.2.10' or an ipaddress.IPv4Address or IPv6Address",
-        )
-    return _parse(value)
+        raise _no_address(value)
+    return value
+
+
+def _no_address(value: object) -> AddressError:
+    return AddressError(
+        f"{value!r} is not an address",
+        "give text such as '192.0.2.10' or an ipaddress.IPv4Address or IPv6Address",
+    )
+
+
+def _known(value: Address) -> tuple[str, str | None, bytes]:
+    return _parse(_hashable(value))
 
 
 def canonical(address: Address) -> str:
@@ -93,6 +102,7 @@ def family(address: Address) -> int:
     return 4 if len(_known(address)[2]) == 4 else 6
 
 
+@lru_cache(maxsize=_CACHED)
 def pack(address: Address) -> bytes:
     """Return the 4 or 16 bytes of `address` in network order."""
     return _known(address)[2]
@@ -110,7 +120,12 @@ def unpack(packed: bytes) -> str:
 
 def group_address(address: Address) -> str:
     """Return the canonical text of a multicast group. AddressError if it is not multicast."""
-    text, _, packed = _known(address)
+    return _group(_hashable(address))
+
+
+@lru_cache(maxsize=_CACHED)
+def _group(address: Address) -> str:
+    text, _, packed = _parse(address)
     if not _is_multicast(packed):
         raise AddressError(
             f"{text} is not a multicast group",
@@ -126,12 +141,19 @@ def source_address(address: Address, group: str | None = None) -> str:
     AddressError where it is multicast, unspecified, the limited broadcast address, or of the
     other family than the group: the kernel would accept some of these and deliver nothing.
     """
-    text, _, packed = _known(address)
-    if group is not None and len(packed) != len(pack(group)):
+    text = unicast(_hashable(address))
+    if group is not None and family(text) != family(group):
         raise AddressError(
             f"source {text} is IPv{family(text)}, but group {group} is IPv{family(group)}",
             "a source and its group are of one family",
         )
+    return text
+
+
+@lru_cache(maxsize=_CACHED)
+def unicast(address: Address) -> str:
+    """Return the canonical text of a source, or raise like `source_address`. It must be hashable."""
+    text, _, packed = _parse(address)
     if _is_multicast(packed):
         raise AddressError(f"source {text} is a multicast address", "a source sends from a unicast address")
     if not any(packed):

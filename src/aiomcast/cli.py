@@ -390,20 +390,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = lambda message, *_: _say(f"aiomcast: {message}")
             return app(arguments, prog_name="aiomcast", standalone_mode=False) or 0
     except aiomcast.MulticastError as error:
-        return _failed(str(error), 2 if isinstance(error, aiomcast.ArgumentError) else 1)
+        line, status = str(error), 2 if isinstance(error, aiomcast.ArgumentError) else 1
     except _WRONG_USAGE as error:
         command = getattr(getattr(error, "ctx", None), "command_path", "aiomcast")
         message: str = error.format_message()  # type: ignore[attr-defined]
-        return _failed(f"{message.rstrip('.')}: see {command} --help", 2)
+        line, status = f"{message.rstrip('.')}: see {command} --help", 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), _descriptor(sys.stdout, "output"))  # for the last flush
         return 0
     except OSError as error:
-        return _failed(str(error), 1)
+        line, status = error.strerror or str(error), 1
     except (asyncio.CancelledError, KeyboardInterrupt, typer.Abort):
         return 130
-
-
-def _failed(message: str, status: int) -> int:
-    _say("aiomcast: " + " ".join(message.split()))
+    _say("aiomcast: " + " ".join(line.split()))
     return status

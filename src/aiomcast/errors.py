@@ -106,6 +106,10 @@ class LimitError(RefusedError):
         self.value = value
         self.sysctl = sysctl
 
+    def __reduce__(self) -> tuple[object, ...]:
+        kept = {"limit": self.limit, "value": self.value, "sysctl": self.sysctl}
+        return (type(self), (self.errno, self.detail, self.hint), kept)
+
 
 class InterfaceGoneError(RefusedError):
     """The interface was deleted, or has lost what the call needs (ENODEV, ENXIO)."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TypeAlias, Union
 
 import attrs
 
-from .addresses import Address, canonical, is_ssm, pack, source_address
+from .addresses import Address, canonical, is_ssm, pack, source_address, unicast
 from .errors import AddressError, FilterError
 
 __all__ = [
@@ -30,14 +30,29 @@ class FilterMode(enum.Enum):
     EXCLUDE = "EXCLUDE"
 
 
+class _Checked(frozenset[str]):
+    """Sources that have been checked: the algebra need not parse what it takes from a filter."""
+
+    __slots__ = ()
+
+
 def _sources(given: Iterable[Address]) -> frozenset[str]:
+    if isinstance(given, _Checked):
+        return given
     if isinstance(given, (str, bytes)):
         raise FilterError(f"{given!r} is one address, not several", "put it in a list or a set")
-    listed = [source_address(one) for one in given]
-    known = frozenset(listed)
+    try:
+        listed = [unicast(one) for one in given]
+    except TypeError:
+        raise FilterError(f"{given!r} is no list of sources", "give an iterable of addresses") from None
+    known = _Checked(listed)
     if len(known) != len(listed):
         twice = next(one for one in listed if listed.count(one) > 1)
         raise FilterError(f"source {twice} is listed twice", "list each source once")
+    if len({":" in source for source in known}) > 1:
+        raise AddressError(
+            "a source filter with IPv4 and IPv6 sources", "a filter belongs to one group of one family"
+        )
     return known
 
 
@@ -52,13 +67,6 @@ class SourceFilter:
 
     mode: FilterMode = attrs.field(validator=attrs.validators.instance_of(FilterMode))
     sources: frozenset[str] = attrs.field(converter=_sources)
-
-    @sources.validator
-    def _one_family(self, _: object, sources: frozenset[str]) -> None:
-        if len({len(pack(source)) for source in sources}) > 1:
-            raise AddressError(
-                "a source filter with IPv4 and IPv6 sources", "a filter belongs to one group of one family"
-            )
 
     @classmethod
     def include(cls, sources: Iterable[Address]) -> SourceFilter:
@@ -85,6 +93,15 @@ class SourceFilter:
         """Whether the mode is INCLUDE."""
         return self.mode is FilterMode.INCLUDE
 
+    @property
+    def is_none(self) -> bool:
+        """Whether no source is let in."""
+        return not self.sources and self.mode is FilterMode.INCLUDE
+
+    def only(self, sources: Collection[str]) -> SourceFilter:
+        """The same mode with some of its own `sources`."""
+        return SourceFilter(self.mode, _Checked(self.sources.intersection(sources)))
+
     def allows(self, source: Address) -> bool:
         """Whether a packet from `source` (any accepted form) passes."""
         return (canonical(source) in self.sources) is self.is_include
@@ -96,10 +113,10 @@ class SourceFilter:
         if self.is_include and other.is_include:
             return SourceFilter(FilterMode.INCLUDE, self.sources | other.sources)
         if self.is_include:
-            return SourceFilter(FilterMode.EXCLUDE, other.sources - self.sources)
+            return SourceFilter(FilterMode.EXCLUDE, _Checked(other.sources - self.sources))
         if other.is_include:
-            return SourceFilter(FilterMode.EXCLUDE, self.sources - other.sources)
-        return SourceFilter(FilterMode.EXCLUDE, self.sources & other.sources)
+            return SourceFilter(FilterMode.EXCLUDE, _Checked(self.sources - other.sources))
+        return SourceFilter(FilterMode.EXCLUDE, _Checked(self.sources & other.sources))
 
     def __and__(self, other: SourceFilter) -> SourceFilter:
         """What both let through."""
@@ -136,8 +153,10 @@ def filter_for(group: str, sources: Sources) -> SourceFilter:
         wanted = sources
     else:
         wanted = SourceFilter(FilterMode.INCLUDE, sources)
-    if wanted.sources:
-        source_address(next(iter(wanted.sources)), group)  # the others are of the same family
+    for source in wanted.sources:
+        if (":" in source) is not (":" in group):
+            source_address(source, group)  # which says what is wrong
+        break  # the others are of the same family
     if not wanted.is_include and is_ssm(group):
         raise AddressError(
             f"{group} is in a source-specific range, where every source must be named",

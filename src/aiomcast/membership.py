@@ -271,7 +271,7 @@ class Membership:
         for reader in (*before, *opened):
             # One EXCLUDE socket stands for the whole filter, of which it may hold only a part.
             reader.set_filter(reader.sock.filter if wanted.is_include else wanted, until_ns)
-            if not kept or reader.sock.filter != SourceFilter.none():
+            if not kept or not reader.sock.filter.is_none:
                 kept.append(reader)
         self.readers = tuple(kept)
         self._take(wanted, until_ns)
@@ -335,17 +335,14 @@ class Membership:
             if not self._handover.readers:
                 self._receiver.unsettled.discard(self)
 
-    def covers(self, flow: Flow) -> bool:
-        """Whether a packet of `flow` came through this membership."""
-        return (flow.group, flow.port, flow.interface_index) == self.key
-
     def count_queue_drops(self, count: int) -> None:
         """Count packets that a stream has dropped."""
         self._queue_drops += count
 
     def announce(self, kind: EventKind, error: Exception | None = None) -> None:
         """Tell the receiver's event streams."""
-        self._receiver.tell(Event(kind, self.group, self.port, self.interface.name, self._filter, error))
+        if self._receiver.is_watched:
+            self._receiver.tell(Event(kind, self.group, self.port, self.interface.name, self._filter, error))
 
     @property
     def is_full(self) -> bool:
@@ -387,11 +384,13 @@ class Membership:
         self._queue_drops += len(packets)
 
     def _refuse_queued(self, wanted: SourceFilter) -> None:
-        def refused(flow: Flow) -> bool:
-            return self.covers(flow) and (flow.source in wanted.sources) is not wanted.is_include
-
         for stream in (*self.streams, *self._receiver.streams):
-            self._swapped_out += stream.refuse(refused)
+            if len(stream):
+                self._swapped_out += stream.refuse(lambda flow: self._refuses(flow, wanted))
+
+    def _refuses(self, flow: Flow, wanted: SourceFilter) -> bool:
+        mine = (flow.group, flow.port, flow.interface_index) == self.key
+        return mine and (flow.source in wanted.sources) is not wanted.is_include
 
     def read_out(self, reader: Reader) -> bool:
         """Hand over what is in the socket while somebody takes it; say if it is empty now."""

@@ -10,13 +10,15 @@ as their sources have it):
    INCLUDE {}: so a source is joined only from INCLUDE {}, and every other change is a set.
 5. One set from list to list never refuses a source that both allow. A leave and a new join do.
    A set that changes the mode does too, for a moment: list and mode are two stores.
-6. FreeBSD and macOS do not clear a list when the new one is empty: unblock one by one.
+6. FreeBSD and macOS do not clear a list when the new one is empty: unblock one by one; from
+   INCLUDE by way of EXCLUDE of one address that nobody has.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import attrs
 
@@ -42,8 +44,7 @@ class Rules:
     empty_set_clears: bool = True
 
 
-@attrs.frozen(slots=True)
-class Step:
+class Step(NamedTuple):
     """One call. `after` is what the socket holds once it succeeded; `source` is for source calls."""
 
     action: Action
@@ -56,12 +57,11 @@ def plan(held: SourceFilter, wanted: SourceFilter, rules: Rules = Rules()) -> tu
 
     The undo of a plan that failed after some step is `plan(step.after, held)`.
     """
-    nothing = SourceFilter.none()
     if held == wanted:
         return ()
-    if wanted == nothing:
-        return (Step(Action.LEAVE_GROUP, nothing),)
-    if held == nothing:
+    if wanted.is_none:
+        return (Step(Action.LEAVE_GROUP, wanted),)
+    if held.is_none:
         return _from_nothing(wanted)
     if wanted.sources or rules.empty_set_clears:
         return (Step(Action.SET_FILTER, wanted),)
@@ -73,7 +73,7 @@ def _from_nothing(wanted: SourceFilter) -> tuple[Step, ...]:
         joined = Step(Action.JOIN_GROUP, SourceFilter.any())
     else:
         first = min(wanted.sources)
-        joined = Step(Action.JOIN_SOURCE, SourceFilter.include({first}), first)
+        joined = Step(Action.JOIN_SOURCE, wanted.only({first}), first)
     if joined.after == wanted:
         return (joined,)
     return (joined, Step(Action.SET_FILTER, wanted))
@@ -83,12 +83,18 @@ def _unblock_all(held: SourceFilter) -> tuple[Step, ...]:
     steps = []
     left = held
     if held.is_include:
-        left = ~held
+        left = SourceFilter.exclude({_stranger(held.sources)})
         steps.append(Step(Action.SET_FILTER, left))
-    for source in sorted(held.sources):
-        left = SourceFilter.exclude(left.sources - {source})
+    for source in sorted(left.sources):
+        left = left.only(left.sources - {source})
         steps.append(Step(Action.UNBLOCK_SOURCE, left, source))
     return tuple(steps)
+
+
+def _stranger(sources: Collection[str]) -> str:
+    """An address for documentation (RFC 5737, 3849) that is none of `sources`."""
+    form = "2001:db8::{:x}" if ":" in next(iter(sources)) else "192.0.2.{}"
+    return next(text for text in map(form.format, range(1, 255)) if text not in sources)
 
 
 def spread(held: Sequence[SourceFilter], wanted: SourceFilter, limit: int | None) -> tuple[SourceFilter, ...]:
@@ -104,25 +110,29 @@ def spread(held: Sequence[SourceFilter], wanted: SourceFilter, limit: int | None
     fits, and the gate refuses the rest.
     """
     none = SourceFilter.none()
+    fits = limit is None or len(wanted.sources) <= limit
     if not wanted.is_include:
         part = wanted
-        if limit is not None and len(wanted.sources) > limit:
+        if not fits:
             already = held[0].sources if held else frozenset()
             kept = sorted(wanted.sources, key=lambda source: (source not in already, source))
-            part = SourceFilter.exclude(kept[:limit])
+            part = wanted.only(kept[:limit])
         return (part, *[none] * (len(held) - 1))
-    parts = [set(one.sources & wanted.sources) if one.is_include else set() for one in held] or [set()]
-    fresh = sorted(wanted.sources.difference(*parts))
+    if fits and len(held) < 2:
+        return (wanted,)
     room = len(wanted.sources) if limit is None else max(limit, 1)
+    parts = [set(sorted(one.sources & wanted.sources)[:room]) if one.is_include else set() for one in held]
+    parts = parts or [set()]
+    fresh = sorted(wanted.sources.difference(*parts))
     for part_now in parts:
         while fresh and len(part_now) < room:
             part_now.add(fresh.pop())
     while fresh:
         parts.append(set(fresh[:room]))
         del fresh[:room]
-    return tuple(SourceFilter.include(part_now) for part_now in parts)
+    return tuple(wanted.only(part_now) for part_now in parts)
 
 
 def needs_handover(held: SourceFilter, wanted: SourceFilter) -> bool:
     """Whether one set could lose a packet of a source that both allow: a change of mode (rule 5)."""
-    return held.is_include is not wanted.is_include and held & wanted != SourceFilter.none()
+    return held.is_include is not wanted.is_include and not (held & wanted).is_none

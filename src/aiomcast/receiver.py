@@ -276,6 +276,11 @@ class Receiver:
         self._memberships[membership.key] = membership
         self.direct(membership)
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether there is an event stream."""
+        return bool(self._events)
+
     def tell(self, event: Event) -> None:
         """Hand `event` to the event streams."""
         for stream in self._events:

@@ -149,8 +149,6 @@ class PacketStream(Stream[Packet]):
 
     def refuse(self, refused: Callable[[Flow], bool]) -> int:
         """Take out what is queued of refused flows; return how many packets that was."""
-        if not len(self):
-            return 0
         known: dict[Flow, bool] = {}
 
         def out(packet: Packet) -> bool:

@@ -15,7 +15,7 @@ from .traffic import Traffic
 
 TOOLS = ("ip", "bridge", "tcpdump", "tshark")
 PORT = 5000
-_numbers = itertools.count(1)
+_numbers = itertools.cycle(range(1, 255))
 
 
 def obstacle() -> str | None:
@@ -64,15 +64,15 @@ def in_receiver(network: Network) -> Iterator[Host]:
         yield network.hosts["rcv"]
 
 
-@pytest.fixture(params=["232.2.{}.{}", "ff3e::8002:{}{:02x}"], ids=["ipv4", "ipv6"])
+@pytest.fixture(params=["232.2.1.{}", "ff3e::8002:{:x}"], ids=["ipv4", "ipv6"])
 def ssm(request: pytest.FixtureRequest, network: Network, in_receiver: Host) -> Iterator[Traffic]:
     """A group in the source-specific ranges that no other test uses."""
-    with Traffic(network, request.param.format(*divmod(next(_numbers), 256)), PORT) as traffic:
+    with Traffic(network, request.param.format(next(_numbers)), PORT) as traffic:
         yield traffic
 
 
-@pytest.fixture(params=["239.2.{}.{}", "ff1e::2:{}{:02x}"], ids=["ipv4", "ipv6"])
+@pytest.fixture(params=["239.2.1.{}", "ff1e::2:{:x}"], ids=["ipv4", "ipv6"])
 def asm(request: pytest.FixtureRequest, network: Network, in_receiver: Host) -> Iterator[Traffic]:
     """A group outside the source-specific ranges, where any source and EXCLUDE are meant."""
-    with Traffic(network, request.param.format(*divmod(next(_numbers), 256)), PORT) as traffic:
+    with Traffic(network, request.param.format(next(_numbers)), PORT) as traffic:
         yield traffic

@@ -147,9 +147,7 @@ class Network:
             finally:
                 _setns(home.fileno())
 
-    def run(
-        self, name: str, argv: list[str], timeout: float = 10
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, name: str, argv: list[str], timeout: float = 10) -> subprocess.CompletedProcess[str]:
         """Run a program in a namespace to its end; LabError if it fails or takes too long."""
         return execute(["ip", "netns", "exec", self.namespace(name), *argv], timeout=timeout)
 
@@ -188,9 +186,7 @@ class Network:
         tables = json.loads(execute(command).stdout)
         return [entry for table in tables for entry in table.get("mdb", [])]
 
-    def wait_for_member(
-        self, group: str, source: str | None, host: str = "rcv", timeout: float = 5
-    ) -> None:
+    def wait_for_member(self, group: str, source: str | None, host: str = "rcv", timeout: float = 5) -> None:
         """Wait until the bridge forwards `group` from `source` (None: from any) to that host."""
         port = self.hosts[host].port
         keys = ("port", "grp", "src", "filter_mode", "flags")
@@ -284,9 +280,7 @@ def _setns(descriptor: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
-def execute(
-    command: list[str], *, input: str = "", timeout: float = 10
-) -> subprocess.CompletedProcess[str]:
+def execute(command: list[str], *, input: str = "", timeout: float = 10) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; LabError with what it said if it fails or takes too long."""
     try:
         done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=timeout)

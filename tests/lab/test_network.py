@@ -108,9 +108,7 @@ def test_join_and_leave_are_on_the_wire(network: Network, member: Member) -> Non
 
 
 def test_records_of_one_report_keep_their_sources(network: Network, member: Member) -> None:
-    first, second, third = (
-        network.hosts[name].address(member.sock.family) for name in ("s1", "s2", "s3")
-    )
+    first, second, third = (network.hosts[name].address(member.sock.family) for name in ("s1", "s2", "s3"))
     member.join(first)
     member.join(second)
     network.wait_for_member(member.group, second)

@@ -201,9 +201,7 @@ def _without_repeats(records: Iterable[tuple[float, Report]]) -> list[Report]:
     for captured, report in records:
         if captured - in_force.get(report, float("-inf")) <= REPEAT_WINDOW:
             continue
-        in_force = {
-            other: first for other, first in in_force.items() if not _revokes(report, other)
-        }
+        in_force = {other: first for other, first in in_force.items() if not _revokes(report, other)}
         in_force[report] = captured
         kept.append(report)
     return kept

@@ -1,6 +1,7 @@
 """What several loopback tests share: sockets that send at once, faults, and bounded waits."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import select
@@ -16,19 +17,38 @@ A, B, C, D = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
 LO = socket.if_nametoindex("lo")
 
 
-def sending_socket(source: str, group: str, port: int) -> socket.socket:
-    """Return a blocking socket bound to `source` and connected to `group`, looped back on lo."""
+def sending(source: str, group: str, port: int, ifindex: int = LO) -> socket.socket:
+    """Return a blocking socket bound to `source` and connected to `group`, heard on this host."""
     v6 = ":" in group
     sock = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
-    if v6:
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, LO)
-        sock.bind((source, 0))
-        sock.connect((group, port, 0, LO))
-    else:
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
-        sock.bind((source, 0))
-        sock.connect((group, port))
+    try:
+        if v6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, ifindex)
+            sock.bind((source, 0))
+            sock.connect((group, port, 0, ifindex))
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
+            sock.bind((source, 0))
+            sock.connect((group, port))
+    except OSError:
+        sock.close()
+        raise
     return sock
+
+
+def ipv6_way() -> tuple[aiomcast.Interface, str]:
+    """Return an interface and an address of it that IPv6 multicast can be sent from, or skip.
+
+    An interface-local group (ff31::) is looped back there and never sent. lo itself mostly has
+    no route for multicast.
+    """
+    for interface in aiomcast.interfaces():
+        for source in interface.addresses:
+            if ":" in source and not source.startswith("fe80"):
+                with contextlib.suppress(OSError), sending(source, "ff31::1", 9, interface.index) as sock:
+                    sock.send(b"")
+                    return interface, source
+    pytest.skip("no interface here takes IPv6 multicast")
 
 
 def wait_readable(sock: socket.socket, seconds: float = 5) -> None:

@@ -30,6 +30,24 @@ def counted(line: str) -> dict[str, int]:
     return {name: int(number) for name, number in found.groupdict().items() if name != "word"}
 
 
+def on_terminal(command: list[str]) -> str:
+    """Run `command` on a pseudo-terminal; return what it showed, without its control sequences."""
+    controller, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    environment = os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+    with subprocess.Popen(
+        command, stdout=terminal, stderr=terminal, stdin=terminal, env=environment
+    ) as process:
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # EIO: the other end is closed
+            while read := os.read(controller, 65536):
+                shown += read
+        os.close(controller)
+        assert process.wait(timeout=30) == 0
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+
+
 def test_plain_lines_end_with_the_verdict() -> None:
     done = subprocess.run([*DEMO, "--seconds", "1.5"], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
@@ -44,20 +62,7 @@ def test_plain_lines_end_with_the_verdict() -> None:
 
 
 def test_on_a_terminal_it_draws_a_table() -> None:
-    controller, terminal = pty.openpty()
-    termios.tcsetwinsize(terminal, (40, 120))
-    environment = os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
-    with subprocess.Popen(
-        [*DEMO, "--seconds", "1.5"], stdout=terminal, stderr=terminal, stdin=terminal, env=environment
-    ) as process:
-        os.close(terminal)
-        shown = b""
-        with contextlib.suppress(OSError):  # EIO: the other end is closed
-            while read := os.read(controller, 65536):
-                shown += read
-        os.close(controller)
-        assert process.wait(timeout=30) == 0
-    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    text = on_terminal([*DEMO, "--seconds", "1.5"])
     assert counted(text.splitlines()[-1])["seen"] > 0
     assert "let in" in text
     assert "shut out" in text

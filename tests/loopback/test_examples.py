@@ -41,14 +41,15 @@ class Example:
                     return text.strip()
         raise AssertionError(f"ended without {pattern!r}:\n{''.join(self.seen)}")
 
-    async def interrupt(self) -> None:
-        """Press Ctrl-C: it ends by itself, with status 0 and without a traceback."""
+    async def interrupt(self) -> str:
+        """Press Ctrl-C: it ends by itself, with status 0 and without a traceback. Return all it printed."""
         self.process.send_signal(signal.SIGINT)
         async with asyncio.timeout(PATIENCE):
             rest, _ = await self.process.communicate()
         printed = "".join(self.seen) + rest.decode()
         assert self.process.returncode == 0, printed
         assert "Traceback" not in printed
+        return printed
 
 
 @contextlib.asynccontextmanager
@@ -184,7 +185,8 @@ async def test_service_behind_a_server(group: str, senders: Senders) -> None:
         status, answer = await _answer(port, "GET", "/statistics")
         assert (status, answer["received"], answer["kernel_drops"]) == (200, 3, 0)
 
-        await example.interrupt()  # with a client still there
+        printed = await example.interrupt()  # with a client still there
+        assert "Application shutdown complete" in printed
         assert (await staying.rest()).endswith(b"0\r\n\r\n")  # the response was ended, not cut off
 
 

@@ -413,7 +413,7 @@ def test_native(monkeypatch: pytest.MonkeyPatch, platform: str, pointer: int, ta
 
 
 def test_the_package_is_pure() -> None:
-    allowed = {"__future__", "attrs", "collections", "struct", "sys", "typing"}
+    allowed = {"__future__", "attrs", "collections", "functools", "struct", "sys", "typing"}
     for file in pathlib.Path(package.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Import):

@@ -69,7 +69,7 @@ class MulticastSocket(socket.socket):
         forgotten while the kernel has not.
         """
         held = self.filter
-        if held == SourceFilter.none():
+        if held.is_none:
             return
         try:
             self._take(Step(Action.LEAVE_GROUP, SourceFilter.none()))
@@ -91,6 +91,8 @@ class MulticastSocket(socket.socket):
     def _take(self, step: Step) -> None:
         index, group = self.interface.index, self.group
         match step.action:
+            case Action.SET_FILTER:
+                calls.setsourcefilter(self, index, group, step.after)
             case Action.JOIN_GROUP:
                 calls.join_group(self, index, group)
             case Action.LEAVE_GROUP:
@@ -101,8 +103,6 @@ class MulticastSocket(socket.socket):
             case Action.UNBLOCK_SOURCE:
                 assert step.source is not None
                 calls.unblock_source(self, index, group, step.source)
-            case Action.SET_FILTER:
-                calls.setsourcefilter(self, index, group, step.after)
         self.filter = step.after
 
 

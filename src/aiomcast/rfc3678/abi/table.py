@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Literal, final
 
 import attrs
@@ -71,11 +72,7 @@ class Abi(Constants):
 
     def sockaddr_storage(self, address: bytes) -> bytes:
         """Return a sockaddr_storage (128 bytes) of port 0 and scope 0."""
-        if len(address) == 4:
-            return _STORAGE_IN.pack(self.sockaddr_in_head, address)
-        if len(address) == 16:
-            return _STORAGE_IN6.pack(self.sockaddr_in6_head, address)
-        raise ValueError(f"a packed address has 4 or 16 bytes, not {len(address)}")
+        return _storage(self.sockaddr_in_head, self.sockaddr_in6_head, address)
 
     def address_of(self, sockaddr: bytes) -> bytes:
         """Return the address in a sockaddr of any size; a BSD length byte is not looked at."""
@@ -184,7 +181,8 @@ class Abi(Constants):
 
     def source_storage(self, sources: Sequence[bytes]) -> bytes:
         """Return the array of sockaddr_storage that a __msfilterreq or group_filter lists."""
-        return b"".join([self.sockaddr_storage(source) for source in sources])
+        head4, head6 = self.sockaddr_in_head, self.sockaddr_in6_head
+        return b"".join([_storage(head4, head6, source) for source in sources])
 
     def parse_source_storage(self, data: bytes, count: int) -> list[bytes]:
         """Return the first `count` addresses of such an array, or as many as `data` holds."""
@@ -205,11 +203,20 @@ def _unpack(layout: struct.Struct, data: bytes, name: str) -> tuple[Any, ...]:
     return layout.unpack_from(data)
 
 
+@lru_cache(maxsize=16384)  # a swap of known sources costs look-ups, not packing
+def _storage(head4: bytes, head6: bytes, address: bytes) -> bytes:
+    if len(address) == 4:
+        return _STORAGE_IN.pack(head4, address)
+    if len(address) == 16:
+        return _STORAGE_IN6.pack(head6, address)
+    raise ValueError(f"a packed address has 4 or 16 bytes, not {len(address)}")
+
+
 def _only_ipv4(*addresses: bytes) -> None:
     if any(len(address) != 4 for address in addresses):
         raise ValueError("this structure takes packed IPv4 addresses only")
 
 
 def _one_family(group: bytes, sources: Sequence[bytes]) -> None:
-    if any(len(source) != len(group) for source in sources):
+    if sources and {len(group)} != set(map(len, sources)):
         raise ValueError("a source has to be of its group's address family")

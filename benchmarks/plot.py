@@ -1,0 +1,77 @@
+"""Results as a picture: horizontal bars, one panel below the other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+from .results import Panel, Result
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot  # noqa: E402  # after the choice of a backend without a display
+from matplotlib.axes import Axes  # noqa: E402
+from matplotlib.patches import Patch  # noqa: E402
+
+__all__ = ["draw"]
+
+# Okabe and Ito's palette, told apart by the colour-blind too; by series, (ours, others)
+_COLOURS = [("#0072B2", "#A6C8DD"), ("#D55E00", "#EBC3A4"), ("#009E73", "#A6D5C7")]
+_HEIGHT = 0.38  # of a bar; a label has room for two
+
+
+def draw(result: Result, path: Path) -> None:
+    """Write the panels of `result` to `path`, as PNG or SVG by its name."""
+    panels = [panel for panel in result.panels if panel.bars]
+    labels = [len(dict.fromkeys(bar.label for bar in panel.bars)) for panel in panels] or [1]
+    pyplot.rcParams.update({"svg.hashsalt": "aiomcast", "font.size": 10})
+    figure, axes = pyplot.subplots(
+        len(labels),
+        figsize=(10, sum(1.4 + 0.48 * count for count in labels)),
+        gridspec_kw={"height_ratios": labels},
+        squeeze=False,
+        layout="constrained",
+    )
+    for panel, (axis,) in zip(panels, axes, strict=False):
+        _draw(panel, axis)
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    figure.savefig(path, dpi=130, metadata=metadata)
+    pyplot.close(figure)
+
+
+def _draw(panel: Panel, axis: Axes) -> None:
+    labels = list(dict.fromkeys(bar.label for bar in panel.bars))
+    series = list(dict.fromkeys(bar.series for bar in panel.bars))
+    longest = max(bar.value for bar in panel.bars)
+    for bar in panel.bars:
+        number = series.index(bar.series)
+        ours, others = _COLOURS[number % len(_COLOURS)]
+        among = [
+            name for name in series if any(b.label == bar.label and b.series == name for b in panel.bars)
+        ]
+        at = labels.index(bar.label) + (among.index(bar.series) - (len(among) - 1) / 2) * _HEIGHT
+        axis.barh(at, bar.value, height=_HEIGHT * 0.92, color=ours if bar.ours else others)
+        axis.annotate(_text(bar.value), (bar.value, at), (4, 0), textcoords="offset points", va="center")
+    axis.set_yticks(range(len(labels)), labels)
+    for tick, label in zip(axis.get_yticklabels(), labels, strict=True):
+        if any(bar.ours and bar.label == label for bar in panel.bars):
+            tick.set_fontweight("bold")
+    axis.invert_yaxis()
+    if panel.log:
+        axis.set_xscale("log")
+        axis.set_xlim(right=longest * 2)
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    else:
+        axis.set_xlim(0, longest * 1.15)
+    axis.set_title(panel.title, loc="left", fontweight="bold")
+    axis.set_xlabel(panel.axis)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="x", which="major", alpha=0.3)
+    axis.set_axisbelow(True)
+    keys = [Patch(color=_COLOURS[n % len(_COLOURS)][0], label=name) for n, name in enumerate(series)]
+    axis.legend(handles=keys, loc="best", frameon=False)
+
+
+def _text(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.2f}"
