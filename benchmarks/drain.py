@@ -82,6 +82,9 @@ def run_with(options: argparse.Namespace, command: str, *, per_send: int) -> Res
                     troubles[entrant] = f"lost {packets - once['seen']:,} of {packets:,}"
                 elif number >= 0:
                     rounds[entrant].append(once)
+    disturbed = sum(one["disturbed"] for once in rounds.values() for one in once)
+    if disturbed:
+        result.notes.append(f"{disturbed} measurements shared the core with other processes")
     _tell(result, options, rounds, troubles, packets, per_send)
     return result
 
@@ -106,7 +109,7 @@ def _tell(result, options, rounds, troubles, packets: int, per_send: int) -> Non
         for name, once in of_loop.items():
             label = COMPETITORS[name].label
             if (name, loop) in troubles or not once:
-                rows.append((label, "–", "", "–", "", troubles.get((name, loop), "")))
+                rows.append((label, "-", "", "-", "", troubles.get((name, loop), "")))
                 continue
             spent = Samples(tuple(one["ns"] for one in once))
             ratio = Samples(tuple(one["ns"] / one["baseline_ns"] for one in once))
@@ -118,19 +121,11 @@ def _tell(result, options, rounds, troubles, packets: int, per_send: int) -> Non
             result.measured[f"{result.command} {name}", loop] = ratio.median
         if "native" in medians and "queue" in medians:
             result.measured[f"{result.command} queue", loop] = medians["queue"] / medians["native"]
-        headings = ("", "ns", "min–max", "ratio to C", "min–max", "")
-        title = f"{result.command} on {loop}: {packets:,} datagrams of {options.size} bytes, {options.rounds} rounds"
+        headings = ("", "ns", "min-max", "ratio to C", "min-max", "")
+        sizes = f"{packets:,} datagrams of {options.size} bytes, {options.rounds} rounds"
+        title = f"{result.command} on {loop}: {sizes}"
         result.tables.append(Table(title, headings, rows))
-    title = (
-        "Draining a full socket"
-        if per_send == 1
-        else f"Draining a full socket, {per_send} datagrams per send"
-    )
-    result.panels.append(
-        Panel(
-            f"{title}: cost per datagram",
-            "times the C recvmmsg loop (log scale; less is better)",
-            bars,
-            log=True,
-        )
-    )
+    log = per_send > 1
+    title = f"Draining a full socket{f', {per_send} datagrams per send' if log else ''}: cost per datagram"
+    axis = f"times the C recvmmsg loop ({'log scale; ' if log else ''}less is better)"
+    result.panels.append(Panel(title, axis, bars, log=log, reference=1.0))

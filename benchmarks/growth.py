@@ -31,6 +31,7 @@ def run(options: argparse.Namespace) -> Result:
     result = Result("growth")
     sizes, result.notes = descriptors.sizes_within(sorted({1, *options.channels}))
     spent: dict[tuple[str, int, str], list[float]] = {}
+    disturbed = 0
     with contextlib.ExitStack() as stack:
         workers: dict[tuple[str, int], Worker] = {}
         for size in sizes:
@@ -50,20 +51,25 @@ def run(options: argparse.Namespace) -> Result:
                 drain = many.drain_sockets if who == _C else many.drain_library
                 for traffic, channels in (("idle", 1), ("spread", size)):
                     try:
-                        ns = worker.call(drain, channels=channels, packets=options.packets, size=options.size)
+                        once = worker.call(
+                            drain, channels=channels, packets=options.packets, size=options.size
+                        )
                     except WorkerError as error:
                         result.notes.append(f"{size:,} channels, {traffic}, {who}: {error}")
                         continue
                     if number >= 0:
-                        spent.setdefault((who, size, traffic), []).append(ns)
+                        spent.setdefault((who, size, traffic), []).append(once["ns"])
+                        disturbed += once["disturbed"]
+    if disturbed:
+        result.notes.append(f"{disturbed} measurements shared the core with other processes")
     _tell(result, options, sizes, {key: Samples(tuple(values)) for key, values in spent.items()})
     return result
 
 
 def _rotated(workers: dict[Any, Worker], number: int) -> list[tuple[Any, Worker]]:
-    """Return the workers, each round beginning with another."""
+    """Return the workers, each round beginning with another; those of one size stay together."""
     listed = list(workers.items())
-    turn = max(number, 0) * 2 % max(len(listed), 1)
+    turn = max(number, 0) % max(len(listed), 1)
     return listed[turn:] + listed[:turn]
 
 
@@ -88,12 +94,12 @@ def _tell(
     ):
         rows, bars = [], []
         for who in (_C, *options.loops):
-            label = who if who == _C else f"aiomcast native, async for, {who}"
+            label = who if who == _C else f"aiomcast, {who}"
             for size in sizes:
                 samples = spent.get((who, size, traffic))
                 base = spent.get((who, 1, traffic) if traffic == "idle" else (_C, size, traffic))
                 if samples is None or base is None:
-                    rows.append((label, f"{size:,}", "–", "", "–", ""))
+                    rows.append((label, f"{size:,}", "-", "", "-", ""))
                     continue
                 # Pairs of one round, as far as all rounds succeeded
                 pairs = zip(samples.values, base.values, strict=False)
@@ -109,9 +115,11 @@ def _tell(
                     )
                 )
                 if who != _C:
-                    bars.append(Bar(f"{size:,} channels", who, ratio.median, ours=True))
+                    bars.append(Bar(f"{size:,} channel{'s' * (size > 1)}", who, ratio.median, ours=True))
                     if size == sizes[-1] and size > 1:
                         result.measured[f"growth {traffic}", who] = ratio.median
-        headings = ("", "channels", "ns", "min–max", f"ratio to {against}", "min–max")
-        result.tables.append(Table(f"growth, {traffic}: {title}", headings, rows))
-        result.panels.append(Panel(f"{traffic}: {title}", f"times {against} (less is better)", bars))
+        headings = ("", "channels", "ns", "min-max", "ratio", "min-max")
+        result.tables.append(Table(f"growth, {traffic}: {title}; ratio to {against}", headings, rows))
+        result.panels.append(
+            Panel(f"{traffic}: {title}", f"times {against} (less is better)", bars, reference=1.0)
+        )

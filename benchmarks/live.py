@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> Result:
     with Worker("asyncio") as sender:
         if sender.call(living.take_other_core) < 2:
             result.notes.append("one core only: sender and receiver take it from each other")
-        entrants: list[tuple[str | None, str]] = [(None, "–")]
+        entrants: list[tuple[str | None, str]] = [(None, "-")]
         entrants += [(name, loop) for loop in options.loops for name in options.only or COMPETITORS]
         for name, loop in entrants:
             label = COMPETITORS[name].label if name else _C
@@ -93,9 +93,9 @@ def run(options: argparse.Namespace) -> Result:
 
 
 def _cells(held: Trial | None, lost: Trial | None) -> tuple[str, str, str, str]:
-    rate = "–" if held is None else f"{'≥ ' if held.capped else ''}{held.rate:,.0f}"
+    rate = "-" if held is None else f"{'≥ ' if held.capped else ''}{held.rate:,.0f}"
     if lost is None:
-        return rate, "sender's limit" if held else "–", "", ""
+        return rate, "sender's limit" if held else "-", "", ""
     return rate, f"{lost.rate:,.0f}", f"{lost.lost / lost.sent:.1%}", f"{lost.kernel_drops / lost.sent:.1%}"
 
 

@@ -10,9 +10,9 @@ from .results import Panel, Result
 
 matplotlib.use("Agg")
 
-from matplotlib import pyplot  # noqa: E402  # after the choice of a backend without a display
-from matplotlib.axes import Axes  # noqa: E402
-from matplotlib.patches import Patch  # noqa: E402
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 __all__ = ["draw"]
 
@@ -60,10 +60,12 @@ def _draw(panel: Panel, axis: Axes) -> None:
     axis.invert_yaxis()
     if panel.log:
         axis.set_xscale("log")
-        axis.set_xlim(right=longest * 2)
+        axis.set_xlim(min(bar.value for bar in panel.bars) / 2, longest * 2)
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     else:
         axis.set_xlim(0, longest * 1.15)
+    if panel.reference is not None:
+        axis.axvline(panel.reference, color="black", linewidth=1, linestyle="--")
     axis.set_title(panel.title, loc="left", fontweight="bold")
     axis.set_xlabel(panel.axis)
     axis.spines[["top", "right"]].set_visible(False)

@@ -22,7 +22,7 @@ class Samples:
 
     def spread(self, digits: int = 0) -> str:
         """Return smallest to largest, as text."""
-        return f"{min(self.values):,.{digits}f}–{max(self.values):,.{digits}f}"
+        return f"{min(self.values):,.{digits}f}-{max(self.values):,.{digits}f}"
 
 
 @attrs.frozen
@@ -46,12 +46,16 @@ class Bar:
 
 @attrs.frozen
 class Panel:
-    """One diagram of horizontal bars. `log` when the values are orders of magnitude apart."""
+    """One diagram of horizontal bars. `log` when the values are orders of magnitude apart.
+
+    `reference` is a value to draw a line at.
+    """
 
     title: str
     axis: str
     bars: list[Bar]
     log: bool = False
+    reference: float | None = None
 
 
 @attrs.define

@@ -345,14 +345,8 @@ def _hex(packets: list[aiomcast.Packet], name: str) -> bytes:
     return "".join(lines).encode()
 
 
-def _raw(packets: list[aiomcast.Packet], name: str) -> bytes:
-    return b"".join(packet.data for packet in packets)
-
-
-_FORMATS = {Format.TEXT: _text, Format.JSON: _json, Format.HEX: _hex, Format.RAW: _raw}
-
-
-# Running
+_FORMATS = {Format.TEXT: _text, Format.JSON: _json, Format.HEX: _hex}
+_FORMATS[Format.RAW] = lambda packets, _: b"".join(packet.data for packet in packets)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

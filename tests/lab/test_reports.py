@@ -7,8 +7,6 @@ import itertools
 import socket
 from collections.abc import Callable, Iterable
 
-import pytest
-
 import aiomcast
 from aiomcast import SourceFilter
 
@@ -152,33 +150,26 @@ async def bridge_holds(network: Network, asm: Traffic, wanted: SourceFilter) -> 
 
 async def test_exclude_and_mode_switches(network: Network, asm: Traffic) -> None:
     first, second, third = (asm.address(name) for name in ("s1", "s2", "s3"))
-    filters = (
+    filters = [
         SourceFilter.exclude([first]),
-        SourceFilter.exclude([second]),
+        SourceFilter.exclude([second, third]),
         SourceFilter.include([third]),
-        SourceFilter.exclude([first, second]),
         SourceFilter.any(),
-        SourceFilter.include([first, third]),
-    )
+    ]
     with Capture(network) as capture:
         async with aiomcast.listen(asm.group, asm.port, sources=filters[0], interface="v0") as feed:
             feed.packets()  # somebody listens
             for wanted in filters:
                 await feed.membership.swap(wanted)
-                await seen(capture, asm, is_state(wanted))
+                if wanted.is_include:  # the bridge asks around before it believes that
+                    await seen(capture, asm, is_state(wanted))
+                else:
+                    await bridge_holds(network, asm, wanted)
                 fence(network, asm)
                 assert feed.membership.kernel_filter() == wanted
-        await seen(capture, asm, is_state(SourceFilter.none()))
-
-
-async def test_the_bridge_follows(network: Network, asm: Traffic) -> None:
-    first, second, third = (asm.address(name) for name in ("s1", "s2", "s3"))
-    filters = (SourceFilter.include([first, second]), SourceFilter.exclude([third]), SourceFilter.any())
-    async with aiomcast.listen(asm.group, asm.port, sources=filters[0], interface="v0") as feed:
-        feed.packets()  # somebody listens
-        for wanted in filters:
-            await feed.membership.swap(wanted)
-            await bridge_holds(network, asm, wanted)
+        reports = await seen(capture, asm, is_state(SourceFilter.none()))
+    states = [state(reports[:count]) for count in range(1, len(reports) + 1)]
+    assert [held for held in states if held in filters] == filters
 
 
 async def test_a_mode_switch_is_reported_also_while_nobody_listens(network: Network, asm: Traffic) -> None:
@@ -191,19 +182,12 @@ async def test_a_mode_switch_is_reported_also_while_nobody_listens(network: Netw
             await seen(capture, asm, is_state(wanted))
 
 
-@pytest.mark.parametrize("count", [25, 130])
-async def test_a_list_over_several_sockets_is_reported_whole(
-    network: Network, ssm: Traffic, count: int
-) -> None:
-    prefix = ssm.address("s1").removesuffix("11")
-    form = "{:d}" if ssm.family == socket.AF_INET else "{:x}"
-    sources = [prefix + form.format(number) for number in range(20, 20 + count)]
-    half = SourceFilter.include(sources[: count // 2])
+async def test_a_list_over_several_sockets_is_reported_whole(network: Network, ssm: Traffic) -> None:
+    if ssm.family == socket.AF_INET:
+        sources = [f"192.0.2.{number}" for number in range(20, 45)]
+    else:
+        sources = [f"2001:db8::{number:x}" for number in range(0x20, 0x20 + 130)]
     with Capture(network) as capture:
-        async with aiomcast.listen(ssm.group, ssm.port, sources=sources, interface="v0") as feed:
+        async with aiomcast.listen(ssm.group, ssm.port, sources=sources, interface="v0"):
             await seen(capture, ssm, is_state(SourceFilter.include(sources)))
-            fence(network, ssm)
-            await feed.membership.swap(half)
-            await seen(capture, ssm, is_state(half))
-            assert feed.membership.kernel_filter() == half
         await seen(capture, ssm, is_state(SourceFilter.none()))

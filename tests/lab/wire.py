@@ -25,6 +25,8 @@ STATE_CHANGES = {"3": "TO_IN", "4": "TO_EX", "5": "ALLOW", "6": "BLOCK"}
 # within this many seconds is that repeat.
 REPEAT_WINDOW = 0.5
 
+_FILE_HEADER = 24  # octets of a pcap file before its first packet
+
 # MLD carries a router alert (RFC 3810, 5), so it is what follows a hop-by-hop header.
 _CAPTURE_FILTER = "igmp or (ip6 and ip6[6] == 0)"
 _DISPLAY_FILTER = "igmp.type == 0x22 || icmpv6.type == 143"
@@ -95,7 +97,7 @@ class Capture:
         """
         if not self._ended:
             self._drain()
-        if len(self._recorded) != self._decoded_size:
+        if len(self._recorded) > max(_FILE_HEADER, self._decoded_size):
             self._decode()
         wanted = None if group is None else str(ip_address(group))
         return [report for report in self._reports if wanted in (None, report.group)]

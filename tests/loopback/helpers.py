@@ -100,6 +100,10 @@ class Faults:
         """Count anew, and refuse the calls of which `failing(number from 1)` is true."""
         self.calls, self.failing, self.number = 0, failing, number
 
+    def fail_at(self, which: int, number: int = errno.ENOBUFS) -> None:
+        """Count anew, and refuse one call (from 1)."""
+        self.fail(lambda call: call == which, number)
+
     def stop(self) -> int:
         """Refuse nothing more; return how many calls there were."""
         self.failing = lambda call: False

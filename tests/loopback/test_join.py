@@ -182,7 +182,7 @@ async def test_every_refused_call_of_a_join_is_typed_and_leaves_nothing(group: s
         for number in (errno.ENOBUFS, errno.ENOMEM, errno.ENODEV, errno.EPERM):
             for failing in range(1, calls):  # the last one leaves
                 before = open_descriptors()
-                faults.fail(lambda call, failing=failing: call == failing, number)
+                faults.fail_at(failing, number)
                 refused = None
                 try:
                     membership = await receiver.join(group, 5000, sources=[A, B], interface="lo")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import Any
 
 import pytest
 
@@ -131,7 +132,7 @@ async def test_batches_hold_what_is_there_in_order(group: str, senders: Senders)
 async def test_two_tasks_on_one_stream(group: str, senders: Senders, waiting_by: str, second_by: str) -> None:
     async with aiomcast.listen(group, senders.port, sources=[A], interface="lo") as feed:
         stream = aiter(feed)
-        ways = {"packets": stream, "batches": stream.batches()}
+        ways: dict[str, Any] = {"packets": stream, "batches": stream.batches()}
 
         async def wait() -> object:
             return await anext(ways[waiting_by])
@@ -164,16 +165,16 @@ async def test_a_cancelled_wait_loses_nothing(group: str, senders: Senders) -> N
 async def test_anext_can_be_a_task_whether_or_not_a_packet_is_there(group: str, senders: Senders) -> None:
     async with aiomcast.listen(group, senders.port, sources=[A], interface="lo") as feed:
         stream = aiter(feed)
-        waiting = asyncio.create_task(anext(stream))  # type: ignore[arg-type]
+        waiting = asyncio.create_task(anext(stream))
         await turns()
         await senders.send(A, group, *numbered(4))
         async with asyncio.timeout(10):
             assert (await waiting).data == b"0"
             await until(lambda: len(stream) == 3)
-            ready = asyncio.create_task(anext(stream))  # type: ignore[arg-type]
+            ready = asyncio.create_task(anext(stream))
             assert (await ready).data == b"1"
             assert (await asyncio.wait_for(anext(stream), 5)).data == b"2"
-            dropped = asyncio.create_task(anext(stream))  # type: ignore[arg-type]
+            dropped = asyncio.create_task(anext(stream))
             await feed.membership.swap([B])
             await turns()
             assert not dropped.done()

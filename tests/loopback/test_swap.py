@@ -41,7 +41,8 @@ async def test_discard_drops_what_a_removed_source_had_sent(
             await senders.send(A, any_group, b"a%d" % number)
             await senders.send(B, any_group, b"b%d" % number)
         if stream is not None:
-            await until(lambda: len(stream) == 10)
+            listening = stream
+            await until(lambda: len(listening) == 10)
         await feed.membership.swap(after)
         assert feed.membership.filter == after == feed.membership.kernel_filter()
         await senders.send(A, any_group, b"a after")
@@ -66,7 +67,8 @@ async def test_deliver_keeps_what_had_arrived_and_nothing_later(
         await senders.send(B, any_group, b"b1")
         await senders.send(A, any_group, b"a2")
         if stream is not None:
-            await until(lambda: len(stream) == 3)
+            listening = stream
+            await until(lambda: len(listening) == 3)
         await feed.membership.swap(after, pending="deliver")
         await senders.send(A, any_group, b"late")
         stream = stream or feed.packets()
@@ -259,7 +261,7 @@ async def test_whichever_call_is_refused_everything_stays(
         while True:
             failing += 1
             descriptors = open_descriptors()
-            faults.fail(lambda call, failing=failing: call == failing, number)
+            faults.fail_at(failing, number)
             refused = None
             try:
                 await receiver.filters.apply(dict.fromkeys(ones, after))
@@ -301,7 +303,7 @@ async def test_a_refresh_that_is_refused_anywhere_leaves_the_membership(group: s
             faults.fail(lambda call: False)
             await feed.membership.refresh()
             for failing in range(1, faults.stop() + 1):
-                faults.fail(lambda call, failing=failing: call == failing)
+                faults.fail_at(failing)
                 with pytest.raises(LimitError):
                     await feed.membership.refresh()
                 faults.stop()

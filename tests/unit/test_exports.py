@@ -54,7 +54,7 @@ def test_public_names_have_a_docstring_of_their_own(what: type) -> None:
 
 def public_methods(owner: type) -> list[tuple[str, object]]:
     """Return what a user can call or read: of the class and of the package's classes above it."""
-    found = {}
+    found: dict[str, object] = {}
     for base in reversed(owner.__mro__):
         if base.__module__.startswith("aiomcast") and not base.__module__.endswith("_native"):
             found.update(vars(base))

@@ -102,9 +102,8 @@ def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: S
     The socket must be a member of `group` on the interface already. INCLUDE of nothing leaves.
     """
     packed = pack(group_address(group))
-    sources = [pack(source) for source in wanted.sources]
     try:
-        full_state.set_by_index(sock, ifindex, packed, _mode(wanted), sources)
+        full_state.set_by_index(sock, ifindex, packed, _mode(wanted), wanted.sources)
     except OSError as error:
         doing = f"{_setting(wanted, group)} on interface {ifindex}"
         raise refusal(error, doing, _SOURCES[len(packed)]) from error
@@ -159,9 +158,8 @@ def setipv4sourcefilter(
 ) -> None:
     """Set mode and list of an IPv4 membership (RFC 3678, 4.2.1; sourcefilter(3))."""
     packed = pack(group_address(group))
-    sources = [pack(source) for source in wanted.sources]
     try:
-        full_state.set_ipv4(sock, pack(interface), packed, _mode(wanted), sources)
+        full_state.set_ipv4(sock, pack(interface), packed, _mode(wanted), wanted.sources)
     except OSError as error:
         doing = f"{_setting(wanted, group)} on {canonical(interface)}"
         raise refusal(error, doing, _SOURCES[4]) from error

@@ -1,7 +1,8 @@
 """The full-state calls as each family of systems makes them; `calls` is their face.
 
 Linux: setsockopt and getsockopt with ip_msfilter or group_filter. FreeBSD and macOS: libc's
-sourcefilter(3) functions. Windows: WSAIoctl. Addresses are packed, modes the platform's own.
+sourcefilter(3) functions. Windows: WSAIoctl. Groups and interface addresses
+are packed, sources are canonical text, modes the platform's own.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import socket
 from collections.abc import Sequence
+from functools import lru_cache
 
-from ..addresses import unpack
+from ..addresses import pack, unpack
 from ..filters import FilterMode, SourceFilter
 from . import kernel
 from .abi import native
@@ -30,12 +32,21 @@ def filter_of(mode: int, count: int, sources: Sequence[bytes]) -> SourceFilter:
     return SourceFilter(meant, {unpack(source) for source in sources})
 
 
+@lru_cache(maxsize=256)  # a feed is often swapped between the same few lists
+def _group_filter(ifindex: int, group: bytes, mode: int, sources: frozenset[str]) -> bytes:
+    return ABI.group_filter(ifindex, group, mode, _packed(sources))
+
+
+def _packed(sources: frozenset[str]) -> list[bytes]:
+    return [pack(source) for source in sources]
+
+
 def _level(group: bytes) -> int:
     return ABI.IPPROTO_IP if len(group) == 4 else ABI.IPPROTO_IPV6
 
 
-def _set_linux(sock: socket.socket, ifindex: int, group: bytes, mode: int, sources: Sequence[bytes]) -> None:
-    value = ABI.group_filter(ifindex, group, mode, sources)
+def _set_linux(sock: socket.socket, ifindex: int, group: bytes, mode: int, sources: frozenset[str]) -> None:
+    value = _group_filter(ifindex, group, mode, sources)
     kernel.setsockopt(sock, _level(group), ABI.MCAST_MSFILTER, value)
 
 
@@ -46,9 +57,11 @@ def _get_linux(sock: socket.socket, ifindex: int, group: bytes, room: int) -> St
 
 
 def _set_ipv4_linux(
-    sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: Sequence[bytes]
+    sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: frozenset[str]
 ) -> None:
-    kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MSFILTER, ABI.ip_msfilter(group, interface, mode, sources))
+    kernel.setsockopt(
+        sock, ABI.IPPROTO_IP, ABI.IP_MSFILTER, ABI.ip_msfilter(group, interface, mode, _packed(sources))
+    )
 
 
 def _get_ipv4_linux(sock: socket.socket, interface: bytes, group: bytes, room: int) -> State:
@@ -56,7 +69,7 @@ def _get_ipv4_linux(sock: socket.socket, interface: bytes, group: bytes, room: i
     return ABI.parse_ip_msfilter(kernel.getsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MSFILTER, question))[2:]
 
 
-def _set_bsd(sock: socket.socket, ifindex: int, group: bytes, mode: int, sources: Sequence[bytes]) -> None:
+def _set_bsd(sock: socket.socket, ifindex: int, group: bytes, mode: int, sources: frozenset[str]) -> None:
     address = ABI.sockaddr(group)
     kernel.libc_call(
         "setsourcefilter",
@@ -66,7 +79,7 @@ def _set_bsd(sock: socket.socket, ifindex: int, group: bytes, mode: int, sources
         ctypes.c_uint32(len(address)),
         ctypes.c_uint32(mode),
         ctypes.c_uint32(len(sources)),
-        ABI.source_storage(sources) if sources else None,
+        ABI.source_storage(_packed(sources)) if sources else None,
     )
 
 
@@ -89,7 +102,7 @@ def _get_bsd(sock: socket.socket, ifindex: int, group: bytes, room: int) -> Stat
 
 
 def _set_ipv4_bsd(
-    sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: Sequence[bytes]
+    sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: frozenset[str]
 ) -> None:
     kernel.libc_call(
         "setipv4sourcefilter",
@@ -98,7 +111,7 @@ def _set_ipv4_bsd(
         _in_addr(group),
         ctypes.c_uint32(mode),
         ctypes.c_uint32(len(sources)),
-        b"".join(sources) if sources else None,
+        b"".join(_packed(sources)) if sources else None,
     )
 
 
@@ -126,10 +139,8 @@ def _in_addr(packed: bytes) -> _InAddr:
     return _InAddr.from_buffer_copy(packed)
 
 
-def _set_windows(
-    sock: socket.socket, ifindex: int, group: bytes, mode: int, sources: Sequence[bytes]
-) -> None:
-    kernel.wsa_ioctl(sock, ABI.SIOCSMSFILTER, ABI.group_filter(ifindex, group, mode, sources), 0)
+def _set_windows(sock: socket.socket, ifindex: int, group: bytes, mode: int, sources: frozenset[str]) -> None:
+    kernel.wsa_ioctl(sock, ABI.SIOCSMSFILTER, _group_filter(ifindex, group, mode, sources), 0)
 
 
 def _get_windows(sock: socket.socket, ifindex: int, group: bytes, room: int) -> State:
@@ -138,9 +149,9 @@ def _get_windows(sock: socket.socket, ifindex: int, group: bytes, room: int) -> 
 
 
 def _set_ipv4_windows(
-    sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: Sequence[bytes]
+    sock: socket.socket, interface: bytes, group: bytes, mode: int, sources: frozenset[str]
 ) -> None:
-    value = ABI.ip_msfilter(group, interface, mode, sources)
+    value = ABI.ip_msfilter(group, interface, mode, _packed(sources))
     kernel.wsa_ioctl(sock, ABI.SIO_SET_MULTICAST_FILTER, value, 0)
 
 

@@ -1,0 +1,148 @@
+"""What the README and the pages say is so: their Python runs, what they name is there, they build."""
+
+import ast
+import asyncio
+import contextlib
+import importlib.util
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+import aiomcast
+
+from .loopback.conftest import any_group, group, group6, no_leaked_sockets  # noqa: F401  fixtures
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PATIENCE = 20  # seconds
+SOURCES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
+
+linux = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the snippets use Linux's loopback interface"
+)
+
+
+def blocks(page: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line number, code) of each fenced Python block."""
+    text = page.read_text(encoding="utf-8")
+    for found in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        yield text.count("\n", 0, found.start(1)) + 1, found[1]
+
+
+@contextlib.asynccontextmanager
+async def sending(*groups: str) -> AsyncIterator[None]:
+    """Send from every source to every group all the time."""
+    async with AsyncExitStack() as stack:
+        senders = [
+            await stack.enter_async_context(aiomcast.Sender(group, 5000, source=source, interface="lo"))
+            for group in groups
+            for source in SOURCES
+        ]
+
+        async def send() -> None:
+            while True:
+                for sender in senders:
+                    await sender.send(b"packet")
+                await asyncio.sleep(0.01)
+
+        task = asyncio.create_task(send())
+        yield
+        assert not task.done()
+        task.cancel()
+
+
+async def run_program(code: str, name: str) -> None:
+    """Run a whole program, as a user would: status 0, nothing on standard error."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-X", "dev", "-c", code), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    assert (process.returncode, err) == (0, b""), f"{name}:\n{err.decode()}"
+    assert out, f"{name} printed nothing"
+
+
+async def run_snippet(code: str, name: str, names: dict[str, object]) -> None:
+    """Run a snippet as `python -m asyncio` would, which takes `await` at its prompt."""
+    compiled = compile(code, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    result = eval(compiled, names)
+    if inspect.isawaitable(result):
+        async with asyncio.timeout(PATIENCE):
+            await result
+
+
+@linux
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+async def test_every_python_block_runs(page: Path, group: str, any_group: str, group6: str) -> None:  # noqa: F811
+    """The groups in the text stand for groups that nobody else uses."""
+    names: dict[str, object] = {"__name__": "__main__"}
+    async with sending(group, any_group):
+        for line, code in blocks(page):
+            for written, used in (("232.1.1.1", group), ("239.1.1.1", any_group), ("ff3e::8000:1", group6)):
+                code = code.replace(written, used)
+            if "asyncio.run(" in code:
+                await run_program(code, f"{page.name}:{line}")
+            else:  # line numbers as in the page
+                await run_snippet("\n" * (line - 1) + code, page.name, names)
+
+
+def test_the_readme_has_an_example_that_needs_nothing_beside_it() -> None:
+    programs = [code for _, code in blocks(ROOT / "README.md") if "asyncio.run(" in code]
+    assert "aiomcast.Sender" in programs[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_tests_and_files_it_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", text):
+        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{page.name}: {path}::{name}"
+    for path in re.findall(r"`((?:tests|examples|docs|benchmarks)/[\w/.]*)`", text):
+        assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([\w./-]+)(?:#[\w-]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_reference_has_every_public_name() -> None:
+    reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    documented = re.findall(r"^\.\. auto\w+:: (\w+)", reference, re.MULTILINE)
+    assert sorted(documented) == sorted(aiomcast.__all__)
+
+
+def test_every_call_of_rfc3678_is_in_its_table() -> None:
+    from aiomcast.rfc3678 import calls
+
+    page = (ROOT / "docs" / "rfc3678.md").read_text(encoding="utf-8")
+    assert [name for name in calls.__all__ if f"| `{name}` |" not in page] == []
+
+
+@pytest.mark.timeout(120)
+def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
+    needed = ("sphinx", "myst_parser", "furo")
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        said = f"not installed: {', '.join(missing)} (pip install '.[docs]')"
+        if os.environ.get("AIOMCAST_REQUIRE_DOCS") == "1":
+            pytest.fail(said)
+        pytest.skip(said)
+    arguments = ("-W", "--keep-going", "-q", "-d", tmp_path / "doctrees", ROOT / "docs", tmp_path / "html")
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", *arguments], capture_output=True, text=True, check=False
+    )
+    assert built.returncode == 0, built.stderr
+    assert "SourceFilter" in (tmp_path / "html" / "api.html").read_text(encoding="utf-8")
