@@ -14,7 +14,7 @@ from types import ModuleType
 
 from rich.console import Console
 
-from . import coalesced, drain, environment, growth, live, memory, report
+from . import coalesced, drain, environment, growth, live, memory, report, swap
 from .worker import LOOPS
 
 # Each module has HELP, add_arguments(parser) and run(options) -> Result; options.loops is given.
@@ -24,6 +24,7 @@ COMMANDS: dict[str, ModuleType] = {
     "live": live,
     "growth": growth,
     "memory": memory,
+    "swap": swap,
 }
 
 

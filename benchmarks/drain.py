@@ -84,7 +84,9 @@ def run_with(options: argparse.Namespace, command: str, *, per_send: int) -> Res
                     rounds[entrant].append(once)
     disturbed = sum(one["disturbed"] for once in rounds.values() for one in once)
     if disturbed:
-        result.notes.append(f"{disturbed} measurements shared the core with other processes")
+        result.notes.append(
+            f"{disturbed} measurements shared the core with other processes: processor time counts there"
+        )
     _tell(result, options, rounds, troubles, packets, per_send)
     return result
 

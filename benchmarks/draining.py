@@ -20,7 +20,8 @@ _PATIENCE = 3.0  # seconds on top of what the slowest would take: then datagrams
 class Round(TypedDict):
     """Nanoseconds per datagram, of the competitor and of the C loop beside it, and how many were seen.
 
-    `disturbed` is whether another process had the core meanwhile, in every attempt.
+    `disturbed` is whether another process had the core meanwhile, in every attempt:
+    then processor time counts.
     """
 
     ns: float

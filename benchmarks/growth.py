@@ -61,7 +61,9 @@ def run(options: argparse.Namespace) -> Result:
                         spent.setdefault((who, size, traffic), []).append(once["ns"])
                         disturbed += once["disturbed"]
     if disturbed:
-        result.notes.append(f"{disturbed} measurements shared the core with other processes")
+        result.notes.append(
+            f"{disturbed} measurements shared the core with other processes: processor time counts there"
+        )
     _tell(result, options, sizes, {key: Samples(tuple(values)) for key, values in spent.items()})
     return result
 

@@ -23,7 +23,7 @@ _set: select.epoll | None = None
 
 
 class Drained(TypedDict):
-    """Nanoseconds per datagram; `disturbed` is whether another process had the core, in every attempt."""
+    """Nanoseconds per datagram; `disturbed` is whether another process had the core: see `Stopwatch`."""
 
     ns: float
     disturbed: bool

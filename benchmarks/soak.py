@@ -20,18 +20,19 @@ from collections.abc import Iterator
 from typing import TypedDict
 
 import aiomcast
-from aiomcast import Packet, SourceFilter
+from aiomcast import SourceFilter
 
 from . import sockets
 from .results import Result, Table
-from .traffic import NUMBER, Traffic
+from .traffic import Checker, Traffic
 from .worker import Worker, WorkerError
 
-__all__ = ["FAMILIES", "READERS", "Outcome", "exercise", "faults", "isolate", "run"]
+__all__ = ["FAMILIES", "READERS", "Outcome", "exercise", "faults", "prepare", "run"]
 
 FAMILIES = (4, 6)
 READERS = ("native", "portable")
 _GROUPS = {4: "239.192.{}.{}", 6: "ff1e::{:x}:{:x}"}  # outside the source-specific ranges
+_INTERFACES = {4: "lo", 6: "soak"}  # lo does not loop IPv6 multicast of a wider scope
 _SOURCES = {
     4: ("127.0.0.2", "127.0.0.3", "127.0.0.4"),
     6: ("2001:db8::2", "2001:db8::3", "2001:db8::4"),
@@ -41,6 +42,8 @@ _STRANGERS = {4: [f"192.0.2.{n}" for n in range(1, 26)], 6: [f"2001:db8:1::{n:x}
 _BUFFER = 64 << 20
 _CAPACITY = 256  # small: a stall of the consumer pauses the reading
 _STALL = 0.02  # seconds at most
+_BURSTS = (0, 0.001, 0.02, 0.1)  # seconds of list swaps between two mode switches
+_PAUSES = (*[0.0] * 12, 0.0005, 0.002)  # seconds after a swap
 _READ_BACK = 32  # swaps between two comparisons with the kernel
 _SETTLE = 0.3  # seconds: longer than sockets of a mode switch stay open
 _CLONE_NEWNET = 0x40000000
@@ -74,49 +77,10 @@ class Outcome(TypedDict):
     kernel_drops: int
 
 
-class _Checker:
-    """Judges every packet. `permitted` is what may come now, of those that send."""
-
-    def __init__(self, always: str) -> None:
-        self.always = always
-        self.permitted: frozenset[str] = frozenset()
-        self.packets = self.leaked = self.doubled = self.out_of_order = 0
-        self._next: dict[str, int] = {}
-        self._missing: set[int] = set()  # numbers of `always` that were skipped
-
-    @property
-    def reached(self) -> int:
-        """How far the numbers of the source that is always let in have come."""
-        return self._next.get(self.always, 0)
-
-    def lost(self, sent: int) -> int:
-        """How many of its numbers below `sent` were never seen."""
-        return len(self._missing) + sent - self.reached
-
-    def see(self, packet: Packet) -> None:
-        """Check one packet."""
-        self.packets += 1
-        source = packet.source
-        if source not in self.permitted:
-            self.leaked += 1
-        (number,) = NUMBER.unpack_from(packet.data)
-        due = self._next.get(source, 0)
-        if number >= due:
-            if number > due and source == self.always:
-                self._missing.update(range(due, number))
-            self._next[source] = number + 1
-        elif number in self._missing or (source != self.always and number != due - 1):
-            self.out_of_order += 1
-            if source == self.always:
-                self._missing.discard(number)
-        else:
-            self.doubled += 1
-
-
 class _Swapper:
     """Changes the filter of a membership at random, and reads it back now and then."""
 
-    def __init__(self, family: int, membership: aiomcast.Membership, checker: _Checker, seed: int) -> None:
+    def __init__(self, family: int, membership: aiomcast.Membership, checker: Checker, seed: int) -> None:
         a, b, c = self._senders = _SOURCES[family]
         many = _STRANGERS[family]
         half = len(many) // 2
@@ -136,8 +100,9 @@ class _Swapper:
     async def run(self, seconds: float) -> None:
         """Swap in bursts of lists, with a change of mode after each."""
         stop = time.monotonic() + seconds
-        while time.monotonic() < stop:
-            for _ in range(self._random.choice((0, 1, 20, 50, 100))):
+        while (now := time.monotonic()) < stop:
+            burst = now + self._random.choice(_BURSTS)
+            while time.monotonic() < burst:
                 await self._swap(self._membership.filter.is_include)
                 self.list_swaps += 1
             await self._swap(not self._membership.filter.is_include)
@@ -151,7 +116,7 @@ class _Swapper:
         self._permit(wanted)
         if (self.list_swaps + self.mode_switches) % _READ_BACK == 0:
             self._compare(wanted)
-        await asyncio.sleep(self._random.choice((0, 0, 0, 0.0005, 0.002)))
+        await asyncio.sleep(self._random.choice(_PAUSES))
 
     def _permit(self, *filters: SourceFilter) -> None:
         self._checker.permitted = frozenset(
@@ -171,21 +136,21 @@ class _Swapper:
 
 
 async def exercise(
-    family: int, seconds: float, *, rate: float = 12_000, seed: int = 0, reader: str = "", loop: str = ""
+    family: int, seconds: float, *, rate: float = 6_000, seed: int = 0, reader: str = "", loop: str = ""
 ) -> Outcome:
-    """Run traffic and swaps for `seconds` on lo, in the present event loop and with the present reader.
+    """Run traffic and swaps for `seconds`, in the present event loop and with the present reader.
 
-    `reader` and `loop` only label the outcome. IPv6 needs addresses on lo: see `isolate`.
+    `reader` and `loop` only label the outcome. IPv4 is on lo; IPv6 needs `prepare`.
     """
     group = _GROUPS[family].format(os.getpid() >> 8 & 255, os.getpid() & 255)
-    sources = _SOURCES[family]
-    checker = _Checker(sources[1])
+    interface, sources = _INTERFACES[family], _SOURCES[family]
+    checker = Checker(sources[1])
     receiver = aiomcast.Receiver(receive_buffer=_BUFFER, capacity=_CAPACITY)
-    traffic = Traffic(group, sockets.PORT, rate, sources)
+    traffic = Traffic(group, sockets.PORT, interface, rate, sources)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "[0-9]+ sources are blocked", RuntimeWarning)
         async with receiver:
-            membership = await receiver.join(group, sockets.PORT, sources=[sources[1]], interface="lo")
+            membership = await receiver.join(group, sockets.PORT, sources=[sources[1]], interface=interface)
             swapper = _Swapper(family, membership, checker, seed)
             consumer = asyncio.create_task(_consume(receiver, checker, random.Random(~seed)))
             await traffic.start()
@@ -195,6 +160,8 @@ async def exercise(
                 sent = await traffic.stop()
             await _come_to_rest(checker, sent)
         await consumer
+    if not checker.packets:
+        raise RuntimeError(f"none of {sent} datagrams arrived")
     statistics = receiver.statistics()
     gone = statistics.filtered + statistics.queue_drops + statistics.queued
     return Outcome(
@@ -218,7 +185,7 @@ async def exercise(
     )
 
 
-async def _consume(receiver: aiomcast.Receiver, checker: _Checker, chance: random.Random) -> None:
+async def _consume(receiver: aiomcast.Receiver, checker: Checker, chance: random.Random) -> None:
     until_stall = 0
     async for packet in receiver:
         checker.see(packet)
@@ -228,7 +195,7 @@ async def _consume(receiver: aiomcast.Receiver, checker: _Checker, chance: rando
             await asyncio.sleep(chance.uniform(0, _STALL))
 
 
-async def _come_to_rest(checker: _Checker, sent: int) -> None:
+async def _come_to_rest(checker: Checker, sent: int) -> None:
     """Wait until all is seen or nothing comes any more."""
     before = -1
     while checker.packets != before:
@@ -236,13 +203,18 @@ async def _come_to_rest(checker: _Checker, sent: int) -> None:
         await asyncio.sleep(_SETTLE)
 
 
-def isolate() -> None:
-    """Move this thread into a network namespace of its own, where lo has the IPv6 sources. For root."""
+def prepare() -> None:
+    """Use every core; for root also move into a network namespace made ready for both families."""
+    os.sched_setaffinity(0, range(os.cpu_count() or 1))  # no time is measured: sender and receiver may share
+    if os.geteuid() != 0:
+        return
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare")
-    commands = ["link set lo up", "-6 route add multicast ff00::/8 dev lo table local"]
-    commands += [f"addr add {source}/128 dev lo nodad" for source in _SOURCES[6]]
+    name = _INTERFACES[6]
+    commands = ["link set lo up", f"link add {name} type veth peer name {name}-end"]
+    commands += [f"link set {name}-end up", f"link set {name} up"]
+    commands += [f"addr add {source}/128 dev {name} nodad" for source in _SOURCES[6]]
     for command in commands:
         subprocess.run(["ip", *command.split()], check=True, capture_output=True)
 
@@ -265,8 +237,7 @@ def run(options: argparse.Namespace) -> Result:
         arguments = {"rate": options.rate, "seed": options.seed + number, "reader": reader, "loop": loop}
         try:
             with Worker(loop, reader) as worker:
-                if os.geteuid() == 0:
-                    worker.call(isolate)
+                worker.call(prepare)
                 outcomes.append(worker.call(exercise, family=family, seconds=seconds, **arguments))
         except WorkerError as error:
             result.notes.append(f"IPv{family}, {reader}, {loop} did not run to its end: {error}")
@@ -280,14 +251,24 @@ def _combinations(options: argparse.Namespace, notes: list[str]) -> Iterator[tup
     ready6 = os.geteuid() == 0 and shutil.which("ip") is not None
     for family in FAMILIES if options.family is None else (options.family,):
         if family == 6 and not ready6:
-            notes.append("IPv6 is left out: it needs root and iproute2, for more than one address on lo")
+            notes.append("IPv6 is left out: it needs root and iproute2, for a link with several addresses")
             continue
         for reader in READERS if options.reader is None else (options.reader,):
             for loop in options.loops:
                 yield family, reader, loop
 
 
-_COLUMNS = ("packets", "list_swaps", "mode_switches", "leaked", "lost", "doubled", "out_of_order", "kernel_drops")
+# Names and headings of the counts in the table
+_COLUMNS = {
+    "packets": "packets",
+    "list_swaps": "list\nswaps",
+    "mode_switches": "mode\nswitches",
+    "leaked": "leaked",
+    "lost": "lost",
+    "doubled": "doubled",
+    "out_of_order": "out of\norder",
+    "kernel_drops": "kernel\ndrops",
+}
 
 
 def _tell(result: Result, outcomes: list[Outcome]) -> None:
@@ -300,8 +281,10 @@ def _tell(result: Result, outcomes: list[Outcome]) -> None:
     every = ("seconds", "sent", "read_back", *_COLUMNS, "unlike_kernel", "unaccounted")
     totals = {name: sum(one[name] for one in outcomes) for name in every}  # type: ignore[literal-required]
     rows.append(("total", "", "", f"{totals['seconds']:g}", *(f"{totals[name]:,}" for name in _COLUMNS)))
-    headings = ("family", "reader", "loop", "s", *(name.replace("_", " ") for name in _COLUMNS))
-    result.tables.append(Table("soak: filters changing under traffic, one source always let in", headings, rows))
+    headings = ("family", "reader", "loop", "s", *_COLUMNS.values())
+    result.tables.append(
+        Table("soak: filters changing under traffic, one source always let in", headings, rows)
+    )
     result.notes.append(
         f"the kernel's filter was read back {totals['read_back']:,} times "
         f"and was another than the library's {totals['unlike_kernel']:,} times; "

@@ -1,4 +1,4 @@
-"""Time that was really ours: a reading during which the core went to somebody else is taken again."""
+"""Time that was really ours, on a machine that others use too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 
 __all__ = ["ATTEMPTS", "Stopwatch"]
 
-ATTEMPTS = 8
+ATTEMPTS = 3
 """How often a disturbed measurement is tried; then the least disturbed one counts."""
 
 _TOLERANCE = 0.03  # share of the wall clock that nobody used for us
@@ -16,13 +16,13 @@ _GRACE_NS = 20_000
 
 
 class Stopwatch:
-    """`with` it: `ns` is the wall clock's time. In a drain nothing waits, so all of it is processor time.
+    """`with` it, around what never waits: then all time that passes is processor time.
 
-    `away_ns` is what was not: another process, or another machine of the host, had the core.
+    What the wall clock shows beyond that, somebody else had the core.
     """
 
-    ns = 0
-    away_ns = 0
+    wall_ns = 0
+    processor_ns = 0
 
     def __enter__(self) -> Self:
         self._used = time.process_time_ns()
@@ -32,14 +32,19 @@ class Stopwatch:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.ns = time.perf_counter_ns() - self._start
-        self.away_ns = max(0, self.ns - (time.process_time_ns() - self._used))
+        self.wall_ns = time.perf_counter_ns() - self._start
+        self.processor_ns = time.process_time_ns() - self._used
 
     @property
     def undisturbed(self) -> bool:
         """Whether the core was ours for as good as all of the time."""
-        return self.away_ns <= _GRACE_NS + self.ns * _TOLERANCE
+        return self.wall_ns - self.processor_ns <= _GRACE_NS + self.wall_ns * _TOLERANCE
+
+    @property
+    def ns(self) -> int:
+        """What counts: the wall clock's time, or where others had the core meanwhile, our part of it."""
+        return self.wall_ns if self.undisturbed else self.processor_ns
 
     def better(self, other: Stopwatch | None) -> bool:
         """Whether this one was disturbed less than `other`, in proportion."""
-        return other is None or self.away_ns * other.ns < other.away_ns * self.ns
+        return other is None or self.processor_ns * other.wall_ns > other.processor_ns * self.wall_ns

@@ -4,7 +4,12 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping
 
+import hypothesis
 import pytest
+
+# A loaded machine is slow, not wrong.
+hypothesis.settings.register_profile("aiomcast", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("aiomcast")
 
 
 def pytest_asyncio_loop_factories(

@@ -6,11 +6,8 @@ Importing this module where the extra `cli` is missing says so in one line and e
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import enum
 import functools
-import json
 import os
 import select
 import signal
@@ -19,8 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from datetime import datetime
-from typing import Annotated, Any, TextIO, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import aiomcast
 
@@ -30,14 +26,16 @@ try:
     from rich.table import Table
 
     from . import demo as demonstration
+    from .formats import FORMATS, Format
 except ModuleNotFoundError as missing:
     if (missing.name or "").partition(".")[0] not in ("rich", "typer"):
         raise
     print("aiomcast: the command line is an extra: pip install 'aiomcast[cli]'", file=sys.stderr)
     raise SystemExit(2) from None
 
-__all__ = ["Format", "main"]
+__all__ = ["main"]
 
+STDIN, STDOUT, STDERR = range(3)
 T = TypeVar("T")
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[2]  # its module differs among typer's versions
 _LONGEST = 65535  # bytes: no datagram is longer
@@ -66,15 +64,6 @@ Rate = Annotated[
 Size = Annotated[
     int | None, typer.Option(metavar="BYTES", min=0, max=_LONGEST, help="Pad the numbers with spaces.")
 ]
-
-
-class Format(enum.StrEnum):
-    """How `aiomcast listen` writes packets to standard output."""
-
-    TEXT = "text"
-    JSON = "json"
-    HEX = "hex"
-    RAW = "raw"
 
 
 @app.callback()
@@ -109,7 +98,7 @@ def listen(
     sources = aiomcast.SourceFilter.exclude(exclude) if exclude else source or None
     ancillary = ("hop_limit", "traffic_class") if form is Format.JSON else ()
     feed = aiomcast.listen(group, port, sources=sources, interface=_interface(interface), ancillary=ancillary)
-    _run(_listen(feed, _FORMATS[form], count, seconds))
+    _run(_listen(feed, FORMATS[form], count, seconds))
 
 
 @app.command()
@@ -132,7 +121,7 @@ def send(
     """
     if stdin and size is not None:
         raise aiomcast.ArgumentError("--size with --stdin", "it pads numbered packets only")
-    payloads = _lines(_descriptor(sys.stdin, "input")) if stdin else _numbered(size)
+    payloads = _lines(STDIN) if stdin else _numbered(size)
     if rate is None:
         rate = 0 if stdin else 1
     with_options = functools.partial(aiomcast.Sender, interface=_interface(interface), ttl=ttl, source=source)
@@ -147,7 +136,7 @@ def interfaces() -> None:
     """
     capable = {True: "yes", False: "no", None: "unknown"}
     rows = [(str(i.index), i.name, i.addresses, capable[i.multicast]) for i in aiomcast.interfaces()]
-    if not sys.stdout.isatty():
+    if not os.isatty(STDOUT):
         lines = ("\t".join((index, name, ",".join(held), can)) for index, name, held, can in rows)
         print("\n".join(lines), flush=True)
         return
@@ -174,10 +163,9 @@ async def _listen(
     count: int | None,
     seconds: float | None,
 ) -> None:
-    output = _descriptor(sys.stdout, "output")
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    watched = sys.platform != "win32" and stat.S_ISFIFO(os.fstat(output).st_mode)
+    watched = sys.platform != "win32" and stat.S_ISFIFO(os.fstat(STDOUT).st_mode)
     packets = octets = 0
     async with feed:
         joined = feed.membership
@@ -188,18 +176,18 @@ async def _listen(
         _say(f"listening to {joined.group} port {joined.port} on {joined.interface.name}, from {listed}")
         with contextlib.suppress(asyncio.CancelledError, BrokenPipeError):
             if watched:  # this end of a pipe becomes readable when nobody is left at the other
-                loop.add_reader(output, task.cancel)
+                loop.add_reader(STDOUT, task.cancel)
             if seconds is not None:
                 loop.call_later(min(_FOREVER, seconds), task.cancel)
             async for batch in batches:
                 taken = batch if count is None else batch[: count - packets]
-                await _write(output, written_as(taken, joined.interface.name))
+                await _write(STDOUT, written_as(taken, joined.interface.name))
                 packets += len(taken)
                 octets += sum(len(packet.data) for packet in taken)
                 if packets == count:
                     break
         if watched:
-            loop.remove_reader(output)
+            loop.remove_reader(STDOUT)
         passed = time.monotonic() - started
     total = feed.statistics()
     _say(
@@ -276,77 +264,8 @@ async def _until_ready(descriptor: int, add: Callable[..., Any], remove: Callabl
         remove(descriptor)
 
 
-def _descriptor(stream: TextIO | None, name: str) -> int:
-    if stream is None:  # closed from the start, and its number may be another file's by now
-        raise aiomcast.StateError(f"standard {name} is closed", "redirect it to somewhere")
-    return stream.fileno()
-
-
 def _interface(given: str | None) -> str | int | None:
     return int(given) if given is not None and given.isdecimal() else given
-
-
-# Formats: a list of packets and the name of their interface in, what is written out
-
-
-def _head(packet: aiomcast.Packet, name: str) -> str:
-    stamp = packet.timestamp_ns
-    when = "-" if stamp is None else f"{datetime.fromtimestamp(stamp / 1e9):%H:%M:%S.%f}"
-    cut = " truncated" if packet.truncated else ""
-    return f"{when} {name} {_ends(packet.flow)} {len(packet.data)} bytes{cut}"
-
-
-@functools.lru_cache(1024)
-def _ends(flow: aiomcast.Flow) -> str:
-    pairs = (flow.source, flow.source_port), (flow.group, flow.port)
-    return " > ".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in pairs)
-
-
-def _text(packets: list[aiomcast.Packet], name: str) -> bytes:
-    return "".join(f"{_head(packet, name)}: {_shown(packet.data)}\n" for packet in packets).encode()
-
-
-def _shown(data: bytes) -> str:
-    text = data[:240].rstrip().decode(errors="replace")[:60]  # no character is over 4 bytes
-    return text if text.isprintable() and "\ufffd" not in text else data[:24].hex(" ")
-
-
-@functools.lru_cache(1024)
-def _json_tags(flow: aiomcast.Flow, name: str) -> str:
-    tags = {"source": flow.source, "source_port": flow.source_port, "group": flow.group, "port": flow.port}
-    return json.dumps(tags | {"interface_index": flow.interface_index, "interface": name})[:-1]
-
-
-def _json(packets: list[aiomcast.Packet], name: str) -> bytes:
-    lines = []
-    for packet in packets:
-        tags = {
-            "timestamp_ns": packet.timestamp_ns,
-            "truncated": packet.truncated,
-            "hop_limit": packet.hop_limit,
-            "traffic_class": packet.traffic_class,
-            "size": len(packet.data),
-            "data": base64.b64encode(packet.data).decode(),
-        }
-        lines.append(f"{_json_tags(packet.flow, name)}, {json.dumps(tags)[1:]}\n")
-    return "".join(lines).encode()
-
-
-_ASCII = bytes(byte if 32 <= byte < 127 else ord(".") for byte in range(256))
-
-
-def _hex(packets: list[aiomcast.Packet], name: str) -> bytes:
-    lines = []
-    for packet in packets:
-        lines.append(f"{_head(packet, name)}\n")
-        for start in range(0, len(packet.data), 16):
-            row = packet.data[start : start + 16]
-            lines.append(f"{start:08x}  {row.hex(' '):<47}  |{row.translate(_ASCII).decode()}|\n")
-    return "".join(lines).encode()
-
-
-_FORMATS = {Format.TEXT: _text, Format.JSON: _json, Format.HEX: _hex}
-_FORMATS[Format.RAW] = lambda packets, _: b"".join(packet.data for packet in packets)
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
@@ -379,6 +298,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done, also when ended by Ctrl-C or a closed pipe. 1: the system refused. 2: wrong usage.
     For 1 and 2 there is one line on standard error that says what to do.
     """
+    for number in (STDIN, STDOUT, STDERR):  # one that is closed would soon be another file's number
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            continue
+        os.open(os.devnull, os.O_RDWR)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: _say(f"aiomcast: {message}")
@@ -389,8 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = getattr(getattr(error, "ctx", None), "command_path", "aiomcast")
         message: str = error.format_message()  # type: ignore[attr-defined]
         line, status = f"{message.rstrip('.')}: see {command} --help", 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), _descriptor(sys.stdout, "output"))  # for the last flush
+    except SystemExit:  # typer's and rich's answer to a closed pipe
         return 0
     except OSError as error:
         line, status = error.strerror or str(error), 1

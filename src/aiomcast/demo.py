@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import random
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -117,7 +117,7 @@ async def run(seconds: float) -> int:
     """
     group = f"232.{random.randint(1, 254)}.{random.randint(0, 255)}.{random.randint(1, 254)}"
     run = Demonstration(group, random.randint(20000, 60000), min(seconds, 1e9))
-    on_terminal = sys.stdout.isatty()
+    on_terminal = os.isatty(1)
     with contextlib.ExitStack() as screen:
         show = _live(screen, run) if on_terminal else _lines(run)
         with contextlib.suppress(asyncio.CancelledError):

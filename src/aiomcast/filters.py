@@ -30,6 +30,9 @@ class FilterMode(enum.Enum):
     EXCLUDE = "EXCLUDE"
 
 
+_INCLUDE = FilterMode.INCLUDE  # looked up for every swap
+
+
 class _Checked(frozenset[str]):
     """Sources that have been checked: the algebra need not parse what it takes from a filter."""
 
@@ -91,12 +94,12 @@ class SourceFilter:
     @property
     def is_include(self) -> bool:
         """Whether the mode is INCLUDE."""
-        return self.mode is FilterMode.INCLUDE
+        return self.mode is _INCLUDE
 
     @property
     def is_none(self) -> bool:
         """Whether no source is let in."""
-        return not self.sources and self.mode is FilterMode.INCLUDE
+        return not self.sources and self.mode is _INCLUDE
 
     def only(self, sources: Collection[str]) -> SourceFilter:
         """The same mode with some of its own `sources`."""

@@ -9,10 +9,13 @@ before the new ones have their turn.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from .errors import RefusedError
+from .filters import SourceFilter
 from .reading import Reader
 
 if TYPE_CHECKING:
@@ -21,76 +24,106 @@ if TYPE_CHECKING:
 __all__ = ["Handover"]
 
 # A packet stamped before the cut may still be on its way to the old socket: 60 µs were seen, and
-# more must be expected of a busy machine. Within `_IN_ORDER` it comes in order; the old socket
-# stays open for `_AT_ALL`, so that one later still is not lost, only late.
+# more must be expected of a busy machine. Within `_IN_ORDER` seconds it comes in order; the old
+# socket stays a member for `_AT_ALL`, so that one later still is not lost, only late.
 _IN_ORDER = 0.005
 _AT_ALL = 0.1
+# Sockets are not to pile up, however fast the mode changes. Beyond this many changes the oldest is
+# read out before its time; its packets are dropped and counted only when nobody takes any.
+_MOST_WAITING = 8
+_MOST_LINGERING = 64  # sockets
+
+
+class _Generation:
+    """Sockets that were replaced together; `due` once their last packet must have come."""
+
+    __slots__ = ("due", "readers")
+
+    def __init__(self, readers: tuple[Reader, ...]) -> None:
+        self.readers = readers
+        self.due = False
 
 
 class Handover:
     """The sockets of a membership that are being replaced, oldest first, and when they end."""
 
-    __slots__ = ("_due", "_lingering", "_membership", "_timers", "_waiting")
+    __slots__ = ("_lingering", "_membership", "_timers", "_waiting")
 
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
-        self._waiting: deque[tuple[Reader, ...]] = deque()  # each read out before the next
-        self._due = 0  # how many of those have waited long enough
+        self._waiting: deque[_Generation] = deque()  # each read out before the next
         self._lingering: tuple[Reader, ...] = ()  # read out, still open for latecomers
         self._timers: set[asyncio.TimerHandle] = set()
 
     def begin(self, old: tuple[Reader, ...]) -> None:
         """Read out `old`, after what is being read out already and before what replaces it."""
-        self._waiting.append(old)
-        self._after(_IN_ORDER, self._come_due)
+        if len(self._waiting) >= _MOST_WAITING:
+            self._waiting[0].due = True
+            self.settle()
+        if len(self._waiting) >= _MOST_WAITING:
+            self._retire(self._waiting.popleft().readers)
+        generation = _Generation(old)
+        self._waiting.append(generation)
+        self._after(_IN_ORDER, self._come_due, generation)
+        self._after(_AT_ALL, self._leave, generation)
 
     @property
     def readers(self) -> tuple[Reader, ...]:
         """All old readers that are still open."""
-        return (*self._lingering, *(reader for old in self._waiting for reader in old))
+        return (*self._lingering, *(reader for old in self._waiting for reader in old.readers))
 
     @property
     def readable(self) -> tuple[Reader, ...]:
         """The readers whose turn it is; without any waiting, those of the membership itself."""
-        current = self._waiting[0] if self._waiting else self._membership.readers
+        current = self._waiting[0].readers if self._waiting else self._membership.readers
         return (*self._lingering, *current)
 
     def settle(self) -> None:
         """Read out what is due, as far as somebody takes it, and let the next have their turn."""
-        while self._due and self._membership.is_taken:
+        while self._waiting and self._waiting[0].due and self._membership.is_taken:
             old = self._waiting[0]
-            if not all(self._membership.read_out(reader) for reader in old):
+            if not all(self._membership.read_out(reader) for reader in old.readers):
                 return  # full: goes on when the stream has drained
-            self._waiting.popleft()
-            self._due -= 1
-            self._lingering += old
-            self._after(_AT_ALL, self._retire, old)
-            self._membership.redirect()
+            if self._waiting and self._waiting[0] is old:  # reading out may have come here again
+                self._waiting.popleft()
+                self._lingering += old.readers
+                self._after(_AT_ALL, self._end_lingering, old)
+                self._end_lingering(_Generation(self._lingering[:-_MOST_LINGERING]))
+                self._membership.redirect()
 
-    def end(self) -> tuple[Reader, ...]:
-        """Stop all timers and give up the readers, for the caller to retire."""
+    def end(self) -> None:
+        """Stop all timers and forget the readers, which the caller retires."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        given = self.readers
         self._waiting.clear()
-        self._lingering, self._due = (), 0
-        return given
+        self._lingering = ()
 
-    def _come_due(self) -> None:
-        self._due += 1
+    def _come_due(self, old: _Generation) -> None:
+        old.due = True
         self.settle()
 
+    def _leave(self, old: _Generation) -> None:
+        # Somebody may not be taking packets for long, and the network is to hear of it before.
+        for reader in old.readers:
+            with contextlib.suppress(RefusedError):
+                if reader.sock.fileno() >= 0:
+                    reader.sock.set_filter(SourceFilter.none())
+
+    def _end_lingering(self, old: _Generation) -> None:
+        ended = tuple(reader for reader in self._lingering if reader in old.readers)
+        self._lingering = tuple(reader for reader in self._lingering if reader not in old.readers)
+        self._retire(ended)
+        self._membership.forget_if_settled()
+
     def _retire(self, old: tuple[Reader, ...]) -> None:
-        self._lingering = tuple(reader for reader in self._lingering if reader not in old)
         for reader in old:
             self._membership.retire(reader)
-        self._membership.settle()
 
-    def _after(self, seconds: float, call: Callable[..., None], *arguments: tuple[Reader, ...]) -> None:
+    def _after(self, seconds: float, call: Callable[[_Generation], None], old: _Generation) -> None:
         def fire() -> None:
             self._timers.discard(timer)
-            call(*arguments)
+            call(old)
 
         timer = asyncio.get_running_loop().call_later(seconds, fire)
         self._timers.add(timer)

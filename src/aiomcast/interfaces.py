@@ -14,11 +14,12 @@ from typing import TypeAlias, Union
 import attrs
 import ifaddr
 
-from .addresses import Address, canonical, family, split_zone
-from .errors import AddressError, InterfaceError
+from .addresses import Address, canonical, family, group_address, split_zone
+from .errors import AddressError, FilterError, InterfaceError, NoRouteError
+from .filters import SourceFilter, Sources, filter_for
 from .rfc3678.refusals import refusals
 
-__all__ = ["Interface", "InterfaceLike", "find_interface", "interfaces"]
+__all__ = ["Interface", "InterfaceLike", "find_interface", "interfaces", "placed"]
 
 
 @attrs.frozen(slots=True)
@@ -54,7 +55,9 @@ def _can_multicast(name: str) -> bool | None:
 
     request, size, either = known
     question = name.encode()[:15].ljust(size, b"\0")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+    with refusals("asking for an interface's flags"):
+        asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with asked:
         try:
             answer = fcntl.ioctl(asked, request, question)
         except OSError:  # gone since it was listed
@@ -66,7 +69,9 @@ def _can_multicast(name: str) -> bool | None:
 def interfaces() -> list[Interface]:
     """Return all interfaces, by index."""
     addresses: dict[int, list[str]] = {}
-    for adapter in ifaddr.get_adapters():
+    with refusals("listing the interfaces"):
+        adapters = list(ifaddr.get_adapters())
+    for adapter in adapters:
         if adapter.index is None:
             continue
         held = addresses.setdefault(adapter.index, [])
@@ -107,9 +112,29 @@ def find_interface(
     return found
 
 
+def placed(group: Address, sources: Sources, interface: InterfaceLike) -> tuple[SourceFilter, Interface]:
+    """Return the filter and the interface that the arguments of a join mean.
+
+    Errors are those of `filter_for` and `find_interface`.
+    """
+    text = group_address(group)
+    if sources is None or isinstance(sources, (SourceFilter, str, bytes)):
+        wanted = filter_for(text, sources)
+        named: list[Address] = sorted(wanted.sources)
+    else:
+        try:
+            named = list(sources)  # with their zones, which the filter does not keep
+        except TypeError:
+            raise FilterError(f"{sources!r} is no list of sources", "give an iterable of addresses") from None
+        wanted = filter_for(text, named)
+    return wanted, find_interface(interface, group, named if wanted.is_include else ())
+
+
 def _by_likeness(wanted: Address | int) -> Interface:
     known = interfaces()
-    if isinstance(wanted, int):
+    if isinstance(wanted, bool):
+        matching = []
+    elif isinstance(wanted, int):
         matching = [one for one in known if one.index == wanted]
     else:
         matching = [one for one in known if one.name == wanted]
@@ -148,8 +173,16 @@ def _by_route(group: Address | None, sources: list[Address]) -> Interface:
 
 def _route_to(address: str) -> Interface:
     kind = socket.AF_INET if family(address) == 4 else socket.AF_INET6
-    with socket.socket(kind, socket.SOCK_DGRAM) as asked, refusals(f"looking up the route to {address}"):
-        asked.connect((address, 9))  # sends nothing: it only makes the kernel choose a way
+    doing = f"looking up the route to {address}"
+    with refusals(doing):
+        asked = socket.socket(kind, socket.SOCK_DGRAM)
+    with asked:
+        try:
+            asked.connect((address, 9))  # sends nothing: it only makes the kernel choose a way
+        except OSError as error:
+            raise NoRouteError(
+                error.errno or 0, f"{doing}: {error.strerror}", "name the interface, or add a route"
+            ) from error
         local = asked.getsockname()
     known = interfaces()
     if len(local) == 4 and local[3]:

@@ -104,10 +104,12 @@ def _undo(made: list[Change], error: BaseException) -> None:
 class Change:
     """One membership on its way from the filter in force to another."""
 
+    __slots__ = ("_before", "_hands_over", "_opened", "_wanted", "membership")
+
     def __init__(self, membership: Membership, wanted: SourceFilter) -> None:
         self.membership = membership
         self._wanted = wanted
-        self._hands_over = membership.is_timed and needs_handover(membership.filter, wanted)
+        self._hands_over = needs_handover(membership.filter, wanted) and membership.is_timed
         self._opened: list[Reader] = []
         self._before: list[tuple[Reader, SourceFilter]] = []
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import attrs
+
 from . import filters
 from .addresses import Address, family
 from .errors import RefusedError, StateError
@@ -49,12 +51,14 @@ class Membership:
         "_filter",
         "_full",
         "_handover",
+        "_indexes",
         "_limit",
         "_past",
         "_queue_drops",
         "_receiver",
         "_swapped_out",
         "_warned",
+        "ended_streams",
         "group",
         "interface",
         "port",
@@ -69,9 +73,13 @@ class Membership:
         self.interface = interface
         self.readers: tuple[Reader, ...] = ()
         self.streams: tuple[PacketStream, ...] = ()
+        self.ended_streams: tuple[PacketStream, ...] = ()  # with something queued still
         self._filter = SourceFilter.none()
         self._full: set[PacketStream] | None = None
         self._handover: Handover | None = None
+        self._indexes: tuple[int, ...] = (
+            interface.index,
+        )  # all it has had: packets of an older one may be queued
         self._warned = False
         self._default: PacketStream | None = None
         self._ended = False
@@ -162,6 +170,7 @@ class Membership:
             for reader in opened:
                 reader.close()
             raise
+        self._indexes += (found.index,)
         old, self.readers = self.all_readers, tuple(opened)
         if self._handover is not None:
             self._handover.end()
@@ -196,7 +205,7 @@ class Membership:
         return total + Statistics(
             queue_drops=self._queue_drops,
             filtered=self._swapped_out,
-            queued=sum(len(stream) for stream in self.streams),
+            queued=sum(len(stream) for stream in (*self.streams, *self.ended_streams)),
         )
 
     # Ending
@@ -332,12 +341,19 @@ class Membership:
         """Go on with a change of mode that had to wait for somebody to take packets."""
         if self._handover is not None:
             self._handover.settle()
-            if not self._handover.readers:
-                self._receiver.unsettled.discard(self)
+
+    def forget_if_settled(self) -> None:
+        """Tell the receiver when a change of mode is over."""
+        if self._handover is not None and not self._handover.readers:
+            self._receiver.unsettled.discard(self)
 
     def count_queue_drops(self, count: int) -> None:
         """Count packets that a stream has dropped."""
         self._queue_drops += count
+
+    def count_filtered(self, count: int) -> None:
+        """Count packets that no stream asked for."""
+        self._swapped_out += count
 
     def announce(self, kind: EventKind, error: Exception | None = None) -> None:
         """Tell the receiver's event streams."""
@@ -377,6 +393,7 @@ class Membership:
     def stream_closed(self, stream: PacketStream) -> None:
         """Hand it nothing more."""
         self.streams = tuple(one for one in self.streams if one is not stream)
+        self.ended_streams = tuple(one for one in (*self.ended_streams, stream) if len(one))
         self.stream_relaxed(stream)
 
     def stream_dropped(self, stream: PacketStream, packets: list[Packet]) -> None:
@@ -389,7 +406,7 @@ class Membership:
                 self._swapped_out += stream.refuse(lambda flow: self._refuses(flow, wanted))
 
     def _refuses(self, flow: Flow, wanted: SourceFilter) -> bool:
-        mine = (flow.group, flow.port, flow.interface_index) == self.key
+        mine = (flow.group, flow.port) == (self.group, self.port) and flow.interface_index in self._indexes
         return mine and (flow.source in wanted.sources) is not wanted.is_include
 
     def read_out(self, reader: Reader) -> bool:
@@ -416,7 +433,7 @@ class Membership:
                 self._queue_drops += len(reader.read(_AT_ONCE))
                 if reader.received == before:
                     break
-        self._past += _counted(reader)
+        self._past += attrs.evolve(_counted(reader), receive_buffer=0)
         reader.close()
 
     def _failed(self, error: OSError) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from . import filters
-from .addresses import Address, canonical, group_address
+from .addresses import Address, canonical
 from .errors import StateError, UnsupportedError
 from .filters import SourceFilter, Sources, filter_for
-from .interfaces import InterfaceLike, find_interface
+from .interfaces import InterfaceLike, placed
 from .packets import Flow, Packet
 from .reading import Reader
 from .reading.options import set_receive_buffer
@@ -136,9 +136,7 @@ async def create_multicast_endpoint(
     where `loop.create_datagram_endpoint(..., sock=open_socket(...))` does.
     """
     loop = asyncio.get_running_loop()
-    text = group_address(group)
-    wanted = filter_for(text, sources)
-    found = find_interface(interface, group, sorted(wanted.sources) if wanted.is_include else ())
+    wanted, found = placed(group, sources, interface)
     sock = open_socket(group, port, found)
     try:
         if not can_watch(loop):

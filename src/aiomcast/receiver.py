@@ -7,16 +7,19 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
 
+import attrs
+
 from .addresses import Address, check_port, group_address
 from .errors import ArgumentError, StateError
 from .events import Event, EventKind
-from .filters import Sources, filter_for
-from .interfaces import Interface, InterfaceLike, find_interface
+from .filters import Sources
+from .interfaces import Interface, InterfaceLike, placed
 from .manager import FilterManager, Key
 from .membership import Membership
 from .packets import Channel, Packet
 from .reading import Reader
 from .reading.options import ANCILLARY
+from .rfc3678.limits import with_open_files
 from .statistics import Statistics
 from .streams import Overflow, PacketBatches, PacketStream, Stream
 from .transport import ReadLoop, StockLoop, can_watch
@@ -89,6 +92,7 @@ class Receiver:
         self._filters = FilterManager(self._memberships)
         self._reading: ReadLoop | StockLoop | None = None
         self._default: PacketStream | None = None
+        self._ended: tuple[PacketStream, ...] = ()  # with something queued still
         self._full: set[PacketStream] = set()
         self._events: tuple[EventStream, ...] = ()
         self._shared_sink: Callable[[list[Packet]], None] | None = None
@@ -129,15 +133,14 @@ class Receiver:
         self._check()
         text = group_address(group)
         check_port(port)
-        wanted = filter_for(text, sources)
-        found = find_interface(interface, group, sorted(wanted.sources) if wanted.is_include else ())
+        wanted, found = with_open_files(lambda: placed(group, sources, interface))
         key = (text, port, found.index)
         if key in self._memberships:
             raise StateError(
                 f"{text} port {port} is joined already on {found.name}", "swap its sources instead"
             )
         membership = Membership(self, text, port, found)
-        membership.establish(wanted)
+        with_open_files(lambda: membership.establish(wanted))
         self._memberships[key] = membership
         self.direct(membership)
         membership.announce(EventKind.JOINED)
@@ -181,7 +184,7 @@ class Receiver:
 
     def statistics(self) -> Statistics:
         """Return the counters of all memberships, those that were left included."""
-        queued = sum(len(stream) for stream in self.streams)
+        queued = sum(len(stream) for stream in (*self.streams, *self._ended))
         total = self._past + Statistics(queued=queued)
         for membership in self._memberships.values():
             total += membership.statistics()
@@ -241,7 +244,7 @@ class Receiver:
             return
         sink = self._shared_sink
         if membership.streams:
-            sink = _fan_out((*membership.streams, *self.streams))
+            sink = self._fan_out((*membership.streams, *self.streams))
         readable = membership.readable if sink is not None and not membership.is_full else ()
         for reader in membership.all_readers:
             if sink is not None:
@@ -267,8 +270,9 @@ class Receiver:
         del self._memberships[membership.key]
 
     def ended(self, membership: Membership) -> None:
-        """Keep the counters of a membership that has been left."""
-        self._past += membership.statistics()
+        """Keep the counters of a membership that has been left, and what can still be taken."""
+        self._ended = tuple(stream for stream in (*self._ended, *membership.ended_streams) if len(stream))
+        self._past += attrs.evolve(membership.statistics(), queued=0)
 
     def moved(self, membership: Membership, before: Interface) -> None:
         """Note that `membership` has moved to another interface index."""
@@ -303,23 +307,44 @@ class Receiver:
     def stream_closed(self, stream: PacketStream) -> None:
         """Hand it nothing more."""
         self.streams = tuple(one for one in self.streams if one is not stream)
+        self._ended = tuple(one for one in (*self._ended, stream) if len(one))
         self.stream_relaxed(stream)
         self._direct_all()
 
     def stream_dropped(self, stream: PacketStream, packets: list[Packet]) -> None:
         """Count what the stream's overflow policy dropped, at the memberships it came through."""
         for packet in packets:
-            flow = packet.flow
-            membership = self._memberships.get((flow.group, flow.port, flow.interface_index))
+            membership = self._memberships.get(_key(packet))
             if membership is not None:
                 membership.count_queue_drops(1)
             else:  # left or moved since
                 self._past += Statistics(queue_drops=1)
 
     def _direct_all(self) -> None:
-        self._shared_sink = _fan_out(self.streams) if self.streams else None
+        self._shared_sink = self._fan_out(self.streams) if self.streams else None
         for membership in self._memberships.values():
             self.direct(membership)
+
+    def _fan_out(self, streams: tuple[PacketStream, ...]) -> Callable[[list[Packet]], None]:
+        """Return what hands each of `streams` a list of its own."""
+        first, *others = [stream.sink for stream in streams]
+        every_tagged = all(stream.is_tagged for stream in streams)
+        if not others and not every_tagged:
+            return first
+
+        def feed(batch: list[Packet]) -> None:
+            if every_tagged:
+                self._count_unwanted(batch, streams)
+            for sink in others:
+                sink(list(batch))
+            first(batch)
+
+        return feed
+
+    def _count_unwanted(self, batch: list[Packet], streams: tuple[PacketStream, ...]) -> None:
+        for packet in batch:
+            if not any(stream.matches(packet.flow) for stream in streams):
+                self._memberships[_key(packet)].count_filtered(1)
 
     def _events_closed(self, stream: EventStream) -> None:
         self._events = tuple(one for one in self._events if one is not stream)
@@ -329,18 +354,9 @@ class Receiver:
             raise StateError("the receiver is closed", "make a new one")
 
 
-def _fan_out(streams: tuple[PacketStream, ...]) -> Callable[[list[Packet]], None]:
-    """Return what hands each of `streams` a list of its own."""
-    first, *others = [stream.sink for stream in streams]
-    if not others:
-        return first
-
-    def feed(batch: list[Packet]) -> None:
-        for sink in others:
-            sink(list(batch))
-        first(batch)
-
-    return feed
+def _key(packet: Packet) -> Key:
+    flow = packet.flow
+    return flow.group, flow.port, flow.interface_index
 
 
 class Listener(Receiver):
@@ -372,7 +388,11 @@ class Listener(Receiver):
 
     async def __aenter__(self) -> Self:
         group, port, sources, interface = self._wanted
-        self.membership = await self.join(group, port, sources=sources, interface=interface)
+        try:
+            self.membership = await self.join(group, port, sources=sources, interface=interface)
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
 

@@ -46,11 +46,10 @@ class Sender:
         if isinstance(ttl, bool) or not isinstance(ttl, int) or not 0 <= ttl <= 255:
             raise ArgumentError(f"ttl {ttl!r}", "give a whole number from 0 to 255")
         bound = None if source is None else source_address(source, self.group)
-        if interface is None and bound is not None:
-            interface = bound
-        self.interface = find_interface(interface, group)
+        self.interface = find_interface(interface, group, () if source is None else (source,))
         kind = socket.AF_INET if family(self.group) == 4 else socket.AF_INET6
         self._closed = False
+        self._ready: asyncio.Future[None] | None = None
         with refusals(f"opening a socket to send to {self.group} from {bound or self.interface.name}"):
             self._socket = socket.socket(kind, socket.SOCK_DGRAM)
             try:
@@ -101,22 +100,27 @@ class Sender:
 
     async def _writable(self) -> None:
         loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-
-        def writable() -> None:
-            if not ready.done():
-                ready.set_result(None)
-
-        loop.add_writer(self._socket.fileno(), writable)
+        ready = self._ready = loop.create_future()
+        number = self._socket.fileno()
+        loop.add_writer(number, self._wake)
         try:
             await ready
         finally:
-            loop.remove_writer(self._socket.fileno())
+            if not self._closed:
+                loop.remove_writer(number)
+
+    def _wake(self) -> None:
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_result(None)
 
     async def aclose(self) -> None:
-        """Close the socket. Closing twice is fine."""
-        self._closed = True
-        self._socket.close()
+        """Close the socket; a `send` that waits raises StateError. Closing twice is fine."""
+        if not self._closed:
+            if self._ready is not None and not self._ready.done():
+                asyncio.get_running_loop().remove_writer(self._socket.fileno())
+            self._closed = True
+            self._wake()
+            self._socket.close()
 
     async def __aenter__(self) -> Self:
         return self

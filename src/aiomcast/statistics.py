@@ -17,9 +17,10 @@ class Statistics:
     `received` datagrams and `octets` of payload were read from sockets; `kernel_drops` were
     dropped by the kernel because a receive buffer was full; `queue_drops` by a stream's
     overflow policy, or were unread when the membership ended; `filtered` were refused by the
-    filter in force (and the second copies during a change of mode, when two sockets hear the
-    same); `truncated` were delivered, but cut short; `queued` wait in streams now.
-    `receive_buffer` is the bytes of buffer the kernel granted, over all sockets.
+    filter in force (also the second copies during a change of mode, when two sockets hear the
+    same), or matched the tags of no stream that listens; `truncated` were delivered, but cut
+    short; `queued` wait in streams now. `receive_buffer` is the bytes of buffer the kernel
+    granted, over all sockets.
     """
 
     received: int = 0

@@ -122,12 +122,13 @@ class PacketStream(Stream[Packet]):
         self._group = None if group is None else group_address(group)
         self._channel = channel
         self._matching: dict[Flow, bool] = {}
+        self.is_tagged = (source, group, channel) != (None, None, None)
         self._queue_drops = self._filtered = 0
         self.sink: Callable[[list[Packet]], None] = self.feed
         """What the reading hands batches to."""
         if overflow is not Overflow.PAUSE:
             self.sink = self._feed_dropping
-        if (source, group, channel) != (None, None, None):
+        if self.is_tagged:
             self._untagged, self.sink = self.sink, self._feed_matching
 
     def batches(self) -> PacketBatches:
@@ -175,11 +176,12 @@ class PacketStream(Stream[Packet]):
             self._owner.stream_dropped(self, gone)
 
     def _feed_matching(self, batch: list[Packet]) -> None:
-        matching = [packet for packet in batch if self._matches(packet.flow)]
+        matching = [packet for packet in batch if self.matches(packet.flow)]
         if matching:
             self._untagged(matching)
 
-    def _matches(self, flow: Flow) -> bool:
+    def matches(self, flow: Flow) -> bool:
+        """Whether packets of `flow` carry the tags that this stream was made for."""
         known = self._matching.get(flow)
         if known is None:
             if len(self._matching) >= _FLOWS_REMEMBERED:

@@ -13,7 +13,7 @@ from .filters import SourceFilter
 from .packets import Packet
 from .reading import Reader, ReadSet
 from .reading.options import TIMED
-from .rfc3678.refusals import refusal
+from .rfc3678.refusals import refusal, refusals
 from .stock import StockReader
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class ReadLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop, budget: int = BUDGET) -> None:
         self._loop = loop
         self._budget = budget
-        self._set = ReadSet()
+        with refusals("watching sockets"):
+            self._set = ReadSet()
         self._paused = False
         loop.add_reader(self._set.fileno(), self._ready)
 
@@ -216,7 +217,8 @@ class MulticastTransport(asyncio.ReadTransport):
 
 def can_watch(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether `loop` has `add_reader`."""
-    one, other = socket.socketpair()
+    with refusals("looking what the event loop can do"):
+        one, other = socket.socketpair()
     with one, other:
         try:
             loop.remove_reader(one)

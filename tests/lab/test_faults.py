@@ -17,7 +17,6 @@ from aiomcast import EventKind, InterfaceError, NoRouteError, SourceFilter, Stat
 
 from .network import BRIDGE, SWITCH, Host, LabError, Network
 from .traffic import Traffic, take, witnessed
-from .wire import Capture
 
 
 @pytest.fixture(autouse=True)
@@ -57,9 +56,10 @@ async def test_addresses_flushed_and_added_again(network: Network, ssm: Traffic)
         network.ip("rcv", f"addr add {host.address6}/64 dev v0 nodad")
         network.ip("rcv", "route replace 224.0.0.0/4 dev v0")
         await hears(ssm, packets, b"between")
-        with Capture(network) as capture:
-            await feed.membership.refresh()
-            capture.wait_for(bool, group=ssm.group)
+        # No report follows an address change: a switch that forgot hears of it by the refresh.
+        forget = f"mdb del dev {BRIDGE} port {host.port} grp {ssm.group}"
+        network.run(SWITCH, ["bridge", *forget.split()])
+        await feed.membership.refresh()
         await hears(ssm, packets, b"after")
         assert feed.membership.kernel_filter() == feed.membership.filter
 

@@ -39,7 +39,7 @@ def second_interface(network: Network) -> str:
 
 def wait_for_second(network: Network, traffic: Traffic, *names: str) -> None:
     """Wait until the bridge forwards the group from these hosts (none: from any) to v1."""
-    wanted = {traffic.address(name) for name in names} or {None}
+    wanted: set[str | None] = {traffic.address(name) for name in names} or {None}
 
     def forwarded() -> bool:
         entries = [entry for entry in network.mdb() if entry["port"] == SECOND_PORT]
@@ -81,10 +81,10 @@ async def test_a_swap_lets_in_the_new_and_shuts_out_the_old(ssm: Traffic) -> Non
 async def test_tags(network: Network, ssm: Traffic, how: str) -> None:
     index = socket.if_nametoindex("v0")
     address = network.hosts["rcv"].address(ssm.family)
-    interface = {"name": "v0", "index": index, "address": address, "route": None}[how]
+    ways: dict[str, str | int | None] = {"name": "v0", "index": index, "address": address, "route": None}
     source = ssm.address("s1")
     async with aiomcast.listen(
-        ssm.group, ssm.port, sources=[source], interface=interface, ancillary=["hop_limit"]
+        ssm.group, ssm.port, sources=[source], interface=ways[how], ancillary=["hop_limit"]
     ) as feed:
         assert feed.membership.interface.name == "v0"
         ssm.forwarded("s1")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
@@ -71,21 +72,21 @@ async def take(stream: aiomcast.PacketStream, count: int, seconds: float = 10) -
 
 def _udp_sockets() -> set[str]:
     """Return this process's open UDP sockets, as /proc names them."""
-    inodes = set()
-    for table in ("/proc/net/udp", "/proc/net/udp6"):
-        with open(table, encoding="ascii") as lines:
-            inodes |= {f"socket:[{line.split()[9]}]" for line in list(lines)[1:]}
     held = set()
     for descriptor in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
-            held.add(os.readlink(f"/proc/self/fd/{descriptor}"))
-    return held & inodes
+            name = os.readlink(f"/proc/self/fd/{descriptor}")
+            if name.startswith("socket:"):
+                with socket.socket(fileno=os.dup(int(descriptor))) as known:
+                    if known.family in (socket.AF_INET, socket.AF_INET6) and known.type == socket.SOCK_DGRAM:
+                        held.add(name)
+    return held
 
 
 @pytest.fixture(autouse=True)
 def no_leaked_sockets() -> Iterator[None]:
     """Every test closes the UDP sockets it opened."""
-    if not os.path.exists("/proc/net/udp"):
+    if not os.path.exists("/proc/self/fd"):
         yield
         return
     before = _udp_sockets()

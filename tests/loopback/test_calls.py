@@ -141,7 +141,7 @@ def test_an_interface_that_is_not_there(sock: socket.socket, family: int) -> Non
     group, one, *_ = FAMILIES[family]
     for call, arguments in ((calls.join_group, ()), (calls.join_source_group, (one,))):
         with pytest.raises(InterfaceGoneError) as caught:
-            call(sock, 2**31 - 1, group, *arguments)  # type: ignore[operator]
+            call(sock, 2**31 - 1, group, *arguments)
         assert caught.value.errno == errno.ENODEV
         assert caught.value.hint
 

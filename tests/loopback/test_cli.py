@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -297,6 +298,27 @@ def test_a_port_in_use_is_a_refusal(group: str) -> None:
     (line,) = done.stderr.decode().splitlines()
     assert line.startswith("aiomcast: ")
     assert "Address already in use" in line
+
+
+@pytest.mark.parametrize("command", ["interfaces", "demo --seconds 0.5"])
+def test_a_pipe_closed_from_the_start(command: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "wb") as pipe:
+        done = subprocess.run(
+            [*COMMAND, *command.split()], stdout=pipe, stderr=subprocess.PIPE, timeout=SECONDS
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    "command", ["interfaces", "demo --seconds 0.5", "send GROUP 5000 --stdin --interface lo"]
+)
+def test_closed_standard_files(group: str, command: str) -> None:
+    line = f"exec {sys.executable} -m aiomcast {command.replace('GROUP', group)} <&- >&-"
+    done = subprocess.run(["sh", "-c", line], stderr=subprocess.PIPE, timeout=SECONDS)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
 
 
 def test_version() -> None:

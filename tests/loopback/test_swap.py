@@ -253,9 +253,7 @@ async def test_whichever_call_is_refused_everything_stays(
     """The k-th call fails, for every k, in a swap of three memberships together."""
     before, after = WANTED[change]
     async with aiomcast.Receiver() as receiver:
-        ones = [
-            await receiver.join(any_group, 5000 + n, sources=before, interface="lo") for n in range(3)
-        ]
+        ones = [await receiver.join(any_group, 5000 + n, sources=before, interface="lo") for n in range(3)]
         stream = receiver.packets()
         failing = 0
         while True:

@@ -9,9 +9,7 @@ import pytest
 
 import aiomcast
 
-CLASSES = [
-    value for name in aiomcast.__all__ if isinstance(value := getattr(aiomcast, name), type)
-]
+CLASSES = [value for name in aiomcast.__all__ if isinstance(value := getattr(aiomcast, name), type)]
 FUNCTIONS = [
     value for name in aiomcast.__all__ if isinstance(value := getattr(aiomcast, name), types.FunctionType)
 ]

@@ -608,6 +608,8 @@ cdef class PacketQueue:
     cdef inline object pop(self):
         item = <object>PyList_GET_ITEM(self.current, self.index)
         self.index += 1
+        if self.paused:
+            self.relax()
         return item
 
     def take_batch(self):

@@ -9,6 +9,7 @@ from ..filters import SourceFilter
 
 __all__ = ["Gate"]
 
+_MOST_PAST = 1024  # swaps that spare what had arrived, without a packet read since
 _MARGIN_NS = 1_000_000_000  # packets stamped on several processors may be queued a little out of order
 
 
@@ -47,6 +48,8 @@ class Gate:
             self.past.clear()
         else:
             self.past.append((until_ns, self.current))
+            if len(self.past) > _MOST_PAST:
+                self.past.popleft()
         self.current = wanted
 
     def allows(self, source: str, timestamp_ns: int | None) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import socket
 
-from ..addresses import Address, canonical, group_address, pack, source_address
+from ..addresses import Address, canonical, family, group_address, pack, source_address
+from ..errors import AddressError, InterfaceError
 from ..filters import FilterMode, SourceFilter
 from . import full_state, kernel
 from .abi import native
@@ -48,7 +49,7 @@ def _level(group: bytes) -> int:
 def _group_call(sock: socket.socket, option: int, ifindex: int, group: Address, verb: str) -> None:
     packed = pack(group_address(group))
     try:
-        kernel.setsockopt(sock, _level(packed), option, ABI.group_req(ifindex, packed))
+        kernel.setsockopt(sock, _level(packed), option, ABI.group_req(_index(ifindex), packed))
     except OSError as error:
         doing = f"{verb} {canonical(group)} on interface {ifindex}"
         raise refusal(error, doing, _GROUPS.get(len(packed))) from error
@@ -60,7 +61,7 @@ def _source_call(
     packed = pack(group_address(group))
     sender = pack(source_address(source, canonical(group)))
     try:
-        kernel.setsockopt(sock, _level(packed), option, ABI.group_source_req(ifindex, packed, sender))
+        kernel.setsockopt(sock, _level(packed), option, ABI.group_source_req(_index(ifindex), packed, sender))
     except OSError as error:
         doing = f"{verb} source {canonical(source)} of {canonical(group)} on interface {ifindex}"
         raise refusal(error, doing, _SOURCES[len(packed)]) from error
@@ -102,8 +103,9 @@ def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: S
     The socket must be a member of `group` on the interface already. INCLUDE of nothing leaves.
     """
     packed = pack(group_address(group))
+    _of_one_family(wanted, group)
     try:
-        full_state.set_by_index(sock, ifindex, packed, _mode(wanted), wanted.sources)
+        full_state.set_by_index(sock, _index(ifindex), packed, _mode(wanted), wanted.sources)
     except OSError as error:
         doing = f"{_setting(wanted, group)} on interface {ifindex}"
         raise refusal(error, doing, _SOURCES[len(packed)]) from error
@@ -113,7 +115,7 @@ def getsourcefilter(sock: socket.socket, ifindex: int, group: Address) -> Source
     """Return mode and list of a membership as the kernel holds them (RFC 3678, 5.2.2)."""
     packed = pack(group_address(group))
     try:
-        return full_state.filter_of(*full_state.get_by_index(sock, ifindex, packed))
+        return full_state.filter_of(*full_state.get_by_index(sock, _index(ifindex), packed))
     except OSError as error:
         raise refusal(error, f"reading the filter of {canonical(group)} on interface {ifindex}") from error
 
@@ -124,8 +126,9 @@ def getsourcefilter(sock: socket.socket, ifindex: int, group: Address) -> Source
 def _ipv4_call(
     sock: socket.socket, option: int, interface: Address, group: Address, source: Address, verb: str
 ) -> None:
-    packed = pack(group_address(group))
-    value = ABI.ip_mreq_source(packed, pack(interface), pack(source_address(source, canonical(group))))
+    packed = _ipv4(group_address(group))
+    sender = pack(source_address(source, canonical(group)))
+    value = ABI.ip_mreq_source(packed, _ipv4(interface), sender)
     try:
         kernel.setsockopt(sock, ABI.IPPROTO_IP, option, value)
     except OSError as error:
@@ -157,9 +160,10 @@ def setipv4sourcefilter(
     sock: socket.socket, interface: Address, group: Address, wanted: SourceFilter
 ) -> None:
     """Set mode and list of an IPv4 membership (RFC 3678, 4.2.1; sourcefilter(3))."""
-    packed = pack(group_address(group))
+    packed, local = _ipv4(group_address(group)), _ipv4(interface)
+    _of_one_family(wanted, group)
     try:
-        full_state.set_ipv4(sock, pack(interface), packed, _mode(wanted), wanted.sources)
+        full_state.set_ipv4(sock, local, packed, _mode(wanted), wanted.sources)
     except OSError as error:
         doing = f"{_setting(wanted, group)} on {canonical(interface)}"
         raise refusal(error, doing, _SOURCES[4]) from error
@@ -167,9 +171,9 @@ def setipv4sourcefilter(
 
 def getipv4sourcefilter(sock: socket.socket, interface: Address, group: Address) -> SourceFilter:
     """Return mode and list of an IPv4 membership (RFC 3678, 4.2.2; sourcefilter(3))."""
-    packed = pack(group_address(group))
+    packed, local = _ipv4(group_address(group)), _ipv4(interface)
     try:
-        return full_state.filter_of(*full_state.get_ipv4(sock, pack(interface), packed))
+        return full_state.filter_of(*full_state.get_ipv4(sock, local, packed))
     except OSError as error:
         raise refusal(error, f"reading the filter of {canonical(group)} on {canonical(interface)}") from error
 
@@ -180,3 +184,23 @@ def _mode(wanted: SourceFilter) -> int:
 
 def _setting(wanted: SourceFilter, group: Address) -> str:
     return f"setting {wanted.mode.value} of {len(wanted.sources)} sources for {canonical(group)}"
+
+
+def _index(ifindex: int) -> int:
+    if isinstance(ifindex, bool) or not isinstance(ifindex, int) or not 0 <= ifindex < 1 << 32:
+        raise InterfaceError(f"{ifindex!r} is no interface index", "see aiomcast.interfaces()")
+    return ifindex
+
+
+def _ipv4(address: Address) -> bytes:
+    if family(address) != 4:
+        raise AddressError(
+            f"{canonical(address)} is an IPv6 address", "this call is IPv4's: use the one by interface index"
+        )
+    return pack(address)
+
+
+def _of_one_family(wanted: SourceFilter, group: Address) -> None:
+    for source in wanted.sources:
+        source_address(source, canonical(group))
+        break  # the others are of the same family

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sys
+from collections.abc import Callable
+from typing import TypeVar
 
 from ..addresses import family
+from ..errors import LimitError
 from .abi import native
 from .refusals import sysctl_value
 
-__all__ = ["SOURCE_SYSCTL", "raise_open_files", "source_limit"]
+__all__ = ["SOURCE_SYSCTL", "source_limit", "with_open_files"]
+
+T = TypeVar("T")
 
 ABI = native()
 SOURCE_SYSCTL = {4: "net.ipv4.igmp_max_msf", 6: "net.ipv6.mld_max_msf"}
@@ -25,7 +31,17 @@ def source_limit(group: str) -> int | None:
     return shown if shown is not None else _DEFAULT.get(ABI.full_state, {}).get(kind)
 
 
-def raise_open_files() -> bool:
+def with_open_files(attempt: Callable[[], T]) -> T:
+    """Return what `attempt` returns; when files run out, raise the soft limit and try once more."""
+    try:
+        return attempt()
+    except LimitError as error:
+        if error.errno != errno.EMFILE or not _raise_open_files():
+            raise
+    return attempt()
+
+
+def _raise_open_files() -> bool:
     """Raise the soft limit of open files to the hard one; say whether that changed anything."""
     if sys.platform == "win32":
         return False

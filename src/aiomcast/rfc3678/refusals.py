@@ -57,6 +57,10 @@ _PLAIN: dict[int, tuple[type[RefusedError], str]] = {
         RefusedError,
         "another socket holds this port without SO_REUSEADDR, or this group is joined already",
     ),
+    errno.EADDRNOTAVAIL: (
+        RefusedError,
+        "the address is not this host's, or the kernel has forgotten the membership: leave and join again",
+    ),
     errno.ENOMEM: (RefusedError, "the kernel is out of memory for socket options (net.core.optmem_max)"),
 }
 

@@ -14,7 +14,7 @@ from ..interfaces import Interface, InterfaceLike, find_interface
 from ..planner import Action, Rules, Step, plan
 from . import calls, kernel
 from .abi import native
-from .limits import raise_open_files
+from .limits import with_open_files
 from .refusals import refusals
 
 __all__ = ["MulticastSocket", "open_socket", "socket_of"]
@@ -77,7 +77,11 @@ class MulticastSocket(socket.socket):
             if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
                 raise
             self.filter = SourceFilter.none()
-        self.set_filter(held)
+        try:
+            self.set_filter(held)
+        except RefusedError as error:
+            self._undo(held, error)
+            raise
 
     def kernel_filter(self) -> SourceFilter:
         """Return the filter that the kernel reports, `SourceFilter.none()` if it is no member."""
@@ -135,33 +139,28 @@ def open_socket(group: Address, port: int, interface: InterfaceLike = None) -> M
     text = group_address(group)
     check_port(port)
     found = find_interface(interface, group)
-    with refusals(f"opening a socket for {text} port {port}"):
-        try:
-            return _opened(text, port, found)
-        except OSError as error:
-            if error.errno != errno.EMFILE or not raise_open_files():
-                raise
-            return _opened(text, port, found)
+    return with_open_files(lambda: _opened(text, port, found))
 
 
 def _opened(group: str, port: int, interface: Interface) -> MulticastSocket:
     v6 = family(group) == 6
-    sock = MulticastSocket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        sock.group, sock.port, sock.interface, sock.filter = group, port, interface, SourceFilter.none()
-        sock.setblocking(False)
-        kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if ABI.name in ("freebsd", "macos"):  # there, sharing a port takes both
-            kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_REUSEPORT, 1)
-        if v6:
-            _prepare_ipv6(sock, interface)
-        elif ABI.IP_MULTICAST_ALL is not None:
-            kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
-        host = ("::" if v6 else "0.0.0.0") if sys.platform == "win32" else group
-        sock.bind((host, port, 0, interface.index) if v6 else (host, port))
-    except BaseException:
-        sock.close()
-        raise
+    with refusals(f"opening a socket for {group} port {port}"):
+        sock = MulticastSocket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            sock.group, sock.port, sock.interface, sock.filter = group, port, interface, SourceFilter.none()
+            sock.setblocking(False)
+            kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if ABI.name in ("freebsd", "macos"):  # there, sharing a port takes both
+                kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_REUSEPORT, 1)
+            if v6:
+                _prepare_ipv6(sock, interface)
+            elif ABI.IP_MULTICAST_ALL is not None:
+                kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
+            host = ("::" if v6 else "0.0.0.0") if sys.platform == "win32" else group
+            sock.bind((host, port, 0, interface.index) if v6 else (host, port))
+        except BaseException:
+            sock.close()
+            raise
     _by_descriptor[sock.fileno()] = sock
     return sock
 

@@ -54,6 +54,8 @@ class PacketQueue(Generic[T]):
         if self.waiter is not None:
             raise _busy()
         for item in self._current:
+            if self.paused:
+                self._relax()
             return item
         if self.advance():
             return self.take()
@@ -71,7 +73,9 @@ class PacketQueue(Generic[T]):
 
     def take(self) -> T:
         """Return the next item of the current batch, which is not used up."""
-        return next(self._current)
+        item = next(self._current)
+        self._relax()
+        return item
 
     def take_batch(self) -> list[T]:
         """Return what is left of the current batch, which is not used up, as a list of the caller's."""

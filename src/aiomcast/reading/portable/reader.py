@@ -59,6 +59,8 @@ class Reader:
         self._flows: dict[Any, Flow] = {}  # Any: an address as the socket module makes it
         self._passing: dict[Any, Flow] = {}  # those of `_flows` that the filter in force allows
         self._flow_limit = flow_limit
+        if not 0 < size <= MAX_DATAGRAM:
+            raise ValueError("size is from 1 to 65535")
         self._size = size
         self._timed = False
 

@@ -21,6 +21,7 @@ class ReadSet:
         self._selector = selectors.DefaultSelector()
         self._waiting: deque[Reader] = deque()  # ready and not yet visited, so that none starves
         self._readers: dict[int, Reader] = {}
+        self._closed = False
 
     def fileno(self) -> int:
         """Return the one descriptor to watch."""
@@ -29,10 +30,13 @@ class ReadSet:
     def add(self, reader: Reader) -> None:
         """Read `reader` from now on; nothing happens if it is in already."""
         descriptor = reader.sock.fileno()
-        if self._readers.setdefault(descriptor, reader) is reader and (
-            descriptor not in self._selector.get_map()
-        ):
-            self._selector.register(descriptor, selectors.EVENT_READ, reader)
+        known = self._readers.get(descriptor)
+        if known is reader:
+            return
+        if known is not None:  # it has closed without a word, and its number is another's now
+            self._selector.unregister(descriptor)
+        self._selector.register(descriptor, selectors.EVENT_READ, reader)
+        self._readers[descriptor] = reader
 
     def discard(self, reader: Reader) -> None:
         """Read `reader` no more. Call it before its socket closes."""
@@ -43,6 +47,7 @@ class ReadSet:
 
     def close(self) -> None:
         """Forget all readers and close the descriptor; the sockets stay open."""
+        self._closed = True
         self._readers.clear()
         self._waiting.clear()
         self._selector.close()
@@ -68,7 +73,7 @@ class ReadSet:
             sink(batch)
 
     def _next(self) -> Reader | None:
-        while True:
+        while not self._closed:
             if not self._waiting:
                 self._waiting.extend(key.data for key, _ in self._selector.select(0))
                 if not self._waiting:
@@ -76,3 +81,4 @@ class ReadSet:
             reader = self._waiting.popleft()
             if self._readers.get(reader.sock.fileno()) is reader:
                 return reader
+        return None
