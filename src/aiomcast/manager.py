@@ -87,17 +87,12 @@ class FilterManager(Mapping["Membership", SourceFilter]):
 
 
 def _undo(made: list[Change], error: BaseException) -> None:
-    failed: list[RefusedError | InconsistentError] = []
-    for change in reversed(made):
-        try:
-            change.undo()
-        except (RefusedError, InconsistentError) as refused:
-            failed.append(refused)
+    failed = [refused for change in reversed(made) for refused in change.undo()]
     if failed:
         raise InconsistentError(
             f"after {error} the old filters could not all be put back: "
             + "; ".join(str(one) for one in failed),
-            "leave these memberships and join again",
+            "leave these memberships and join again, or swap once more",
         ) from error
 
 
@@ -123,19 +118,32 @@ class Change:
         for number, part in enumerate(parts):
             if number < len(readers):
                 reader = readers[number]
+                self._before.append((reader, reader.sock.filter))
+                reader.sock.set_filter(part)
             else:
-                reader = membership.open_reader(part)
-                self._opened.append(reader)
-            self._before.append((reader, reader.sock.filter))
-            reader.sock.set_filter(part)
+                self._open(part)
 
-    def undo(self) -> None:
-        """Put back what `make` has changed."""
+    def _open(self, part: SourceFilter) -> None:
+        reader = self.membership.open_reader(part)
+        self._opened.append(reader)
+        try:
+            reader.sock.set_filter(part)
+        except InconsistentError as error:  # of a socket that is going to be closed
+            if error.__cause__ is None:
+                raise
+            raise error.__cause__ from None
+
+    def undo(self) -> list[RefusedError | InconsistentError]:
+        """Put back what `make` has changed, as far as the system lets; return what it refused."""
+        failed: list[RefusedError | InconsistentError] = []
         for reader in self._opened:
             reader.close()
         for reader, before in reversed(self._before):
-            if reader not in self._opened:
+            try:
                 reader.sock.set_filter(before)
+            except (RefusedError, InconsistentError) as refused:
+                failed.append(refused)
+        return failed
 
     def commit(self, now_ns: int, deliver: bool) -> None:
         """Flip the gates to what the sockets now hold, and drop what is no longer wanted.

@@ -640,6 +640,7 @@ cdef class PacketQueue:
             part = self.current[self.index : self.index + count - len(gone)]
             self.index += len(part)
             gone += part
+        self.relax()
         return gone
 
     cdef int relax(self) except -1:

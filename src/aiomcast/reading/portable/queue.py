@@ -99,6 +99,7 @@ class PacketQueue(Generic[T]):
         gone: list[T] = []
         while len(gone) < count and self.advance():
             gone += islice(self._current, count - len(gone))
+        self._relax()
         return gone
 
     def _relax(self) -> None:
