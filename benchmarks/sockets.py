@@ -83,13 +83,27 @@ def sender() -> socket.socket:
     return sock
 
 
-def fill(groups: Sequence[str], count: int, size: int, *, port: int = PORT, per_send: int = 1) -> None:
-    """Send `count` datagrams of `size` bytes to the groups in turn, `per_send` in each send."""
-    with sender() as sock:
-        if per_send > 1:
-            sock.setsockopt(_SOL_UDP, _UDP_SEGMENT, size)
-        to = baseline.destinations(groups, port)
-        sent = baseline.library().fill(sock.fileno(), to, len(groups), count, size, per_send)
+def fill(
+    groups: Sequence[str],
+    count: int,
+    size: int,
+    *,
+    port: int = PORT,
+    per_send: int = 1,
+    sock: socket.socket | None = None,
+) -> None:
+    """Send `count` datagrams of `size` bytes to the groups in turn, `per_send` in each send.
+
+    The same `sock` again is the same flow again; without it every call is a new sender.
+    """
+    if sock is None:
+        with sender() as once:
+            fill(groups, count, size, port=port, per_send=per_send, sock=once)
+        return
+    if per_send > 1:
+        sock.setsockopt(_SOL_UDP, _UDP_SEGMENT, size)
+    to = baseline.destinations(groups, port)
+    sent = baseline.library().fill(sock.fileno(), to, len(groups), count, size, per_send)
     if sent != count:
         raise RuntimeError(f"{sent} of {count} datagrams could be sent")
 

@@ -104,7 +104,7 @@ class Change:
     def __init__(self, membership: Membership, wanted: SourceFilter) -> None:
         self.membership = membership
         self._wanted = wanted
-        self._hands_over = needs_handover(membership.filter, wanted) and membership.is_timed
+        self._hands_over = needs_handover(membership.filter, wanted) and membership.can_hand_over
         self._opened: list[Reader] = []
         self._before: list[tuple[Reader, SourceFilter]] = []
 

@@ -333,9 +333,9 @@ class Membership:
         return self._receiver.takes(self)
 
     @property
-    def is_timed(self) -> bool:
-        """Whether its packets carry the kernel's time of arrival."""
-        return self._receiver.reading.timed
+    def can_hand_over(self) -> bool:
+        """Whether two of its sockets see the same time of arrival for the same packet."""
+        return self._receiver.reading.shared_stamps
 
     def settle(self) -> None:
         """Go on with a change of mode that had to wait for somebody to take packets."""

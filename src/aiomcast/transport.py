@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from .filters import SourceFilter
 from .packets import Packet
 from .reading import Reader, ReadSet
-from .reading.options import TIMED
+from .reading.options import SHARED_STAMPS
 from .rfc3678.refusals import refusal, refusals
 from .stock import StockReader
 
@@ -29,7 +30,7 @@ class ReadLoop:
     """Reads the readers added to it whenever the loop says that one of them is readable."""
 
     reader = Reader
-    timed = TIMED
+    shared_stamps = SHARED_STAMPS
 
     def __init__(self, loop: asyncio.AbstractEventLoop, budget: int = BUDGET) -> None:
         self._loop = loop
@@ -72,7 +73,7 @@ class StockLoop:
     """Does what `ReadLoop` does on a loop that has no `add_reader`."""
 
     reader = cast(type[Reader], StockReader)  # the same contract, without a common base
-    timed = False
+    shared_stamps = False
 
     def __init__(self) -> None:
         self._added: set[Reader] = set()
@@ -216,7 +217,9 @@ class MulticastTransport(asyncio.ReadTransport):
 
 
 def can_watch(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether `loop` has `add_reader`."""
+    """Whether `loop` has `add_reader`, and the system a set of sockets that can itself be watched."""
+    if sys.platform == "win32":
+        return False
     with refusals("looking what the event loop can do"):
         one, other = socket.socketpair()
     with one, other:

@@ -59,7 +59,7 @@ def wait_readable(sock: socket.socket, seconds: float = 5) -> None:
 async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     """Let the loop turn until `condition` holds; TimeoutError if it does not come to that."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  there is no event: it is another object's counter
+        while not condition():  # there is no event: it is another object's counter
             await asyncio.sleep(0)
 
 

@@ -124,6 +124,11 @@ def test_the_ipv4_forms_by_address(sock4: socket.socket) -> None:
     assert error.limit
     calls.setipv4sourcefilter(sock4, LOOPBACK, group, SourceFilter.none())
     refuses(errno.EADDRNOTAVAIL, calls.getipv4sourcefilter, sock4, LOOPBACK, group)
+    calls.add_membership(sock4, LOOPBACK, group)
+    refuses(errno.EADDRINUSE, calls.add_membership, sock4, LOOPBACK, group)
+    assert held() == SourceFilter.any()
+    calls.drop_membership(sock4, LOOPBACK, group)
+    refuses(errno.EADDRNOTAVAIL, calls.drop_membership, sock4, LOOPBACK, group)
 
 
 def test_more_groups_than_a_socket_may_hold(sock4: socket.socket) -> None:

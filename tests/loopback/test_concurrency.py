@@ -32,8 +32,7 @@ async def test_swaps_of_one_membership_take_effect_in_call_order(any_group: str)
             events = feed.events()
             tasks = [asyncio.create_task(feed.membership.swap(one)) for one in order]
             await asyncio.gather(*tasks)
-            assert [event.filter for event in await take(events, len(order))] == order
-            assert len(events) == 0
+            assert [(await anext(events)).filter for _ in range(len(events))] == order
             assert feed.membership.filter == feed.membership.kernel_filter() == order[-1]
 
 
@@ -145,25 +144,10 @@ async def test_cancelled_anywhere_it_is_done_or_not_begun(call: str, any_group: 
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_cancelled_before_it_begins_it_does_nothing(call: str, scene: Scene) -> None:
-    make, after = CALLS[call]
-    descriptors = open_descriptors()
-    task = asyncio.ensure_future(make(scene))
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert scene.filters() == BEFORE
-    assert open_descriptors() == descriptors
-    await make(scene)
-    assert scene.filters() == after
-
-
-@pytest.mark.parametrize("call", CALLS)
 async def test_cancelled_in_any_turn_of_the_loop(call: str, scene: Scene) -> None:
     make, after = CALLS[call]
     for turn in range(10):
-        if scene.filters() == after and turn:
-            return
+        descriptors = open_descriptors()
         task = asyncio.ensure_future(make(scene))
         for _ in range(turn):
             await asyncio.sleep(0)
@@ -171,7 +155,10 @@ async def test_cancelled_in_any_turn_of_the_loop(call: str, scene: Scene) -> Non
         with suppress(asyncio.CancelledError):
             await task
         assert scene.filters() in (BEFORE, after)
-        assert task.cancelled() or scene.filters() == after
+        assert (scene.filters(), open_descriptors()) == (BEFORE, descriptors) or turn
+        if not task.cancelled():
+            assert scene.filters() == after
+            return
     raise AssertionError("it never got done")
 
 
@@ -215,8 +202,8 @@ async def test_a_swap_during_a_leave(scene: Scene) -> None:
 async def test_a_swap_before_a_leave_is_done(scene: Scene) -> None:
     one = scene.ones[0]
     events = scene.receiver.events()
-    assert await asyncio.gather(one.swap(exclude([C])), one.leave()) == [None, None]
-    assert [event.kind for event in await take(events, 2)] == [EventKind.SWAPPED, EventKind.LEFT]
+    await asyncio.gather(one.swap(exclude([C])), one.leave())
+    assert [(await anext(events)).kind for _ in range(len(events))] == [EventKind.SWAPPED, EventKind.LEFT]
     assert scene.filters() == BEFORE[1:]
 
 

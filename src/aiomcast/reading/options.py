@@ -13,12 +13,13 @@ from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusals
 from ..rfc3678.sockets import MulticastSocket
 
-__all__ = ["ANCILLARY", "TIMED", "ask", "dropped", "receive_buffer", "set_receive_buffer"]
+__all__ = ["ANCILLARY", "SHARED_STAMPS", "ask", "dropped", "receive_buffer", "set_receive_buffer"]
 
 ABI = native()
 ANCILLARY = frozenset({"hop_limit", "traffic_class"})
-TIMED = ABI.SO_TIMESTAMPNS is not None or ABI.SO_TIMESTAMP is not None
-"""Whether the kernel stamps datagrams with their time of arrival."""
+SHARED_STAMPS = ABI.full_state == "linux"
+"""Whether two sockets see the same time of arrival for the same packet. FreeBSD and macOS stamp
+each socket's copy by itself."""
 
 # name -> {family: (level, option that asks, what the platform lacks is None)}
 _ASKING: dict[str, dict[int, tuple[int, int | None]]] = {

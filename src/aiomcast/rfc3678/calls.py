@@ -16,9 +16,11 @@ from .abi import native
 from .refusals import Limit, refusal
 
 __all__ = [
+    "add_membership",
     "add_source_membership",
     "block_ipv4_source",
     "block_source",
+    "drop_membership",
     "drop_source_membership",
     "getipv4sourcefilter",
     "getsourcefilter",
@@ -134,6 +136,24 @@ def _ipv4_call(
     except OSError as error:
         doing = f"{verb} source {canonical(source)} of {canonical(group)} on {canonical(interface)}"
         raise refusal(error, doing, _SOURCES[4]) from error
+
+
+def _ipv4_group_call(sock: socket.socket, option: int, interface: Address, group: Address, verb: str) -> None:
+    value = ABI.ip_mreq(_ipv4(group_address(group)), _ipv4(interface))
+    try:
+        kernel.setsockopt(sock, ABI.IPPROTO_IP, option, value)
+    except OSError as error:
+        raise refusal(error, f"{verb} {canonical(group)} on {canonical(interface)}", _GROUPS[4]) from error
+
+
+def add_membership(sock: socket.socket, interface: Address, group: Address) -> None:
+    """IP_ADD_MEMBERSHIP: any source of `group` (RFC 3678, 4.1.1)."""
+    _ipv4_group_call(sock, ABI.IP_ADD_MEMBERSHIP, interface, group, "joining")
+
+
+def drop_membership(sock: socket.socket, interface: Address, group: Address) -> None:
+    """IP_DROP_MEMBERSHIP: drop the whole membership, whatever its filter (RFC 3678, 4.1.1)."""
+    _ipv4_group_call(sock, ABI.IP_DROP_MEMBERSHIP, interface, group, "leaving")
 
 
 def add_source_membership(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
