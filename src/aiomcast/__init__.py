@@ -16,14 +16,16 @@ from .errors import (
     StateError,
     UnsupportedError,
 )
+from .event_stream import EventStream
 from .events import Event, EventKind
 from .filters import FilterMode, SourceFilter, Sources
 from .interfaces import Interface, InterfaceLike, interfaces
+from .listener import Listener, listen
 from .manager import FilterManager, Pending
 from .membership import Membership
 from .packets import Channel, Flow, Packet
 from .protocol import MulticastProtocol, create_multicast_endpoint
-from .receiver import EventStream, Listener, Receiver, listen
+from .receiver import Receiver
 from .rfc3678.sockets import MulticastSocket, open_socket
 from .sender import Sender
 from .statistics import Statistics, StreamStatistics

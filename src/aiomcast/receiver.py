@@ -1,4 +1,4 @@
-"""`Receiver`: memberships, the loop that reads them, and the streams they feed. And `listen`."""
+"""`Receiver`: memberships, the loop that reads them, and the streams they feed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import attrs
 
 from .addresses import Address, check_port, group_address
 from .errors import ArgumentError, StateError
+from .event_stream import EventStream
 from .events import Event, EventKind
 from .filters import Sources
 from .interfaces import Interface, InterfaceLike, placed
@@ -21,30 +22,10 @@ from .reading import Reader
 from .reading.options import ANCILLARY
 from .rfc3678.limits import with_open_files
 from .statistics import Statistics
-from .streams import Overflow, PacketBatches, PacketStream, Stream
+from .streams import Overflow, PacketBatches, PacketStream
 from .transport import ReadLoop, StockLoop, can_watch
 
-__all__ = ["EventStream", "Listener", "Receiver", "listen"]
-
-_EVENTS_KEPT = 1024
-
-
-class EventStream(Stream[Event]):
-    """Events from the moment it was made; beyond 1,024 that nobody took, the oldest go."""
-
-    def __init__(self, closed: Callable[[EventStream], None]) -> None:
-        super().__init__(_EVENTS_KEPT)
-        self._closed = closed
-
-    def end(self) -> None:
-        """What `aclose` does, without a loop turn."""
-        super().end()
-        self._closed(self)
-
-    def put(self, event: Event) -> None:
-        """Queue one event."""
-        self.feed([event])
-        self.drop_oldest(len(self) - self.capacity)
+__all__ = ["Receiver"]
 
 
 class Receiver:
@@ -357,73 +338,3 @@ class Receiver:
 def _key(packet: Packet) -> Key:
     flow = packet.flow
     return flow.group, flow.port, flow.interface_index
-
-
-class Listener(Receiver):
-    """A receiver with one `membership`, joined on entering the context. Made by `listen`."""
-
-    membership: Membership
-
-    def __init__(
-        self,
-        group: Address,
-        port: int,
-        *,
-        sources: Sources = None,
-        interface: InterfaceLike = None,
-        capacity: int = 4096,
-        overflow: Overflow = Overflow.PAUSE,
-        receive_buffer: int | None = None,
-        ancillary: Iterable[str] = (),
-        gro: bool | None = None,
-    ) -> None:
-        super().__init__(
-            capacity=capacity,
-            overflow=overflow,
-            receive_buffer=receive_buffer,
-            ancillary=ancillary,
-            gro=gro,
-        )
-        self._wanted = (group, port, sources, interface)
-
-    async def __aenter__(self) -> Self:
-        group, port, sources, interface = self._wanted
-        try:
-            self.membership = await self.join(group, port, sources=sources, interface=interface)
-        except BaseException:
-            await self.aclose()
-            raise
-        return self
-
-
-def listen(
-    group: Address,
-    port: int,
-    *,
-    sources: Sources = None,
-    interface: InterfaceLike = None,
-    capacity: int = 4096,
-    overflow: Overflow = Overflow.PAUSE,
-    receive_buffer: int | None = None,
-    ancillary: Iterable[str] = (),
-    gro: bool | None = None,
-) -> Listener:
-    """Return a receiver that joins one group when its context is entered.
-
-    The arguments and errors are those of `Receiver` and `Receiver.join`.
-
-        async with aiomcast.listen("232.1.1.1", 5000, sources=["192.0.2.10"]) as feed:
-            async for packet in feed:
-                ...
-    """
-    return Listener(
-        group,
-        port,
-        sources=sources,
-        interface=interface,
-        capacity=capacity,
-        overflow=overflow,
-        receive_buffer=receive_buffer,
-        ancillary=ancillary,
-        gro=gro,
-    )
