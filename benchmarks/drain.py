@@ -91,7 +91,14 @@ def run_with(options: argparse.Namespace, command: str, *, per_send: int) -> Res
     return result
 
 
-def _tell(result, options, rounds, troubles, packets: int, per_send: int) -> None:
+def _tell(
+    result: Result,
+    options: argparse.Namespace,
+    rounds: dict[tuple[str, str], list[draining.Round]],
+    troubles: dict[tuple[str, str], str],
+    packets: int,
+    per_send: int,
+) -> None:
     result.data = {
         "packets": packets,
         "rounds": options.rounds,

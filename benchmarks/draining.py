@@ -41,10 +41,10 @@ async def round_of(name: str, packets: int, size: int, per_send: int, baseline_f
     spent: Stopwatch | None = None
     for _ in range(ATTEMPTS):
         watch, seen = await _attempt(name, packets, size, per_send)
-        if watch.better(spent):
-            spent = watch
+        spent = watch.or_better(spent)
         if spent.undisturbed or seen < packets:
             break
+    assert spent is not None
     base = base or _baseline(packets, size, per_send)
     return Round(
         ns=spent.ns / packets,
@@ -82,8 +82,7 @@ def _baseline(packets: int, size: int, per_send: int) -> Stopwatch:
                 seen = drain(sock.fileno(), packets, size)
         if seen != packets:
             raise RuntimeError(f"the baseline saw {seen} of {packets} datagrams")
-        if watch.better(best):
-            best = watch
+        best = watch.or_better(best)
         if best.undisturbed:
             break
     assert best is not None

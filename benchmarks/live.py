@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> Result:
     headings = ("", "loop", "datagrams/s", "lossy at", "lost", "by the kernel", "")
     title = f"live: highest rate without loss for {options.seconds:g} s, {options.size} bytes"
     result.tables.append(Table(title, headings, rows))
-    result.panels.append(Panel(title, "datagrams per second (log scale; more is better)", bars, log=True))
+    result.panels.append(Panel(title, "datagrams per second (more is better)", bars))
     result.notes.append(
         f"lost: not seen {_LAG:g} s after the last send; what the kernel did not drop was lost in the program"
     )

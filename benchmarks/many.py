@@ -58,8 +58,7 @@ async def drain_library(channels: int, packets: int, size: int) -> Drained:
                             break
         except TimeoutError:
             raise RuntimeError(f"{n} of {packets} datagrams were seen") from None
-        if watch.better(best):
-            best = watch
+        best = watch.or_better(best)
         if best.undisturbed:
             break
     assert best is not None
@@ -88,8 +87,7 @@ def drain_sockets(channels: int, packets: int, size: int) -> Drained:
             seen = drain_set(_set.fileno(), packets, size)
         if seen != packets:
             raise RuntimeError(f"the baseline saw {seen} of {packets} datagrams")
-        if watch.better(best):
-            best = watch
+        best = watch.or_better(best)
         if best.undisturbed:
             break
     assert best is not None

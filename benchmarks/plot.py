@@ -18,6 +18,8 @@ __all__ = ["draw"]
 
 # Okabe and Ito's palette, told apart by the colour-blind too; by series, (ours, others)
 _COLOURS = [("#0072B2", "#A6C8DD"), ("#D55E00", "#EBC3A4"), ("#009E73", "#A6D5C7")]
+_NEUTRAL = "#555555"  # for what runs on no event loop
+_CLEAR = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
 _HEIGHT = 0.38  # of a bar; a label has room for two
 
 
@@ -42,17 +44,19 @@ def draw(result: Result, path: Path) -> None:
 
 def _draw(panel: Panel, axis: Axes) -> None:
     labels = list(dict.fromkeys(bar.label for bar in panel.bars))
-    series = list(dict.fromkeys(bar.series for bar in panel.bars))
+    series = list(dict.fromkeys(bar.series for bar in panel.bars if bar.series != "-"))
     longest = max(bar.value for bar in panel.bars)
     for bar in panel.bars:
-        number = series.index(bar.series)
-        ours, others = _COLOURS[number % len(_COLOURS)]
+        number = series.index(bar.series) if bar.series in series else 0
+        ours, others = _COLOURS[number % len(_COLOURS)] if bar.series in series else (_NEUTRAL, _NEUTRAL)
         among = [
             name for name in series if any(b.label == bar.label and b.series == name for b in panel.bars)
         ]
         at = labels.index(bar.label) + (among.index(bar.series) - (len(among) - 1) / 2) * _HEIGHT
         axis.barh(at, bar.value, height=_HEIGHT * 0.92, color=ours if bar.ours else others)
-        axis.annotate(_text(bar.value), (bar.value, at), (4, 0), textcoords="offset points", va="center")
+        axis.annotate(
+            _text(bar.value), (bar.value, at), (4, 0), textcoords="offset points", va="center", bbox=_CLEAR
+        )
     axis.set_yticks(range(len(labels)), labels)
     for tick, label in zip(axis.get_yticklabels(), labels, strict=True):
         if any(bar.ours and bar.label == label for bar in panel.bars):
@@ -72,7 +76,7 @@ def _draw(panel: Panel, axis: Axes) -> None:
     axis.grid(axis="x", which="major", alpha=0.3)
     axis.set_axisbelow(True)
     keys = [Patch(color=_COLOURS[n % len(_COLOURS)][0], label=name) for n, name in enumerate(series)]
-    axis.legend(handles=keys, loc="best", frameon=False)
+    axis.legend(handles=keys, loc="lower right", bbox_to_anchor=(1, 1), ncols=len(keys), frameon=False)
 
 
 def _text(value: float) -> str:

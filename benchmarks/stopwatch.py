@@ -45,6 +45,8 @@ class Stopwatch:
         """What counts: the wall clock's time, or where others had the core meanwhile, our part of it."""
         return self.wall_ns if self.undisturbed else self.processor_ns
 
-    def better(self, other: Stopwatch | None) -> bool:
-        """Whether this one was disturbed less than `other`, in proportion."""
-        return other is None or self.processor_ns * other.wall_ns > other.processor_ns * self.wall_ns
+    def or_better(self, other: Stopwatch | None) -> Stopwatch:
+        """Return the one that was disturbed less, in proportion."""
+        if other is None or self.processor_ns * other.wall_ns > other.processor_ns * self.wall_ns:
+            return self
+        return other

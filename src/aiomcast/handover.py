@@ -32,6 +32,7 @@ _AT_ALL = 0.1
 # read out before its time; its packets are dropped and counted only when nobody takes any.
 _MOST_WAITING = 8
 _MOST_LINGERING = 64  # sockets
+_READS_PER_TURN = 8  # of 64 datagrams: then the other tasks of the loop have their turn
 
 
 class _Generation:
@@ -59,9 +60,10 @@ class Handover:
         """Read out `old`, after what is being read out already and before what replaces it."""
         if len(self._waiting) >= _MOST_WAITING:
             self._waiting[0].due = True
-            self.settle()
+            self._settle(at_once=True)
         if len(self._waiting) >= _MOST_WAITING:
-            self._retire(self._waiting.popleft().readers)
+            for reader in self._waiting.popleft().readers:
+                self._membership.retire(reader)
         generation = _Generation(old)
         self._waiting.append(generation)
         self._after(_IN_ORDER, self._come_due, generation)
@@ -80,16 +82,34 @@ class Handover:
 
     def settle(self) -> None:
         """Read out what is due, as far as somebody takes it, and let the next have their turn."""
+        self._settle(at_once=False)
+
+    def _settle(self, at_once: bool) -> None:
         while self._waiting and self._waiting[0].due and self._membership.is_taken:
             old = self._waiting[0]
-            if not all(self._membership.read_out(reader) for reader in old.readers):
-                return  # full: goes on when the stream has drained
+            if not all(self._read_out(reader, at_once) for reader in old.readers):
+                if self._membership.is_taken:  # else it goes on when the stream has drained
+                    self._after(0, self._come_due, old)
+                return
             if self._waiting and self._waiting[0] is old:  # reading out may have come here again
                 self._waiting.popleft()
                 self._lingering += old.readers
                 self._after(_AT_ALL, self._end_lingering, old)
                 self._end_lingering(_Generation(self._lingering[:-_MOST_LINGERING]))
                 self._membership.redirect()
+
+    def _read_out(self, reader: Reader, at_once: bool) -> bool:
+        """Read what came before the cut, a loop turn's worth unless `at_once`; say if that was all."""
+        turns = 0
+        while at_once or turns < _READS_PER_TURN:
+            turns += 1
+            if reader.gate.until_has_passed:
+                return True
+            if not self._membership.is_taken:
+                return False
+            if self._membership.read_some(reader):
+                return True
+        return False
 
     def end(self) -> None:
         """Stop all timers and forget the readers, which the caller retires."""
@@ -113,12 +133,9 @@ class Handover:
     def _end_lingering(self, old: _Generation) -> None:
         ended = tuple(reader for reader in self._lingering if reader in old.readers)
         self._lingering = tuple(reader for reader in self._lingering if reader not in old.readers)
-        self._retire(ended)
+        for reader in ended:  # what it holds unread came after the cut: the new sockets have it
+            self._membership.close_reader(reader)
         self._membership.forget_if_settled()
-
-    def _retire(self, old: tuple[Reader, ...]) -> None:
-        for reader in old:
-            self._membership.retire(reader)
 
     def _after(self, seconds: float, call: Callable[[_Generation], None], old: _Generation) -> None:
         def fire() -> None:

@@ -409,30 +409,33 @@ class Membership:
         mine = (flow.group, flow.port) == (self.group, self.port) and flow.interface_index in self._indexes
         return mine and (flow.source in wanted.sources) is not wanted.is_include
 
-    def read_out(self, reader: Reader) -> bool:
-        """Hand over what is in the socket while somebody takes it; say if it is empty now."""
-        for _ in range(_MOST_READS):
-            if not self.is_taken:
-                return False
-            before = reader.received
-            packets = reader.read(_AT_ONCE)
-            if packets:
-                reader.sink(packets)
-            elif reader.received == before:
-                break
-        return True
+    def read_some(self, reader: Reader) -> bool:
+        """Hand over a read's worth of what is in the socket; say if it is empty now."""
+        before = reader.received
+        packets = reader.read(_AT_ONCE)
+        if packets:
+            reader.sink(packets)
+        return reader.received == before
 
     def retire(self, reader: Reader) -> None:
         """Leave with this socket, hand over or count what it holds, and close it."""
         self._receiver.stop_reading(reader)
         with contextlib.suppress(RefusedError):  # the interface may be gone; closing leaves too
             reader.sock.set_filter(SourceFilter.none())
-        if not self.read_out(reader):
-            for _ in range(_MOST_READS):
+        for _ in range(_MOST_READS):
+            if self.is_taken:
+                if self.read_some(reader):
+                    break
+            else:
                 before = reader.received
                 self._queue_drops += len(reader.read(_AT_ONCE))
                 if reader.received == before:
                     break
+        self.close_reader(reader)
+
+    def close_reader(self, reader: Reader) -> None:
+        """Keep the counters of a reader and close its socket, read out or not."""
+        self._receiver.stop_reading(reader)
         self._past += attrs.evolve(_counted(reader), receive_buffer=0)
         reader.close()
 

@@ -25,13 +25,15 @@ class Gate:
     judged by `current` alone.
     """
 
-    __slots__ = ("current", "past", "since_ns", "until_ns")
+    __slots__ = ("current", "past", "since_ns", "until_has_passed", "until_ns")
 
     def __init__(self, current: SourceFilter) -> None:
         self.current = current
         self.past: deque[tuple[int, SourceFilter]] = deque()
         self.since_ns: int | None = None
         self.until_ns: int | None = None
+        self.until_has_passed = False
+        """Whether a packet stamped after `until_ns` was seen."""
 
     @property
     def timed(self) -> bool:
@@ -58,6 +60,7 @@ class Gate:
         if timestamp_ns is not None:
             self._forget(timestamp_ns - _MARGIN_NS)
             if self.until_ns is not None and timestamp_ns > self.until_ns:
+                self.until_has_passed = True
                 return False
             if self.since_ns is not None and timestamp_ns <= self.since_ns:
                 return False
