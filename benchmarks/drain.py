@@ -52,15 +52,7 @@ def run_with(options: argparse.Namespace, command: str, *, per_send: int) -> Res
             for name, loop in entrants
             if (name, loop) not in troubles
         }
-        with Worker("asyncio") as probe:
-            packets = probe.call(
-                draining.packets_that_fit, packets=options.packets, size=options.size, per_send=per_send
-            )
-        if packets < options.packets // per_send * per_send:
-            result.notes.append(
-                f"{packets} datagrams per round: more do not fit into the receive buffer that is granted "
-                "here; as root (SO_RCVBUFFORCE), or with a greater net.core.rmem_max, they would"
-            )
+        packets, result.notes = draining.fitted(options.packets, options.size, per_send)
         for number in range(-1, options.rounds):  # the first one warms up and is not counted
             turn = max(number, 0) % len(entrants)
             for entrant in entrants[turn:] + entrants[:turn]:

@@ -10,7 +10,7 @@ from . import baseline, sockets
 from .competitors import COMPETITORS
 from .stopwatch import ATTEMPTS, Stopwatch
 
-__all__ = ["Round", "packets_that_fit", "round_of"]
+__all__ = ["Round", "fitted", "round_of"]
 
 GROUP = sockets.channels(1)[0]
 
@@ -30,9 +30,15 @@ class Round(TypedDict):
     disturbed: bool
 
 
-def packets_that_fit(packets: int, size: int, per_send: int) -> int:
-    """Return how many of `packets` fit into the receive buffer this process may have."""
-    return sockets.fitting(packets, size, per_send=per_send)
+def fitted(packets: int, size: int, per_send: int = 1) -> tuple[int, list[str]]:
+    """Return how many of `packets` fit into the receive buffer granted here, and a note if not all do."""
+    fits = sockets.fitting(packets, size, per_send=per_send)
+    if fits == packets - packets % per_send:
+        return fits, []
+    return fits, [
+        f"{fits:,} datagrams per round: more do not fit into the receive buffer that is granted here; "
+        "as root (SO_RCVBUFFORCE), or with a greater net.core.rmem_max, they would"
+    ]
 
 
 async def round_of(name: str, packets: int, size: int, per_send: int, baseline_first: bool) -> Round:

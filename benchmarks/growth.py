@@ -6,13 +6,14 @@ import argparse
 import contextlib
 from typing import Any
 
-from . import descriptors, many
+from . import descriptors, draining, many
 from .results import Bar, Panel, Result, Samples, Table
 from .worker import Worker, WorkerError
 
 __all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "nanoseconds per datagram with 1 to 10,000 joined channels: one busy (idle), all busy (spread)"
+_MEASURE = 10_000  # the number of channels that the figure to reach is about
 _C = "C epoll + recvmmsg"
 
 
@@ -30,6 +31,8 @@ def run(options: argparse.Namespace) -> Result:
     """Measure every size on every loop in every round, and the C loop over as many sockets."""
     result = Result("growth")
     sizes, result.notes = descriptors.sizes_within(sorted({1, *options.channels}))
+    packets, notes = draining.fitted(options.packets, options.size)
+    result.notes += notes
     spent: dict[tuple[str, int, str], list[float]] = {}
     disturbed = 0
     with contextlib.ExitStack() as stack:
@@ -51,9 +54,7 @@ def run(options: argparse.Namespace) -> Result:
                 drain = many.drain_sockets if who == _C else many.drain_library
                 for traffic, channels in (("idle", 1), ("spread", size)):
                     try:
-                        once = worker.call(
-                            drain, channels=channels, packets=options.packets, size=options.size
-                        )
+                        once = worker.call(drain, channels=channels, packets=packets, size=options.size)
                     except WorkerError as error:
                         result.notes.append(f"{size:,} channels, {traffic}, {who}: {error}")
                         continue
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> Result:
         result.notes.append(
             f"{disturbed} measurements shared the core with other processes: processor time counts there"
         )
-    _tell(result, options, sizes, {key: Samples(tuple(values)) for key, values in spent.items()})
+    _tell(result, options, packets, sizes, {key: Samples(tuple(values)) for key, values in spent.items()})
     return result
 
 
@@ -78,11 +79,12 @@ def _rotated(workers: dict[Any, Worker], number: int) -> list[tuple[Any, Worker]
 def _tell(
     result: Result,
     options: argparse.Namespace,
+    packets: int,
     sizes: list[int],
     spent: dict[tuple[str, int, str], Samples],
 ) -> None:
     result.data = {
-        "packets": options.packets,
+        "packets": packets,
         "rounds": options.rounds,
         "size": options.size,
         "measured": [
@@ -118,7 +120,7 @@ def _tell(
                 )
                 if who != _C:
                     bars.append(Bar(f"{size:,} channel{'s' * (size > 1)}", who, ratio.median, ours=True))
-                    if size == sizes[-1] and size > 1:
+                    if size == _MEASURE:
                         result.measured[f"growth {traffic}", who] = ratio.median
         headings = ("", "channels", "ns", "min-max", "ratio", "min-max")
         result.tables.append(Table(f"growth, {traffic}: {title}; ratio to {against}", headings, rows))

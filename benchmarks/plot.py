@@ -18,6 +18,7 @@ __all__ = ["draw"]
 
 # Okabe and Ito's palette, told apart by the colour-blind too; by series, (ours, others)
 _COLOURS = [("#0072B2", "#A6C8DD"), ("#D55E00", "#EBC3A4"), ("#009E73", "#A6D5C7")]
+_NO_LOOP = "-"
 _NEUTRAL = "#555555"  # for what runs on no event loop
 _CLEAR = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}
 _HEIGHT = 0.38  # of a bar; a label has room for two
@@ -44,14 +45,13 @@ def draw(result: Result, path: Path) -> None:
 
 def _draw(panel: Panel, axis: Axes) -> None:
     labels = list(dict.fromkeys(bar.label for bar in panel.bars))
-    series = list(dict.fromkeys(bar.series for bar in panel.bars if bar.series != "-"))
+    series = list(dict.fromkeys(bar.series for bar in panel.bars if bar.series != _NO_LOOP))
+    drawn = {(bar.label, bar.series) for bar in panel.bars}
     longest = max(bar.value for bar in panel.bars)
     for bar in panel.bars:
         number = series.index(bar.series) if bar.series in series else 0
         ours, others = _COLOURS[number % len(_COLOURS)] if bar.series in series else (_NEUTRAL, _NEUTRAL)
-        among = [
-            name for name in series if any(b.label == bar.label and b.series == name for b in panel.bars)
-        ]
+        among = [name for name in [*series, _NO_LOOP] if (bar.label, name) in drawn]
         at = labels.index(bar.label) + (among.index(bar.series) - (len(among) - 1) / 2) * _HEIGHT
         axis.barh(at, bar.value, height=_HEIGHT * 0.92, color=ours if bar.ours else others)
         axis.annotate(

@@ -52,7 +52,7 @@ def _sources(given: Iterable[Address]) -> frozenset[str]:
     if len(known) != len(listed):
         twice = next(one for one in listed if listed.count(one) > 1)
         raise FilterError(f"source {twice} is listed twice", "list each source once")
-    if len({":" in source for source in known}) > 1:
+    if ":" in "".join(listed) and not all(":" in source for source in listed):
         raise AddressError(
             "a source filter with IPv4 and IPv6 sources", "a filter belongs to one group of one family"
         )

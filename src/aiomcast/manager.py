@@ -15,7 +15,7 @@ from .reading import Reader
 if TYPE_CHECKING:
     from .membership import Membership
 
-__all__ = ["Change", "FilterManager", "Key", "Pending"]
+__all__ = ["Change", "FilterManager", "Key", "Pending", "make_all"]
 
 Key: TypeAlias = tuple[str, int, int]
 """(group, port, interface index) of a membership."""
@@ -67,33 +67,35 @@ class FilterManager(Mapping["Membership", SourceFilter]):
         """
         if pending not in ("discard", "deliver"):
             raise ArgumentError(f"pending={pending!r}", "choose 'discard' or 'deliver'")
-        made: list[Change] = []
         for membership in changes:
             if self._memberships.get(membership.key) is not membership:
                 raise StateError(f"{membership!r} is not joined here", "join it first; it may have been left")
-        wanted = [(one, filter_for(one.group, sources)) for one, sources in changes.items()]
-        try:
-            for membership, source_filter in wanted:
-                change = Change(membership, source_filter)
-                made.append(change)
-                change.make()
-        except BaseException as error:
-            _undo(made, error)
-            raise
+        made = make_all([Change(one, filter_for(one.group, sources)) for one, sources in changes.items()])
         now = time.time_ns()  # after the last call: all that is stamped later, the new sockets see
         for change in made:
             change.commit(now, deliver=pending == "deliver")
             change.membership.announce(EventKind.SWAPPED)
 
 
-def _undo(made: list[Change], error: BaseException) -> None:
-    failed = [refused for change in reversed(made) for refused in change.undo()]
-    if failed:
-        raise InconsistentError(
-            f"after {error} the old filters could not all be put back: "
-            + "; ".join(str(one) for one in failed),
-            "leave these memberships and join again, or swap once more",
-        ) from error
+def make_all(changes: list[Change]) -> list[Change]:
+    """Make the system's calls of all `changes` and return them, or raise with none of them made."""
+    begun: list[Change] = []
+    try:
+        for change in changes:
+            begun.append(change)
+            change.make()
+    except BaseException as error:
+        failed = [refused for change in reversed(begun) for refused in change.undo()]
+        if failed:
+            raise InconsistentError(
+                f"after {error} the old filters could not all be put back: "
+                + "; ".join(str(one) for one in failed),
+                "leave these memberships and join again, or swap once more",
+            ) from error
+        if isinstance(error, InconsistentError) and error.__cause__ is not None:
+            raise error.__cause__ from None  # a second attempt has put back what a first could not
+        raise
+    return changes
 
 
 class Change:
@@ -115,23 +117,14 @@ class Change:
         parts = spread(
             [reader.sock.filter for reader in readers], self._wanted, membership.source_limit(self._wanted)
         )
-        for number, part in enumerate(parts):
+        for number, part in reversed(list(enumerate(parts))):  # the first may come to let all in: last
             if number < len(readers):
                 reader = readers[number]
                 self._before.append((reader, reader.sock.filter))
-                reader.sock.set_filter(part)
             else:
-                self._open(part)
-
-    def _open(self, part: SourceFilter) -> None:
-        reader = self.membership.open_reader(part)
-        self._opened.append(reader)
-        try:
+                reader = membership.open_reader(part)
+                self._opened.append(reader)
             reader.sock.set_filter(part)
-        except InconsistentError as error:  # of a socket that is going to be closed
-            if error.__cause__ is None:
-                raise
-            raise error.__cause__ from None
 
     def undo(self) -> list[RefusedError | InconsistentError]:
         """Put back what `make` has changed, as far as the system lets; return what it refused."""

@@ -17,7 +17,7 @@ from .events import Event, EventKind
 from .filters import SourceFilter, Sources
 from .handover import Handover
 from .interfaces import Interface, find_interface
-from .manager import Change, Key, Pending
+from .manager import Change, Key, Pending, make_all
 from .packets import Channel, Flow, Packet
 from .reading import Reader
 from .reading.options import receive_buffer, set_receive_buffer
@@ -77,9 +77,7 @@ class Membership:
         self._filter = SourceFilter.none()
         self._full: set[PacketStream] | None = None
         self._handover: Handover | None = None
-        self._indexes: tuple[int, ...] = (
-            interface.index,
-        )  # all it has had: packets of an older one may be queued
+        self._indexes: tuple[int, ...] = (interface.index,)  # also older ones, of packets still queued
         self._warned = False
         self._default: PacketStream | None = None
         self._ended = False
@@ -232,12 +230,7 @@ class Membership:
 
     def establish(self, wanted: SourceFilter) -> None:
         """Make the first filter hold, or raise with nothing joined."""
-        change = Change(self, wanted)
-        try:
-            change.make()
-        except BaseException:
-            change.undo()
-            raise
+        (change,) = make_all([Change(self, wanted)])
         change.commit(0, deliver=False)
 
     def source_limit(self, wanted: SourceFilter) -> int | None:
@@ -276,19 +269,21 @@ class Membership:
         `opened` are new sockets beside those there are; sockets that hold nothing any more go.
         """
         before = self.readers
-        kept: list[Reader] = []
         for reader in (*before, *opened):
             # One EXCLUDE socket stands for the whole filter, of which it may hold only a part.
             reader.set_filter(reader.sock.filter if wanted.is_include else wanted, until_ns)
-            if not kept or not reader.sock.filter.is_none:
-                kept.append(reader)
-        self.readers = tuple(kept)
+        holding = tuple(reader for reader in (*before, *opened) if not reader.sock.filter.is_none)
+        self.readers = holding or before[:1] or tuple(opened)
         self._take(wanted, until_ns)
-        for reader in before:
-            if reader not in kept:
+        if self.readers == before:
+            return
+        gone = tuple(reader for reader in before if reader not in self.readers)
+        if gone and until_ns is not None:
+            self._begin_handover(gone)
+        else:
+            for reader in gone:
                 self.retire(reader)
-        if self.readers != before:
-            self.redirect()
+        self.redirect()
 
     def hand_over(self, wanted: SourceFilter, opened: Sequence[Reader], cut_ns: int, deliver: bool) -> None:
         """Deliver what arrived up to `cut_ns` from the present sockets, the rest from `opened`."""
@@ -298,12 +293,15 @@ class Membership:
         for reader in self.readers:
             reader.set_filter(reader.sock.filter if wanted.is_include else wanted)
             reader.deliver_between(cut_ns, None)
+        self._begin_handover(old)
+        self._take(wanted, cut_ns if deliver else None)
+        self.redirect()
+
+    def _begin_handover(self, old: tuple[Reader, ...]) -> None:
         if self._handover is None:
             self._handover = Handover(self)
         self._receiver.unsettled.add(self)
         self._handover.begin(old)
-        self._take(wanted, cut_ns if deliver else None)
-        self.redirect()
 
     def _take(self, wanted: SourceFilter, until_ns: int | None) -> None:
         self._filter = wanted

@@ -222,5 +222,6 @@ def _ipv4(address: Address) -> bytes:
 
 def _of_one_family(wanted: SourceFilter, group: Address) -> None:
     for source in wanted.sources:
-        source_address(source, canonical(group))
+        if (":" in source) is not (":" in canonical(group)):
+            source_address(source, canonical(group))  # which says what is wrong
         break  # the others are of the same family
