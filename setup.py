@@ -13,12 +13,13 @@ MODE = os.environ.get("AIOMCAST_BUILD", "")
 
 
 def extensions() -> list[Extension]:
-    """Return what to build: nothing on request, and nothing off Linux (recvmmsg, epoll)."""
+    """Return what to build: nothing on request, nor off Linux (recvmmsg, epoll) and CPython (its tuples)."""
     if MODE not in ("", "require", "skip"):
         sys.exit("AIOMCAST_BUILD is neither 'require' nor 'skip'")
-    if MODE == "skip" or not sys.platform.startswith("linux"):
+    suited = sys.platform.startswith("linux") and sys.implementation.name == "cpython"
+    if MODE == "skip" or not suited:
         if MODE == "require":
-            sys.exit("AIOMCAST_BUILD=require: the compiled reader needs Linux")
+            sys.exit("AIOMCAST_BUILD=require: the compiled reader needs CPython on Linux")
         return []
     from Cython.Build import cythonize
 

@@ -235,7 +235,6 @@ async def test_the_soft_limit_of_open_files_is_raised_wherever_it_is_met(spare: 
             assert membership.kernel_filter() == aiomcast.SourceFilter.include([A])
 
 
-
 async def test_the_interface_follows_from_a_zone(group6: str) -> None:
     async with aiomcast.Receiver() as receiver:
         by_group = await receiver.join(f"{group6}%lo", 5000, sources=["::1"])

@@ -74,6 +74,24 @@ cdef extern from *:
         return packet;
     }
 
+    /* What subtype_dealloc comes to for a Packet, which has neither slots nor weak references nor a
+       finalizer: without its search for them, and without telling the collector twice. */
+    static void aiomcast_packet_dealloc(PyObject *packet)
+    {
+        PyTypeObject *type = Py_TYPE(packet);
+        Py_ssize_t i;
+        PyObject_GC_UnTrack(packet);
+        for (i = Py_SIZE(packet); --i >= 0;)
+            Py_XDECREF(PyTuple_GET_ITEM(packet, i));
+        type->tp_free(packet);
+        Py_DECREF(type);
+    }
+
+    static void aiomcast_set_dealloc(PyTypeObject *type)
+    {
+        type->tp_dealloc = aiomcast_packet_dealloc;
+    }
+
     /* `await` asks a type that has am_send for its value directly: no StopIteration is made. */
     static void aiomcast_set_send(PyTypeObject *type, void *send)
     {
@@ -125,6 +143,7 @@ cdef extern from *:
     int MSG_TRUNC, MSG_DONTWAIT, AF_INET, AF_INET6
     object aiomcast_packet(type, const char *, Py_ssize_t, object, object, object, object, object)
     void aiomcast_set_send(type, void *)
+    void aiomcast_set_dealloc(type)
 
 cdef enum:
     MESSAGES = 64          # datagrams per system call, and per socket before the next has its turn
@@ -742,3 +761,4 @@ cdef int _send(PyObject *awaitable, PyObject *value, PyObject **result) noexcept
 
 
 aiomcast_set_send(_Next, <void *>_send)
+aiomcast_set_dealloc(Packet)
