@@ -14,7 +14,7 @@ from types import ModuleType
 
 from rich.console import Console
 
-from . import coalesced, drain, environment, growth, live, memory, report, swap
+from . import coalesced, drain, environment, growth, lag, live, memory, report, swap
 from .worker import LOOPS
 
 # Each module has HELP, add_arguments(parser) and run(options) -> Result; options.loops is given.
@@ -22,6 +22,7 @@ COMMANDS: dict[str, ModuleType] = {
     "drain": drain,
     "coalesced": coalesced,
     "live": live,
+    "lag": lag,
     "growth": growth,
     "memory": memory,
     "swap": swap,
