@@ -39,6 +39,12 @@ class _Checked(frozenset[str]):
     __slots__ = ()
 
 
+def _mode(given: FilterMode) -> FilterMode:
+    if given.__class__ is not FilterMode:
+        raise FilterError(f"{given!r} is no filter mode", "choose FilterMode.INCLUDE or FilterMode.EXCLUDE")
+    return given
+
+
 def _sources(given: Iterable[Address]) -> frozenset[str]:
     if isinstance(given, _Checked):
         return given
@@ -68,7 +74,7 @@ class SourceFilter:
     that is listed twice.
     """
 
-    mode: FilterMode = attrs.field(validator=attrs.validators.instance_of(FilterMode))
+    mode: FilterMode = attrs.field(converter=_mode)
     sources: frozenset[str] = attrs.field(converter=_sources)
 
     @classmethod

@@ -58,14 +58,18 @@ class FilterManager(Mapping["Membership", SourceFilter]):
         Raises AddressError or FilterError for sources that cannot be meant, StateError after
         `leave`, RefusedError when the system refuses: then the old filter is in force.
         """
-        await self.apply({membership: sources}, pending)
+        self._apply({membership: sources}, pending)
 
     async def apply(self, changes: Mapping[Membership, Sources], pending: Pending = "discard") -> None:
         """Swap several memberships together: all take effect, or none and it raises.
 
         Arguments and errors are as for `swap`.
         """
-        if pending not in ("discard", "deliver"):
+        self._apply(changes, pending)
+
+    def _apply(self, changes: Mapping[Membership, Sources], pending: Pending) -> None:
+        deliver = pending == "deliver"
+        if not deliver and pending != "discard":
             raise ArgumentError(f"pending={pending!r}", "choose 'discard' or 'deliver'")
         for membership in changes:
             if self._memberships.get(membership.key) is not membership:
@@ -73,7 +77,7 @@ class FilterManager(Mapping["Membership", SourceFilter]):
         made = make_all([Change(one, filter_for(one.group, sources)) for one, sources in changes.items()])
         now = time.time_ns()  # after the last call: all that is stamped later, the new sockets see
         for change in made:
-            change.commit(now, deliver=pending == "deliver")
+            change.commit(now, deliver)
             change.membership.announce(EventKind.SWAPPED)
 
 
@@ -112,19 +116,17 @@ class Change:
 
     def make(self) -> None:
         """Make the system's calls. When one is refused, `undo` takes back those before it."""
-        membership = self.membership
+        membership, wanted = self.membership, self._wanted
         readers = () if self._hands_over else membership.readers
-        parts = spread(
-            [reader.sock.filter for reader in readers], self._wanted, membership.source_limit(self._wanted)
-        )
-        for number, part in reversed(list(enumerate(parts))):  # the first may come to let all in: last
-            if number < len(readers):
-                reader = readers[number]
-                self._before.append((reader, reader.sock.filter))
-            else:
-                reader = membership.open_reader(part)
-                self._opened.append(reader)
+        held = [reader.sock.filter for reader in readers]
+        parts = spread(held, wanted, membership.source_limit(wanted))
+        for part in parts[len(readers) :]:
+            reader = membership.open_reader(part)
+            self._opened.append(reader)
             reader.sock.set_filter(part)
+        for number in range(len(readers) - 1, -1, -1):  # the first may come to let all in: last
+            self._before.append((readers[number], held[number]))
+            readers[number].sock.set_filter(parts[number])
 
     def undo(self) -> list[RefusedError | InconsistentError]:
         """Put back what `make` has changed, as far as the system lets; return what it refused."""

@@ -269,13 +269,16 @@ class Membership:
         `opened` are new sockets beside those there are; sockets that hold nothing any more go.
         """
         before = self.readers
-        for reader in (*before, *opened):
+        readers = (*before, *opened)
+        for reader in readers:
             # One EXCLUDE socket stands for the whole filter, of which it may hold only a part.
             reader.set_filter(reader.sock.filter if wanted.is_include else wanted, until_ns)
-        holding = tuple(reader for reader in (*before, *opened) if not reader.sock.filter.is_none)
-        self.readers = holding or before[:1] or tuple(opened)
+        if len(readers) > 1:
+            holding = tuple(reader for reader in readers if not reader.sock.filter.is_none)
+            readers = holding or readers[:1]
+        self.readers = readers
         self._take(wanted, until_ns)
-        if self.readers == before:
+        if readers == before:
             return
         gone = tuple(reader for reader in before if reader not in self.readers)
         if gone and until_ns is not None:
