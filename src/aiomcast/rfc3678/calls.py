@@ -105,7 +105,7 @@ def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: S
     The socket must be a member of `group` on the interface already. INCLUDE of nothing leaves.
     """
     packed = pack(group_address(group))
-    _of_one_family(wanted, group)
+    _of_one_family(wanted, group, packed)
     try:
         full_state.set_by_index(sock, _index(ifindex), packed, _mode(wanted), wanted.sources)
     except OSError as error:
@@ -181,7 +181,7 @@ def setipv4sourcefilter(
 ) -> None:
     """Set mode and list of an IPv4 membership (RFC 3678, 4.2.1; sourcefilter(3))."""
     packed, local = _ipv4(group_address(group)), _ipv4(interface)
-    _of_one_family(wanted, group)
+    _of_one_family(wanted, group, packed)
     try:
         full_state.set_ipv4(sock, local, packed, _mode(wanted), wanted.sources)
     except OSError as error:
@@ -220,8 +220,8 @@ def _ipv4(address: Address) -> bytes:
     return pack(address)
 
 
-def _of_one_family(wanted: SourceFilter, group: Address) -> None:
+def _of_one_family(wanted: SourceFilter, group: Address, packed: bytes) -> None:
     for source in wanted.sources:
-        if (":" in source) is not (":" in canonical(group)):
+        if (":" in source) is not (len(packed) == 16):
             source_address(source, canonical(group))  # which says what is wrong
         break  # the others are of the same family

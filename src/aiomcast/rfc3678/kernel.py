@@ -17,7 +17,9 @@ __all__ = ["getsockopt", "libc_call", "setsockopt", "wsa_ioctl"]
 
 def setsockopt(sock: socket.socket, level: int, option: int | None, value: int | bytes) -> None:
     """setsockopt(2). OSError as the system gives it; UnsupportedError for an option it lacks (None)."""
-    sock.setsockopt(level, _there(option), value)
+    if option is None:
+        raise _missing()
+    sock.setsockopt(level, option, value)
 
 
 def getsockopt(sock: socket.socket, level: int, option: int | None, value: bytes) -> bytes:
@@ -25,17 +27,16 @@ def getsockopt(sock: socket.socket, level: int, option: int | None, value: bytes
 
     Errors are as for `setsockopt`.
     """
-    option = _there(option)
+    if option is None:
+        raise _missing()
     buffer = ctypes.create_string_buffer(value, len(value))
     length = ctypes.c_uint32(len(value))
     libc_call("getsockopt", sock.fileno(), level, option, buffer, ctypes.byref(length))
     return buffer.raw[: length.value]
 
 
-def _there(option: int | None) -> int:
-    if option is None:
-        raise UnsupportedError("this platform has no such socket option")
-    return option
+def _missing() -> UnsupportedError:
+    return UnsupportedError("this platform has no such socket option")
 
 
 if sys.platform == "win32":
