@@ -70,7 +70,7 @@ def _draw(panel: Panel, axis: Axes) -> None:
         axis.set_xlim(0, longest * 1.15)
     if panel.reference is not None:
         axis.axvline(panel.reference, color="black", linewidth=1, linestyle="--")
-    axis.set_title(panel.title, loc="left", fontweight="bold")
+    axis.set_title(panel.title, loc="left", fontweight="bold", pad=24)
     axis.set_xlabel(panel.axis)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="x", which="major", alpha=0.3)
