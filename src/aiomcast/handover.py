@@ -19,7 +19,7 @@ from .filters import SourceFilter
 from .reading import Reader
 
 if TYPE_CHECKING:
-    from .membership import Membership
+    from .member_sockets import MemberSockets
 
 __all__ = ["Handover"]
 
@@ -50,7 +50,7 @@ class Handover:
 
     __slots__ = ("_lingering", "_membership", "_timers", "_waiting")
 
-    def __init__(self, membership: Membership) -> None:
+    def __init__(self, membership: MemberSockets) -> None:
         self._membership = membership
         self._waiting: deque[_Generation] = deque()  # each read out before the next
         self._lingering: tuple[Reader, ...] = ()  # read out, still open for latecomers

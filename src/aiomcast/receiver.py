@@ -16,6 +16,7 @@ from .events import Event, EventKind
 from .filters import Sources
 from .interfaces import Interface, InterfaceLike, placed
 from .manager import FilterManager, Key
+from .member_sockets import MemberSockets
 from .membership import Membership
 from .packets import Channel, Packet
 from .reading import Reader
@@ -67,7 +68,7 @@ class Receiver:
             )
         self.gro = gro
         self.streams: tuple[PacketStream, ...] = ()
-        self.unsettled: set[Membership] = set()
+        self.unsettled: set[MemberSockets] = set()
         """Memberships in a change of mode, to be told when reading goes on."""
         self._memberships: dict[Key, Membership] = {}
         self._filters = FilterManager(self._memberships)
@@ -219,7 +220,7 @@ class Receiver:
         """Return a stream with this receiver's capacity and overflow policy."""
         return PacketStream(owner, self.capacity, self.overflow, source=source, group=group, channel=channel)
 
-    def direct(self, membership: Membership) -> None:
+    def direct(self, membership: MemberSockets) -> None:
         """Send what is read for `membership` to the streams that want it, and read or not."""
         if self._reading is None:
             return
@@ -236,7 +237,7 @@ class Receiver:
                 self._reading.discard(reader)
         membership.settle()
 
-    def takes(self, membership: Membership) -> bool:
+    def takes(self, membership: MemberSockets) -> bool:
         """Whether a stream listens to `membership` and none of them asks for a pause."""
         listening = bool(self.streams or membership.streams)
         return listening and not self._full and not membership.is_full
