@@ -1,11 +1,17 @@
 """Every asyncio test runs on asyncio's own loop and on uvloop."""
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable, Mapping
 
 import hypothesis
 import pytest
+
+# A shell starts what it puts into the background with Ctrl-C ignored, and every process that a test
+# starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A loaded machine is slow, not wrong.
 hypothesis.settings.register_profile("aiomcast", deadline=None, print_blob=True)
