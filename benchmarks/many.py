@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import select
 import socket
 from typing import TypedDict
@@ -20,7 +21,12 @@ _groups: list[str] = []
 _stream: aiomcast.PacketStream | None = None
 _sockets: list[socket.socket] = []
 _set: select.epoll | None = None
-_sender = sockets.sender()  # one, so that after the first round every flow is a known one
+
+
+@functools.cache
+def _sender() -> socket.socket:
+    """One for all rounds, so that after the first every flow is a known one."""
+    return sockets.sender()
 
 
 class Drained(TypedDict):
@@ -47,7 +53,7 @@ async def drain_library(channels: int, packets: int, size: int) -> Drained:
     assert stream is not None
     best: Stopwatch | None = None
     for _ in range(ATTEMPTS):
-        sockets.fill(_groups[:channels], packets, size, sock=_sender)
+        sockets.fill(_groups[:channels], packets, size, sock=_sender())
         n = 0
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -82,7 +88,7 @@ def drain_sockets(channels: int, packets: int, size: int) -> Drained:
     drain_set = baseline.library().drain_set
     best: Stopwatch | None = None
     for _ in range(ATTEMPTS):
-        sockets.fill(_groups[:channels], packets, size, sock=_sender)
+        sockets.fill(_groups[:channels], packets, size, sock=_sender())
         with Stopwatch() as watch:
             seen = drain_set(_set.fileno(), packets, size)
         if seen != packets:
