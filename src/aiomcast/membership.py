@@ -125,8 +125,10 @@ class Membership(MemberSockets):
     async def leave(self) -> None:
         """Leave the group and close. What is queued can still be taken. StateError if left already."""
         self._check()
-        self._receiver.forget(self)
-        self.end()
+        try:
+            self.end()
+        finally:  # not before: what is handed over at the end is still counted here
+            self._receiver.forget(self)
 
     async def __aenter__(self) -> Membership:
         return self

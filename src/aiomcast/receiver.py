@@ -325,8 +325,13 @@ class Receiver:
 
     def _count_unwanted(self, batch: list[Packet], streams: tuple[PacketStream, ...]) -> None:
         for packet in batch:
-            if not any(stream.matches(packet.flow) for stream in streams):
-                self._memberships[_key(packet)].count_filtered(1)
+            if any(stream.matches(packet.flow) for stream in streams):
+                continue
+            membership = self._memberships.get(_key(packet))
+            if membership is not None:
+                membership.count_filtered(1)
+            else:  # of an interface index that the membership has no longer
+                self._past += Statistics(filtered=1)
 
     def _events_closed(self, stream: EventStream) -> None:
         self._events = tuple(one for one in self._events if one is not stream)

@@ -171,22 +171,19 @@ class MulticastTransport(asyncio.ReadTransport):
 
     def close(self) -> None:
         """Leave the group and close the socket; `connection_lost(None)` follows."""
-        self._end(None)
-
-    def abort(self) -> None:
-        """The same as `close`: nothing is buffered here."""
-        self._end(None)
-
-    def _end(self, error: Exception | None) -> None:
         if self._closing:
             return
         self.pause_reading()
         self._closing = True
-        self._loop.call_soon(self._lost, error)
+        self._loop.call_soon(self._lost)
 
-    def _lost(self, error: Exception | None) -> None:
+    def abort(self) -> None:
+        """The same as `close`: nothing is buffered here."""
+        self.close()
+
+    def _lost(self) -> None:
         try:
-            self._protocol.connection_lost(error)
+            self._protocol.connection_lost(None)
         finally:
             self._reader.close()
 

@@ -6,7 +6,7 @@ import aiomcast
 from aiomcast import Channel, Statistics
 
 from .conftest import Senders, take
-from .helpers import A, ipv6_way, until, wait_readable
+from .helpers import A, B, ipv6_way, until, wait_readable
 from .test_streams import numbered, payloads, rest
 
 
@@ -82,3 +82,16 @@ async def test_the_tags_of_an_ipv6_packet(group6: str) -> None:
         await feed.membership.swap([source])
         await sender.send(b"again")
         assert payloads(await take(aiter(feed), 1)) == [b"again"]
+
+
+async def test_leaving_counts_what_no_tagged_stream_asked_for(any_group: str, senders: Senders) -> None:
+    """What the socket still held is handed over at the end: also then, every packet is accounted for."""
+    async with aiomcast.Receiver() as receiver:
+        membership = await receiver.join(any_group, senders.port, sources=[A, B], interface="lo")
+        stream = receiver.packets(source=A)
+        await senders.send(A, any_group, b"wanted")
+        await senders.send(B, any_group, b"unwanted", b"unwanted")
+        await membership.leave()
+        assert [packet.data for packet in await take(stream, 1)] == [b"wanted"]
+        assert (membership.statistics().received, membership.statistics().filtered) == (3, 2)
+        assert (receiver.statistics().received, receiver.statistics().filtered) == (3, 2)

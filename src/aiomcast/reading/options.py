@@ -13,9 +13,25 @@ from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusals
 from ..rfc3678.sockets import MulticastSocket
 
-__all__ = ["ANCILLARY", "SHARED_STAMPS", "ask", "dropped", "receive_buffer", "set_receive_buffer"]
+__all__ = [
+    "ANCILLARY",
+    "NANOSECONDS",
+    "SHARED_STAMPS",
+    "TIME_KIND",
+    "ask",
+    "dropped",
+    "receive_buffer",
+    "set_receive_buffer",
+]
 
 ABI = native()
+NANOSECONDS = ABI.SO_TIMESTAMPNS is not None
+"""Whether the time of arrival is a struct timespec; else it is a struct timeval."""
+# 32-bit Linux: the new number, whose stamp holds 64-bit seconds everywhere
+_NUMBER = ABI.SO_TIMESTAMPNS if ABI.name == "linux-64" else ABI.SO_TIMESTAMPNS_NEW
+_TIME_OPTION = _NUMBER if NANOSECONDS else ABI.SO_TIMESTAMP  # None where the system does not tell it
+TIME_KIND = _NUMBER if NANOSECONDS else ABI.SCM_TIMESTAMP
+"""The type of the control message that the time of arrival comes in."""
 ANCILLARY = frozenset({"hop_limit", "traffic_class"})
 SHARED_STAMPS = ABI.full_state == "linux"
 """Whether two sockets see the same time of arrival for the same packet. FreeBSD and macOS stamp
@@ -42,7 +58,8 @@ def ask(sock: MulticastSocket, ancillary: Iterable[str], gro: bool | None) -> bo
             f"choose from {', '.join(sorted(ANCILLARY))}",
         )
     with refusals("asking for packet information"):
-        _ask_time(sock)
+        if _TIME_OPTION is not None:
+            kernel.setsockopt(sock, ABI.SOL_SOCKET, _TIME_OPTION, 1)
         if ABI.SO_RXQ_OVFL is not None:
             kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_RXQ_OVFL, 1)
         for name in wanted:
@@ -51,15 +68,6 @@ def ask(sock: MulticastSocket, ancillary: Iterable[str], gro: bool | None) -> bo
                 raise UnsupportedError(f"this platform does not tell the {name} of IPv{family(sock.group)}")
             kernel.setsockopt(sock, level, option, 1)
     return gro is not False and _ask_coalescing(sock, insist=gro is True)
-
-
-def _ask_time(sock: MulticastSocket) -> None:
-    if ABI.SO_TIMESTAMPNS is not None:
-        # 32-bit Linux: the new number, whose stamp holds 64-bit seconds everywhere
-        number = ABI.SO_TIMESTAMPNS if ABI.name == "linux-64" else ABI.SO_TIMESTAMPNS_NEW
-        kernel.setsockopt(sock, ABI.SOL_SOCKET, number, 1)
-    elif ABI.SO_TIMESTAMP is not None:
-        kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_TIMESTAMP, 1)
 
 
 def _ask_coalescing(sock: MulticastSocket, insist: bool) -> bool:

@@ -170,7 +170,6 @@ class Reader:
         return stamp, hops, traffic, segment
 
 
-_NANOS = ABI.SO_TIMESTAMPNS is not None
 _timespec = struct.Struct("@qq").unpack
 _timeval = struct.Struct("@ll").unpack
 
@@ -180,13 +179,9 @@ def _seconds_and_nanoseconds(timeval: bytes) -> tuple[int, int]:
     return whole, micros * 1000
 
 
-_stamp: Callable[[bytes], tuple[int, int]] = _timespec if _NANOS else _seconds_and_nanoseconds
+_stamp: Callable[[bytes], tuple[int, int]] = _timespec if options.NANOSECONDS else _seconds_and_nanoseconds
 _TRUNCATED = socket.MSG_TRUNC
-_TIME = (
-    (ABI.SO_TIMESTAMPNS if ABI.name == "linux-64" else ABI.SO_TIMESTAMPNS_NEW)
-    if _NANOS
-    else ABI.SCM_TIMESTAMP
-)
+_TIME = options.TIME_KIND
 _HOPS = {
     (ABI.IPPROTO_IP, ABI.IP_TTL),
     (ABI.IPPROTO_IP, ABI.IP_RECVTTL),  # BSD sends it under the number that asked
