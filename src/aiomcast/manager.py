@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from .errors import ArgumentError, InconsistentError, RefusedError, StateError
+from .errors import ArgumentError, InconsistentError, LimitError, RefusedError, StateError
 from .events import EventKind
 from .filters import SourceFilter, Sources, filter_for
-from .planner import needs_handover, spread
+from .planner import moves, needs_handover, spread
 from .reading import Reader
 
 if TYPE_CHECKING:
@@ -74,79 +74,136 @@ class FilterManager(Mapping["Membership", SourceFilter]):
         for membership in changes:
             if self._memberships.get(membership.key) is not membership:
                 raise StateError(f"{membership!r} is not joined here", "join it first; it may have been left")
-        made = make_all([Change(one, filter_for(one.group, sources)) for one, sources in changes.items()])
-        now = time.time_ns()  # after the last call: all that is stamped later, the new sockets see
-        for change in made:
-            change.commit(now, deliver)
-            change.membership.announce(EventKind.SWAPPED)
+        wanted = [(one, filter_for(one.group, sources)) for one, sources in changes.items()]
+        make_all([Change(*one) for one in wanted], deliver)
+        for membership in changes:
+            membership.announce(EventKind.SWAPPED)
 
 
-def make_all(changes: list[Change]) -> list[Change]:
-    """Make the system's calls of all `changes` and return them, or raise with none of them made."""
-    begun: list[Change] = []
+def make_all(changes: list[Change], deliver: bool = False) -> None:
+    """Make all `changes`, or raise with none of them made.
+
+    What can be refused without a membership being touched comes first; then the sockets there are
+    are set, close together. Nothing after the last call of the system can be refused.
+    """
     try:
+        _call(changes)
+        cut_ns = time.time_ns()  # after the last call: all that is stamped later, the new sockets see
         for change in changes:
-            begun.append(change)
-            change.make()
-    except BaseException as error:
-        failed = [refused for change in reversed(begun) for refused in change.undo()]
-        if failed:
-            raise InconsistentError(
-                f"after {error} the old filters could not all be put back: "
-                + "; ".join(str(one) for one in failed),
-                "leave these memberships and join again, or swap once more",
-            ) from error
-        if isinstance(error, InconsistentError) and error.__cause__ is not None:
-            raise error.__cause__ from None  # a second attempt has put back what a first could not
+            change.commit(cut_ns, deliver)
+    except BaseException:
+        # A signal handler may raise anywhere: where the calls stand, the rest of it is done first.
+        if all(change.stands for change in changes):
+            cut_ns = time.time_ns()
+            for change in changes:
+                change.commit(cut_ns, deliver)
         raise
-    return changes
+
+
+def _call(changes: list[Change]) -> None:
+    """Make the system's calls, all or none."""
+    while True:
+        try:
+            for change in changes:
+                change.open()
+            for change in changes:
+                change.join()
+            for change in changes:
+                change.set(growing=True)
+            for change in changes:
+                change.set(growing=False)
+            return
+        except BaseException as error:
+            if not all(change.stands for change in changes):
+                _undo_all(changes, error)
+            # The limit may be another than when it was asked for last: then it is spread anew.
+            if not (isinstance(error, LimitError) and any([one.membership.ask_limit() for one in changes])):
+                raise
+
+
+def _undo_all(changes: list[Change], error: BaseException) -> None:
+    failed = [refused for change in reversed(changes) for refused in change.undo()]
+    if failed:
+        raise InconsistentError(
+            f"after {error} the old filters could not all be put back: "
+            + "; ".join(str(one) for one in failed),
+            "leave these memberships and join again, or swap once more",
+        ) from error
+    if isinstance(error, InconsistentError) and error.__cause__ is not None:
+        raise error.__cause__ from None  # a second attempt has put back what a first could not
 
 
 class Change:
     """One membership on its way from the filter in force to another."""
 
-    __slots__ = ("_before", "_hands_over", "_opened", "_wanted", "membership")
+    __slots__ = ("_before", "_hands_over", "_opened", "_sets", "_wanted", "membership", "stands")
 
     def __init__(self, membership: Membership, wanted: SourceFilter) -> None:
         self.membership = membership
         self._wanted = wanted
-        self._hands_over = needs_handover(membership.filter, wanted) and membership.can_hand_over
-        self._opened: list[Reader] = []
+        self._hands_over = False
+        self._opened: list[tuple[Reader, SourceFilter]] = []
+        self._sets: list[tuple[Reader, SourceFilter, bool]] = []  # and whether it lets in more
         self._before: list[tuple[Reader, SourceFilter]] = []
+        self.stands = False
+        """Whether all its calls were made."""
 
-    def make(self) -> None:
-        """Make the system's calls. When one is refused, `undo` takes back those before it."""
+    def open(self) -> None:
+        """Make a plan, and the sockets it needs, which are members of nothing yet."""
         membership, wanted = self.membership, self._wanted
-        readers = () if self._hands_over else membership.readers
-        held = [reader.sock.filter for reader in readers]
-        parts = spread(held, wanted, membership.source_limit(wanted))
+        readers = membership.readers
+        limit = membership.source_limit(wanted)
+        held = [reader.sock.held() for reader in readers]
+        parts = spread(held, wanted, limit)
+        self._hands_over = membership.can_hand_over and (
+            needs_handover(membership.filter, wanted) or moves(held, parts)
+        )
+        if self._hands_over:
+            readers, parts = (), spread((), wanted, limit)
         for part in parts[len(readers) :]:
-            reader = membership.open_reader(part)
-            self._opened.append(reader)
+            self._opened.append((membership.open_reader(part), part))
+        # Where the mode changes in place, the first may come to let all in: last.
+        for number in range(len(readers) - 1, -1, -1):
+            part, now = parts[number], held[number]
+            if part != now:
+                grows = part.is_include is now.is_include and not part.sources <= now.sources
+                self._sets.append((readers[number], part, grows))
+
+    def join(self) -> None:
+        """Have the new sockets join."""
+        for reader, part in self._opened:
             reader.sock.set_filter(part)
-        for number in range(len(readers) - 1, -1, -1):  # the first may come to let all in: last
-            self._before.append((readers[number], held[number]))
-            readers[number].sock.set_filter(parts[number])
+
+    def set(self, growing: bool) -> None:
+        """Set the sockets there are: those that let in more, which can be refused, or the others."""
+        for reader, part, grows in self._sets:
+            if grows is growing:
+                self._before.append((reader, reader.sock.filter))
+                reader.sock.set_filter(part)
+        self.stands = not growing
 
     def undo(self) -> list[RefusedError | InconsistentError]:
-        """Put back what `make` has changed, as far as the system lets; return what it refused."""
+        """Put back what was changed, as far as the system lets; return what it refused."""
         failed: list[RefusedError | InconsistentError] = []
-        for reader in self._opened:
-            reader.close()
+        self.stands = False
+        for reader, _ in self._opened:
+            self.membership.drop_reader(reader)
         for reader, before in reversed(self._before):
             try:
                 reader.sock.set_filter(before)
             except (RefusedError, InconsistentError) as refused:
                 failed.append(refused)
+        self._opened, self._sets, self._before = [], [], []
         return failed
 
-    def commit(self, now_ns: int, deliver: bool) -> None:
+    def commit(self, cut_ns: int, deliver: bool) -> None:
         """Flip the gates to what the sockets now hold, and drop what is no longer wanted.
 
-        `now_ns` is the time after the last call; with `deliver` what arrived up to then is
-        still judged by the filter before.
+        `cut_ns` is the time after the last call; with `deliver` what arrived up to then may
+        still come by the filter before. Can be gone through twice.
         """
+        opened = [reader for reader, _ in self._opened]
         if self._hands_over:
-            self.membership.hand_over(self._wanted, self._opened, now_ns, deliver)
+            self.membership.hand_over(self._wanted, opened, cut_ns, deliver)
         else:
-            self.membership.take_filter(self._wanted, self._opened, now_ns if deliver else None)
+            self.membership.take_filter(self._wanted, opened, cut_ns if deliver else None)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import warnings
-from collections.abc import Sequence
+import weakref
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -16,11 +19,12 @@ from .filters import SourceFilter
 from .handover import Handover
 from .interfaces import Interface
 from .manager import Key
-from .packets import Flow
+from .packets import Flow, Packet
 from .reading import Reader
+from .reading.lanes import Lanes
 from .reading.options import receive_buffer, set_receive_buffer
 from .rfc3678.limits import SOURCE_SYSCTL, source_limit
-from .rfc3678.refusals import refusal
+from .rfc3678.refusals import refusal, refusals
 from .rfc3678.sockets import open_socket
 from .statistics import Statistics
 from .streams import PacketStream
@@ -37,7 +41,8 @@ _MOST_READS = 65536  # a bound far beyond what any buffer holds
 class MemberSockets:
     """What holds the filter of a (group, port, interface) and delivers its packets.
 
-    `readers` are the sockets in force; `streams` listen to this membership alone.
+    `readers` are the sockets in force; `draining` those that have left the group and are read
+    out among them; `streams` listen to this membership alone.
     """
 
     __slots__ = (
@@ -52,9 +57,11 @@ class MemberSockets:
         "_receiver",
         "_swapped_out",
         "_warned",
-        "ended_streams",
+        "closed_streams",
+        "draining",
         "group",
         "interface",
+        "lanes",
         "port",
         "readers",
         "streams",
@@ -66,8 +73,11 @@ class MemberSockets:
         self.port = port
         self.interface = interface
         self.readers: tuple[Reader, ...] = ()
+        self.draining: tuple[Reader, ...] = ()
+        self.lanes: Lanes | None = None  # of readers and draining, where there are several
         self.streams: tuple[PacketStream, ...] = ()
-        self.ended_streams: tuple[PacketStream, ...] = ()  # with something queued still
+        # With something queued still, and somebody who may take it
+        self.closed_streams: weakref.WeakSet[PacketStream] = weakref.WeakSet()
         self._filter = SourceFilter.none()
         self._full: set[PacketStream] | None = None
         self._handover: Handover | None = None
@@ -95,15 +105,20 @@ class MemberSockets:
         return total + Statistics(
             queue_drops=self._queue_drops,
             filtered=self._swapped_out,
-            queued=sum(len(stream) for stream in (*self.streams, *self.ended_streams)),
+            queued=sum(len(stream) for stream in (*self.streams, *self.closed_streams)) + self._held,
         )
+
+    @property
+    def _held(self) -> int:
+        """How many packets were read and wait for earlier ones of other sockets."""
+        return sum(map(len, {reader.lanes for reader in self.all_readers if reader.lanes is not None}))
 
     # Sockets
 
     def source_limit(self, wanted: SourceFilter) -> int | None:
         """Return the system's limit of sources per socket; asked anew only when it matters."""
         if self._limit is not None and len(wanted.sources) > self._limit:
-            self._limit = source_limit(self.group)
+            self.ask_limit()
             over = self._limit is not None and len(wanted.sources) > self._limit
             if over and not wanted.is_include and not self._warned:
                 self._warned = True
@@ -116,19 +131,36 @@ class MemberSockets:
                 )
         return self._limit
 
+    def ask_limit(self) -> bool:
+        """Ask the system for its limit of sources per socket; say whether it is another than known."""
+        known, self._limit = self._limit, source_limit(self.group)
+        return self._limit != known
+
+    @property
+    def is_over_limit(self) -> bool:
+        """Whether a socket holds more than it could be made to hold now."""
+        held = max((len(reader.sock.filter.sources) for reader in self.readers), default=0)
+        return self._limit is not None and held > self._limit
+
     def open_reader(self, wanted: SourceFilter) -> Reader:
-        """Return a reader of a new socket that is a member of nothing yet."""
+        """Return a reader of a new socket that is a member of nothing yet, with its place to be read."""
         receiver = self._receiver
         sock = open_socket(self.group, self.port, self.interface)
         try:
             if receiver.receive_buffer is not None:
                 set_receive_buffer(sock, receiver.receive_buffer)
             reader = receiver.reading.reader(sock, wanted, ancillary=receiver.ancillary, gro=receiver.gro)
+            with refusals(f"watching a socket of {self.group} port {self.port}"):
+                receiver.reading.reserve(reader)
         except BaseException:
             sock.close()
             raise
         reader.failed = self._failed
+        sock.taken_away = lambda: self._is_closed(reader)
         return reader
+
+    # Every change below is made of steps that can be taken once more: a signal handler may raise
+    # between any two, and then it is gone through again.
 
     def take_filter(self, wanted: SourceFilter, opened: Sequence[Reader], until_ns: int | None) -> None:
         """Let the sockets' new filters judge, and drop what was queued unless `until_ns` spares it.
@@ -136,64 +168,100 @@ class MemberSockets:
         `opened` are new sockets beside those there are; sockets that hold nothing any more go.
         """
         before = self.readers
-        readers = (*before, *opened)
+        readers = before if not opened else (*before, *(one for one in opened if one not in before))
         for reader in readers:
-            # One EXCLUDE socket stands for the whole filter, of which it may hold only a part.
-            reader.set_filter(reader.sock.filter if wanted.is_include else wanted, until_ns)
+            # By the whole filter, of which the socket may hold only a part: the kernel has seen to
+            # that part, and a source that was put elsewhere meanwhile may have left something here.
+            reader.set_filter(wanted, until_ns)
         if len(readers) > 1:
             holding = tuple(reader for reader in readers if not reader.sock.filter.is_none)
             readers = holding or readers[:1]
-        self.readers = readers
         self._take(wanted, until_ns)
+        if until_ns is not None and readers[0].sock.filter != wanted and not wanted.is_include:
+            self._replacing().look_later(readers)  # the gate refuses what the kernel lets in
         if readers == before:
             return
-        gone = tuple(reader for reader in before if reader not in self.readers)
-        if gone and until_ns is not None:
-            self._begin_handover(gone)
-        else:
-            for reader in gone:
-                self.retire(reader)
+        gone = tuple(reader for reader in before if reader not in readers)
+        self.draining = tuple(dict.fromkeys((*self.draining, *gone)))
+        self.readers = readers
+        if gone:
+            self._begin_draining(gone, spared=until_ns is not None)
+        self._arrange()
         self.redirect()
+
+    def _begin_draining(self, gone: tuple[Reader, ...], spared: bool) -> None:
+        """Close `gone`, which hold nothing: at once, or when what is `spared` there is read."""
+        if spared:
+            self._replacing().drain(gone)
+        else:
+            self.end_draining(gone)
 
     def hand_over(self, wanted: SourceFilter, opened: Sequence[Reader], cut_ns: int, deliver: bool) -> None:
         """Deliver what arrived up to `cut_ns` from the present sockets, the rest from `opened`."""
-        old, self.readers = self.readers, tuple(opened)
+        if self.readers == tuple(opened):  # begun already
+            return
+        old, lanes = self.together, self.lanes
         for reader in old:
-            reader.deliver_between(None, cut_ns)
-        for reader in self.readers:
-            reader.set_filter(reader.sock.filter if wanted.is_include else wanted)
-            reader.deliver_between(cut_ns, None)
-        self._begin_handover(old)
+            reader.deliver_until(cut_ns)
+        for reader in opened:
+            reader.set_filter(wanted)
+        replacing = self._replacing()
+        self.readers, self.draining, self.lanes = tuple(opened), (), None
+        replacing.begin(old, lanes)
         self._take(wanted, cut_ns if deliver else None)
+        elsewhere = SourceFilter.none()
+        for reader in replacing.readers:
+            elsewhere |= reader.gate.passing
+        for reader in self.readers:
+            reader.deliver_since(cut_ns, elsewhere)
+        self._arrange()
         self.redirect()
 
-    def _begin_handover(self, old: tuple[Reader, ...]) -> None:
+    def _replacing(self) -> Handover:
         if self._handover is None:
             self._handover = Handover(self)
         self._receiver.unsettled.add(self)
-        self._handover.begin(old)
+        return self._handover
 
     def _take(self, wanted: SourceFilter, until_ns: int | None) -> None:
         self._filter = wanted
         if until_ns is not None:
             return
-        for reader in self._handover.readers if self._handover is not None else ():
-            reader.set_filter(reader.gate.current & wanted)
+        old = self.draining if self._handover is None else (*self._handover.readers, *self.draining)
+        for reader in old:
+            reader.set_filter(reader.gate.passing & wanted)
+        for reader in (*old, *self.readers):
+            if reader.gate.since_ns is not None:
+                reader.gate.elsewhere &= wanted
         self._refuse_queued(wanted)
+
+    def _arrange(self) -> None:
+        """Have the present sockets read together, where there are several."""
+        together = self.together
+        before, self.lanes = self.lanes, None
+        if len(together) > 1 or (before is not None and len(before)):
+            self.lanes = Lanes(together, before)
+        for reader in together:
+            reader.lanes = self.lanes
 
     def redirect(self) -> None:
         """Have the receiver read what is to be read now."""
         self._receiver.direct(self)
 
     @property
+    def together(self) -> tuple[Reader, ...]:
+        """The readers that deliver what arrives now, and those that are read out among them."""
+        return (*self.readers, *self.draining) if self.draining else self.readers
+
+    @property
     def all_readers(self) -> tuple[Reader, ...]:
-        """Its readers, and those that a change of mode has not finished with."""
-        return self.readers if self._handover is None else (*self._handover.readers, *self.readers)
+        """Its readers, and those that a change has not finished with."""
+        return self.together if self._handover is None else (*self._handover.readers, *self.together)
 
     @property
     def readable(self) -> tuple[Reader, ...]:
         """The readers whose turn it is to be read."""
-        return self.readers if self._handover is None else self._handover.readable
+        return self.together if self._handover is None else self._handover.readable
 
     @property
     def is_taken(self) -> bool:
@@ -206,13 +274,13 @@ class MemberSockets:
         return self._receiver.reading.shared_stamps
 
     def settle(self) -> None:
-        """Go on with a change of mode that had to wait for somebody to take packets."""
+        """Go on with a change that had to wait for somebody to take packets."""
         if self._handover is not None:
             self._handover.settle()
 
     def forget_if_settled(self) -> None:
-        """Tell the receiver when a change of mode is over."""
-        if self._handover is not None and not self._handover.readers:
+        """Tell the receiver when a change is over."""
+        if self._handover is not None and self._handover.is_over:
             self._receiver.unsettled.discard(self)
 
     def move(self, found: Interface) -> None:
@@ -222,57 +290,114 @@ class MemberSockets:
         try:
             for reader in self.readers:
                 opened.append(self.open_reader(reader.sock.filter))
+                opened[-1].set_filter(reader.gate.current)
                 opened[-1].sock.set_filter(reader.sock.filter)
         except BaseException:
             self.interface = before
             for reader in opened:
-                reader.close()
+                self.drop_reader(reader)
             raise
         self._indexes += (found.index,)
-        old, self.readers = self.all_readers, tuple(opened)
-        if self._handover is not None:
-            self._handover.end()
-        for reader in old:
-            self.retire(reader)
+        old = self._all_apart()
+        self.readers, self.draining, self.lanes = tuple(opened), (), None
+        for readers, lanes in old:
+            self.retire(readers, lanes)
+        self._arrange()
+
+    def _all_apart(self) -> list[tuple[tuple[Reader, ...], Lanes | None]]:
+        """Return all sockets, in the order in which they are to be read out; the handover is over."""
+        old = [] if self._handover is None else self._handover.end()
+        return [*old, (self.together, self.lanes)]
 
     def _refuse_queued(self, wanted: SourceFilter) -> None:
-        for stream in (*self.streams, *self._receiver.streams):
+        streams = (*self.streams, *self._receiver.streams)
+        for closed in (self.closed_streams, self._receiver.closed_streams):
+            if closed:
+                streams += tuple(closed)
+        for stream in streams:
             if len(stream):
                 self._swapped_out += stream.refuse(lambda flow: self._refuses(flow, wanted))
+        if self._handover is not None or self.lanes is not None:
+            for lanes in {reader.lanes for reader in self.all_readers if reader.lanes is not None}:
+                self._swapped_out += lanes.refuse(lambda packet: self._refuses(packet.flow, wanted))
 
     def _refuses(self, flow: Flow, wanted: SourceFilter) -> bool:
         mine = (flow.group, flow.port) == (self.group, self.port) and flow.interface_index in self._indexes
         return mine and (flow.source in wanted.sources) is not wanted.is_include
 
-    def read_some(self, reader: Reader) -> bool:
-        """Hand over a read's worth of what is in the socket; say if it is empty now."""
-        before = reader.received
-        packets = reader.read(_AT_ONCE)
-        if packets:
-            reader.sink(packets)
-        return reader.received == before
+    def _some(self, readers: tuple[Reader, ...], lanes: Lanes | None) -> tuple[list[Packet], bool]:
+        """Return a read's worth of what is in the sockets, and whether that was all."""
+        if lanes is not None:
+            packets, _ = lanes.read(_AT_ONCE)
+            return packets, lanes.is_dry
+        packets = []
+        for reader in readers:
+            packets += reader.read(_AT_ONCE)
+        return packets, all(reader.dry for reader in readers)
 
-    def retire(self, reader: Reader) -> None:
-        """Leave with this socket, hand over or count what it holds, and close it."""
-        self._receiver.stop_reading(reader)
-        with contextlib.suppress(RefusedError):  # the interface may be gone; closing leaves too
-            reader.sock.set_filter(SourceFilter.none())
-        for _ in range(_MOST_READS):
+    def read_some(self, readers: tuple[Reader, ...], lanes: Lanes | None) -> bool:
+        """Hand over a read's worth of what is in the sockets; say if they are empty now."""
+        packets, is_all = self._some(readers, lanes)
+        if packets:
+            readers[0].sink(packets)
+        self._report(readers)
+        return is_all
+
+    def flush(self, readers: tuple[Reader, ...], lanes: Lanes | None) -> None:
+        """Hand over what was read and waits for nothing any more."""
+        if lanes is not None and (held := lanes.take_all()):
+            readers[0].sink(held)
+
+    def _report(self, readers: tuple[Reader, ...]) -> None:
+        for reader in readers:
+            error, reader.error = reader.error, None
+            if isinstance(error, OSError):
+                self._failed(error)
+            elif error is not None:
+                raise error
+
+    def retire(self, readers: tuple[Reader, ...], lanes: Lanes | None) -> None:
+        """Leave with these sockets, hand over or count what they hold, and close them."""
+        readers = tuple(reader for reader in readers if reader.sock.fileno() >= 0)
+        for reader in readers:
+            with contextlib.suppress(RefusedError):  # the interface may be gone; closing leaves too
+                reader.sock.set_filter(SourceFilter.none())
+        for _ in range(_MOST_READS if readers else 0):
             if self.is_taken:
-                if self.read_some(reader):
+                if self.read_some(readers, lanes):
                     break
             else:
-                before = reader.received
-                self._queue_drops += len(reader.read(_AT_ONCE))
-                if reader.received == before:
+                packets, is_all = self._some(readers, lanes)
+                self._queue_drops += len(packets)
+                if is_all:
                     break
-        self.close_reader(reader)
+        for reader in readers:
+            self._close_reader(reader)
 
-    def close_reader(self, reader: Reader) -> None:
-        """Keep the counters of a reader and close its socket, read out or not."""
+    def end_draining(self, gone: Collection[Reader]) -> None:
+        """Close sockets that have left the group and hold nothing that is still to come."""
+        self.retire(tuple(gone), None)
+        self.draining = tuple(reader for reader in self.draining if reader not in gone)
+        self._arrange()
+        self.redirect()
+
+    def drop_reader(self, reader: Reader) -> None:
+        """Close a new socket that is not to be used after all."""
         self._receiver.stop_reading(reader)
-        self._past += attrs.evolve(_counted(reader), receive_buffer=0)
+        reader.sock.taken_away = None
         reader.close()
+
+    def _close_reader(self, reader: Reader) -> None:
+        """Keep the counters of a reader and close its socket, read out or not."""
+        if reader.sock.fileno() >= 0:
+            counted = attrs.evolve(_counted(reader), receive_buffer=0)
+            self.drop_reader(reader)
+            self._past += counted
+
+    def _is_closed(self, reader: Reader) -> None:
+        """Take note that somebody else closes the socket."""
+        self._receiver.stop_reading(reader)
+        self._failed(OSError(errno.EBADF, os.strerror(errno.EBADF)))
 
     def _failed(self, error: OSError) -> None:
         typed = refusal(error, f"receiving {self.group} port {self.port} on {self.interface.name}")
@@ -281,6 +406,10 @@ class MemberSockets:
         self.announce(EventKind.FAILED, typed)
 
     # Counting and telling
+
+    def drop(self, packets: list[Packet]) -> None:
+        """Count packets that were read when nobody listened any more."""
+        self._queue_drops += len(packets)
 
     def count_queue_drops(self, count: int) -> None:
         """Count packets that a stream has dropped."""
@@ -308,6 +437,7 @@ def _counted(reader: Reader) -> Statistics:
         octets=reader.octets,
         kernel_drops=reader.kernel_drops,
         filtered=reader.filtered,
+        queue_drops=reader.unmade,
         truncated=reader.truncated,
         receive_buffer=receive_buffer(reader.sock),
     )

@@ -93,6 +93,9 @@ class Membership(MemberSockets):
         self._check()
         found = find_interface(self.interface.name)
         if found.index == self.interface.index:
+            self.ask_limit()
+            if self.is_over_limit:  # what was left could not be joined again
+                make_all([Change(self, self._filter)])
             for reader in self.readers:
                 reader.sock.rejoin()
         else:
@@ -146,18 +149,21 @@ class Membership(MemberSockets):
 
     def establish(self, wanted: SourceFilter) -> None:
         """Make the first filter hold, or raise with nothing joined."""
-        (change,) = make_all([Change(self, wanted)])
-        change.commit(0, deliver=False)
+        try:
+            make_all([Change(self, wanted)])
+        except BaseException:
+            for reader in self.readers:
+                self.drop_reader(reader)
+            raise
 
     def end(self) -> None:
         """Leave, hand over what can be, close the sockets, end the streams."""
         self._ended = True
-        old, self.readers = self.all_readers, ()
+        old = self._all_apart()
+        self.readers, self.draining, self.lanes = (), (), None
         self._receiver.unsettled.discard(self)
-        if self._handover is not None:
-            self._handover.end()
-        for reader in old:
-            self.retire(reader)
+        for readers, lanes in old:
+            self.retire(readers, lanes)
         for stream in self.streams:
             stream.end()
         self._receiver.ended(self)
@@ -177,12 +183,14 @@ class Membership(MemberSockets):
     def stream_closed(self, stream: PacketStream) -> None:
         """Hand it nothing more."""
         self.streams = tuple(one for one in self.streams if one is not stream)
-        self.ended_streams = tuple(one for one in (*self.ended_streams, stream) if len(one))
+        self.closed_streams.add(stream)
         self.stream_relaxed(stream)
 
     def stream_dropped(self, stream: PacketStream, packets: list[Packet]) -> None:
-        """Count what the stream's overflow policy dropped."""
+        """Count what the stream's overflow policy dropped, or what nobody can take any more."""
         self._queue_drops += len(packets)
+        if self._ended:
+            self._receiver.dropped_later(len(packets))
 
     def _check(self) -> None:
         if self._ended:

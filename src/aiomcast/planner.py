@@ -24,7 +24,7 @@ import attrs
 
 from .filters import SourceFilter
 
-__all__ = ["Action", "Rules", "Step", "needs_handover", "plan", "spread"]
+__all__ = ["Action", "Rules", "Step", "moves", "needs_handover", "plan", "spread"]
 
 
 class Action(enum.Enum):
@@ -136,3 +136,17 @@ def spread(held: Sequence[SourceFilter], wanted: SourceFilter, limit: int | None
 def needs_handover(held: SourceFilter, wanted: SourceFilter) -> bool:
     """Whether one set could lose a packet of a source that both allow: a change of mode (rule 5)."""
     return held.is_include is not wanted.is_include and not (held & wanted).is_none
+
+
+def moves(held: Sequence[SourceFilter], parts: Sequence[SourceFilter]) -> bool:
+    """Whether `spread` had to take a source that stays from one socket to another: the limit was lowered.
+
+    Between the two calls its packets would be lost, or come twice.
+    """
+    if len(parts) < 2 and len(held) < 2:
+        return False
+    wanted = frozenset[str]().union(*(part.sources for part in parts))
+    return any(
+        one.is_include and part.is_include and not one.sources.isdisjoint(wanted - part.sources)
+        for one, part in zip(held, parts, strict=False)
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
@@ -74,7 +75,8 @@ class Receiver:
         self._filters = FilterManager(self._memberships)
         self._reading: ReadLoop | StockLoop | None = None
         self._default: PacketStream | None = None
-        self._ended: tuple[PacketStream, ...] = ()  # with something queued still
+        # With something queued still, and somebody who may take it
+        self.closed_streams: weakref.WeakSet[PacketStream] = weakref.WeakSet()
         self._full: set[PacketStream] = set()
         self._events: tuple[EventStream, ...] = ()
         self._shared_sink: Callable[[list[Packet]], None] | None = None
@@ -166,7 +168,7 @@ class Receiver:
 
     def statistics(self) -> Statistics:
         """Return the counters of all memberships, those that were left included."""
-        queued = sum(len(stream) for stream in (*self.streams, *self._ended))
+        queued = sum(len(stream) for stream in (*self.streams, *self.closed_streams))
         total = self._past + Statistics(queued=queued)
         for membership in self._memberships.values():
             total += membership.statistics()
@@ -229,8 +231,7 @@ class Receiver:
             sink = self._fan_out((*membership.streams, *self.streams))
         readable = membership.readable if sink is not None and not membership.is_full else ()
         for reader in membership.all_readers:
-            if sink is not None:
-                reader.sink = sink
+            reader.sink = sink or membership.drop
             if reader in readable:
                 self._reading.add(reader)
             else:
@@ -245,7 +246,7 @@ class Receiver:
     def stop_reading(self, reader: Reader) -> None:
         """Forget a reader whose socket is about to close."""
         if self._reading is not None:
-            self._reading.discard(reader)
+            self._reading.forget(reader)
 
     def forget(self, membership: Membership) -> None:
         """Take `membership` out of the mapping."""
@@ -253,8 +254,13 @@ class Receiver:
 
     def ended(self, membership: Membership) -> None:
         """Keep the counters of a membership that has been left, and what can still be taken."""
-        self._ended = tuple(stream for stream in (*self._ended, *membership.ended_streams) if len(stream))
+        for stream in membership.closed_streams:
+            self.closed_streams.add(stream)
         self._past += attrs.evolve(membership.statistics(), queued=0)
+
+    def dropped_later(self, count: int) -> None:
+        """Count packets of a membership that has been left, which nobody will take any more."""
+        self._past += Statistics(queue_drops=count)
 
     def moved(self, membership: Membership, before: Interface) -> None:
         """Note that `membership` has moved to another interface index."""
@@ -289,9 +295,10 @@ class Receiver:
     def stream_closed(self, stream: PacketStream) -> None:
         """Hand it nothing more."""
         self.streams = tuple(one for one in self.streams if one is not stream)
-        self._ended = tuple(one for one in (*self._ended, stream) if len(one))
+        self.closed_streams.add(stream)
+        self._full.discard(stream)
+        self._direct_all()  # before anything is read again: it is no sink any more
         self.stream_relaxed(stream)
-        self._direct_all()
 
     def stream_dropped(self, stream: PacketStream, packets: list[Packet]) -> None:
         """Count what the stream's overflow policy dropped, at the memberships it came through."""
@@ -300,7 +307,7 @@ class Receiver:
             if membership is not None:
                 membership.count_queue_drops(1)
             else:  # left or moved since
-                self._past += Statistics(queue_drops=1)
+                self.dropped_later(1)
 
     def _direct_all(self) -> None:
         self._shared_sink = self._fan_out(self.streams) if self.streams else None

@@ -148,6 +148,10 @@ class PacketStream(Stream[Packet]):
             super().end()
             self._owner.stream_closed(self)
 
+    def __del__(self) -> None:
+        if len(self):  # closed, not taken to the end, and given up
+            self._owner.stream_dropped(self, self.discard(lambda packet: True))
+
     def refuse(self, refused: Callable[[Flow], bool]) -> int:
         """Take out what is queued of refused flows; return how many packets that was."""
         known: dict[Flow, bool] = {}

@@ -6,6 +6,8 @@ On a loop without it (the Windows proactor loop) the stock datagram transport fe
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 import sys
 from typing import TYPE_CHECKING, Any, cast
@@ -26,8 +28,17 @@ BUDGET = 512
 """Datagrams read per wake-up, about: then the other tasks of the loop have their turn."""
 
 
+_FIRST_REST = 0.01  # seconds until a socket is read again whose reads fail, doubled up to the longest
+_LONGEST_REST = 1.0
+_FATAL = frozenset({errno.EBADF, errno.ENOTSOCK, errno.ESHUTDOWN})
+"""What a socket reports that somebody has closed or shut down: it will never be read again."""
+
+
 class ReadLoop:
-    """Reads the readers added to it whenever the loop says that one of them is readable."""
+    """Reads the readers added to it whenever the loop says that one of them is readable.
+
+    Only making it and `reserve` can be refused by the system.
+    """
 
     reader = Reader
     shared_stamps = SHARED_STAMPS
@@ -35,38 +46,130 @@ class ReadLoop:
     def __init__(self, loop: asyncio.AbstractEventLoop, budget: int = BUDGET) -> None:
         self._loop = loop
         self._budget = budget
+        self._paused = self._closed = self._goes_on = False
+        self._resting: dict[Reader, asyncio.TimerHandle | None] = {}  # None: for ever
         with refusals("watching sockets"):
             self._set = ReadSet()
-        self._paused = False
-        loop.add_reader(self._set.fileno(), self._ready)
+            self._watched = -1
+            try:
+                self._watch()
+            except BaseException:
+                self._set.close()
+                raise
+
+    def reserve(self, reader: Reader) -> None:
+        """Keep a place for `reader`, so that `add` cannot be refused. OSError when the system refuses."""
+        self._set.reserve(reader)
+        self._follow()
 
     def add(self, reader: Reader) -> None:
         """Read `reader` from the next loop turn on."""
-        self._set.add(reader)
+        if reader not in self._resting:
+            self._set.add(reader)
+            if reader.lanes is not None:
+                self._go_on()
 
     def discard(self, reader: Reader) -> None:
-        """Read `reader` no more. Call it before its socket closes."""
+        """Read `reader` no more for now."""
+        timer = self._resting.get(reader)
+        if timer is not None:
+            timer.cancel()
+            del self._resting[reader]
         self._set.discard(reader)
+
+    def forget(self, reader: Reader) -> None:
+        """Give up its place. Call it before its socket closes."""
+        timer = self._resting.pop(reader, None)
+        if timer is not None:
+            timer.cancel()
+        self._set.forget(reader)
+        self._follow()
 
     def pause(self) -> None:
         """Read nothing until `resume`; the kernel's buffers fill."""
         if not self._paused:
             self._paused = True
-            self._loop.remove_reader(self._set.fileno())
+            self._loop.remove_reader(self._watched)
 
     def resume(self) -> None:
         """End a pause."""
-        if self._paused:
+        if self._paused and not self._closed:
             self._paused = False
-            self._loop.add_reader(self._set.fileno(), self._ready)
+            self._loop.add_reader(self._watched, self._ready)
+            self._go_on()
 
     def close(self) -> None:
         """Stop for good. The sockets stay open."""
-        self.pause()
+        if self._closed:
+            return
+        self._closed = self._paused = True
+        for timer in self._resting.values():
+            if timer is not None:
+                timer.cancel()
+        self._unwatch()
         self._set.close()
 
+    def _watch(self) -> None:
+        self._watched = self._set.fileno()
+        if _KEEPS_PLACE:
+            self._loop.add_writer(self._watched, _nothing)
+        if not self._paused:
+            self._loop.add_reader(self._watched, self._ready)
+
+    def _unwatch(self) -> None:
+        self._loop.remove_reader(self._watched)
+        if _KEEPS_PLACE:
+            self._loop.remove_writer(self._watched)
+
+    def _follow(self) -> None:
+        """Watch the set's new descriptor where it had to make one."""
+        if self._set.fileno() != self._watched and not self._closed:
+            self._unwatch()
+            self._watch()
+
     def _ready(self) -> None:
-        self._set.read(self._budget)
+        try:
+            self._set.read(self._budget)
+        finally:
+            if self._set.failing:
+                self._let_rest()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Read once more in the next loop turn where packets are due although no socket is readable."""
+        if not self._goes_on and not self._paused and self._set.is_pending:
+            self._goes_on = True
+            self._loop.call_soon(self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._goes_on = False
+        if not self._paused:
+            self._ready()
+
+    def _let_rest(self) -> None:
+        for reader, error in self._set.failing:
+            if error.errno in _FATAL:
+                self._resting[reader] = None
+                self._set.forget(reader)
+            elif reader.failures > 1:
+                self._set.discard(reader)
+                seconds = min(_FIRST_REST * 2 ** (reader.failures - 2), _LONGEST_REST)
+                self._resting[reader] = self._loop.call_later(seconds, self._rested, reader)
+        self._follow()
+
+    def _rested(self, reader: Reader) -> None:
+        del self._resting[reader]
+        self._set.add(reader)
+
+
+# A descriptor that is taken out of an event loop and put back needs a new place in the loop's epoll
+# set, and the system may refuse it. So it stays in, as one to be told of when it can be written to,
+# which an epoll set never can.
+_KEEPS_PLACE = sys.platform == "linux"
+
+
+def _nothing() -> None:
+    """Never called."""
 
 
 class StockLoop:
@@ -79,6 +182,9 @@ class StockLoop:
         self._added: set[Reader] = set()
         self._paused = False
 
+    def reserve(self, reader: Reader) -> None:
+        """See `ReadLoop`."""
+
     def add(self, reader: Reader) -> None:
         """See `ReadLoop`."""
         self._added.add(reader)
@@ -88,6 +194,10 @@ class StockLoop:
         """See `ReadLoop`."""
         self._added.discard(reader)
         self._set(reader)
+
+    def forget(self, reader: Reader) -> None:
+        """See `ReadLoop`."""
+        self.discard(reader)
 
     def pause(self) -> None:
         """See `ReadLoop`."""
@@ -126,10 +236,19 @@ class MulticastTransport(asyncio.ReadTransport):
         self._loop = loop
         self._reader = reader
         self._protocol = protocol
-        self._reading: ReadLoop | None = None
-        self._closing = False
+        self._is_reading = False
+        self._closing = True  # until there is something to close
         reader.sink = self._received
         reader.failed = self._failed
+        self._reading = ReadLoop(loop)
+        try:
+            with refusals(f"watching a socket of {sock.group}"):
+                self._reading.reserve(reader)
+        except BaseException:
+            self._reading.close()
+            raise
+        self._closing = False
+        sock.taken_away = self._taken_away
 
     @property
     def reader(self) -> Reader:
@@ -151,18 +270,18 @@ class MulticastTransport(asyncio.ReadTransport):
 
     def is_reading(self) -> bool:
         """Whether datagrams are being read."""
-        return self._reading is not None
+        return self._is_reading
 
     def pause_reading(self) -> None:
         """Read nothing until `resume_reading`; the kernel's buffer fills, then drops and counts."""
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
+        if self._is_reading:
+            self._is_reading = False
+            self._reading.discard(self._reader)
 
     def resume_reading(self) -> None:
         """Start reading, or go on."""
-        if self._reading is None and not self._closing:
-            self._reading = ReadLoop(self._loop)
+        if not self._is_reading and not self._closing:
+            self._is_reading = True
             self._reading.add(self._reader)
 
     def is_closing(self) -> bool:
@@ -185,7 +304,17 @@ class MulticastTransport(asyncio.ReadTransport):
         try:
             self._protocol.connection_lost(None)
         finally:
-            self._reader.close()
+            self._end()
+
+    def _end(self) -> None:
+        self._reader.sock.taken_away = None
+        self._reading.forget(self._reader)
+        self._reading.close()
+        self._reader.close()
+
+    def _taken_away(self) -> None:
+        self._reading.forget(self._reader)
+        self._failed(OSError(errno.EBADF, os.strerror(errno.EBADF)))
 
     def _received(self, packets: list[Packet]) -> None:
         try:
@@ -210,7 +339,7 @@ class MulticastTransport(asyncio.ReadTransport):
 
     def __del__(self) -> None:
         if not self._closing:
-            self._reader.close()
+            self._end()
 
 
 def can_watch(loop: asyncio.AbstractEventLoop) -> bool:

@@ -154,8 +154,8 @@ def test_another_sockets_times(reading: ModuleType, any_group: str, sender: sock
             sender.send(b"%d" % number)
         stamps = [packet.timestamp_ns for packet in readers[0].read(5)]
         cut = stamps[-1] + 1
-        readers[0].deliver_between(None, cut)
-        readers[1].deliver_between(cut, None)
+        readers[0].deliver_until(cut)
+        readers[1].deliver_since(cut, SourceFilter.any())
         assert readers[0].read(50) == []
         assert data(readers[1].read(50)) == [b"%d" % number for number in range(5, 20)]
         assert [reader.received for reader in readers] == [20, 20]

@@ -5,6 +5,7 @@
 a read goes through all of it without a Python call in between.
 """
 
+import time
 import types
 from collections import deque
 
@@ -13,7 +14,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, EBADF, EINTR, ESHUTDOWN, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
@@ -136,7 +137,7 @@ cdef extern from *:
     int epoll_ctl(int, int, int, epoll_event *)
     int epoll_wait(int, epoll_event *, int, int)
     int close(int)
-    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLLIN
+    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLHUP
     int SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6, IP_TTL, IP_TOS, IPV6_HOPLIMIT, IPV6_TCLASS
     int SO_TIMESTAMPNS_NEW, SO_RXQ_OVFL
     int AIOMCAST_TIMESTAMPNS_OLD, AIOMCAST_SOL_UDP, AIOMCAST_UDP_GRO
@@ -144,6 +145,21 @@ cdef extern from *:
     object aiomcast_packet(type, const char *, Py_ssize_t, object, object, object, object, object)
     void aiomcast_set_send(type, void *)
     void aiomcast_set_dealloc(type)
+
+cdef extern from "<poll.h>":
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *, unsigned long, int)
+    short POLLIN
+
+cdef extern from "<time.h>":
+    struct timespec:
+        int64_t tv_sec
+        long tv_nsec
+    int CLOCK_REALTIME
+    int clock_gettime(int, timespec *)
 
 cdef enum:
     MESSAGES = 64          # datagrams per system call, and per socket before the next has its turn
@@ -155,37 +171,78 @@ cdef enum:
     EVENTS = 16            # ready sockets asked for at a time: all of them are read before the next
     FLOW_LIMIT = 1024      # senders remembered per socket; beyond it the memory starts anew
 
-# The receive buffers, one set for the process: a read holds the interpreter lock from the
-# system call to the last packet made, so no two reads are ever in them together.
-cdef mmsghdr *messages = NULL
-cdef iovec *vectors = NULL
-cdef char *buffers = NULL
-cdef char *names = NULL
-cdef char *controls = NULL
+
+cdef struct Buffers:
+    # What one system call fills.
+    mmsghdr *messages
+    iovec *vectors
+    char *data
+    char *names
+    char *controls
+    Buffers *next
+
+# Sets of buffers that no read is in. Python code runs between the system call and the last packet
+# made, so another thread's read, or one out of a signal handler, may begin meanwhile: each read takes
+# a set for itself and puts it back. There are as many as reads were ever under way at a time.
+cdef Buffers *unused = NULL
 
 cdef type packet_type = Packet
 cdef object gate_type = Gate
 
 
-cdef int _allocate() except -1:
-    global messages, vectors, buffers, names, controls
+cdef Buffers *_take_buffers() except NULL:
+    global unused
+    cdef Buffers *taken = unused
+    if taken != NULL:
+        unused = taken.next
+        return taken
     cdef int i
-    if messages != NULL:
-        return 0
-    vectors = <iovec *>calloc(MESSAGES, sizeof(iovec))
-    buffers = <char *>calloc(MESSAGES, STRIDE)  # pages that no datagram reaches stay untouched
-    names = <char *>calloc(MESSAGES, NAME_ROOM)
-    controls = <char *>calloc(MESSAGES, CONTROL_ROOM)
-    messages = <mmsghdr *>calloc(MESSAGES, sizeof(mmsghdr))
-    if vectors == NULL or buffers == NULL or names == NULL or controls == NULL or messages == NULL:
+    taken = <Buffers *>calloc(1, sizeof(Buffers))
+    if taken == NULL:
+        raise MemoryError("no memory for the receive buffers")
+    taken.vectors = <iovec *>calloc(MESSAGES, sizeof(iovec))
+    taken.data = <char *>calloc(MESSAGES, STRIDE)  # pages that no datagram reaches stay untouched
+    taken.names = <char *>calloc(MESSAGES, NAME_ROOM)
+    taken.controls = <char *>calloc(MESSAGES, CONTROL_ROOM)
+    taken.messages = <mmsghdr *>calloc(MESSAGES, sizeof(mmsghdr))
+    if (
+        taken.vectors == NULL or taken.data == NULL or taken.names == NULL
+        or taken.controls == NULL or taken.messages == NULL
+    ):
+        free(taken.vectors)
+        free(taken.data)
+        free(taken.names)
+        free(taken.controls)
+        free(taken.messages)
+        free(taken)
         raise MemoryError("no memory for the receive buffers")
     for i in range(MESSAGES):
-        vectors[i].iov_base = buffers + i * <size_t>STRIDE
-        messages[i].msg_hdr.msg_iov = &vectors[i]
-        messages[i].msg_hdr.msg_iovlen = 1
-        messages[i].msg_hdr.msg_name = names + i * NAME_ROOM
-        messages[i].msg_hdr.msg_control = controls + i * CONTROL_ROOM
-    return 0
+        taken.vectors[i].iov_base = taken.data + i * <size_t>STRIDE
+        taken.messages[i].msg_hdr.msg_iov = &taken.vectors[i]
+        taken.messages[i].msg_hdr.msg_iovlen = 1
+        taken.messages[i].msg_hdr.msg_name = taken.names + i * NAME_ROOM
+        taken.messages[i].msg_hdr.msg_control = taken.controls + i * CONTROL_ROOM
+    return taken
+
+
+cdef void _give_back(Buffers *taken) noexcept:
+    global unused
+    taken.next = unused
+    unused = taken
+
+
+cdef bint _is_readable(int descriptor) noexcept:
+    cdef pollfd asked
+    asked.fd = descriptor
+    asked.events = POLLIN
+    asked.revents = 0
+    return poll(&asked, 1, 0) > 0
+
+
+cdef int64_t _now() noexcept:
+    cdef timespec now
+    clock_gettime(CLOCK_REALTIME, &now)
+    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
 
 
 cdef struct Tags:
@@ -282,66 +339,86 @@ cdef class Reader:
     """See `portable.Reader`."""
 
     cdef readonly object sock, gate
-    cdef public object sink, failed, error
+    cdef public object sink, failed, error, lanes
     cdef readonly object coalesces
     cdef readonly int64_t received, octets, filtered, truncated, kernel_drops
-    cdef int descriptor
+    cdef public int64_t unmade
+    cdef public int failures
+    cdef public bint rests
+    cdef readonly bint dry
+    cdef readonly int descriptor
+    cdef bint is_read  # by the read set it has a place in
     cdef uint32_t dropped
     cdef size_t size
     cdef int64_t coalesced  # packets per datagram in the last read: what one more will bring
     cdef Py_ssize_t flow_limit
     cdef long epoch
-    cdef bint timed, v6
+    cdef bint timed, v6, stamped
     cdef dict known
     cdef _Known last
     cdef uint8_t last_key[18]
     cdef object __weakref__
 
+    def __cinit__(self):
+        self.descriptor = -1
+        self.known = {}
+        self.coalesced = 1
+        self.dry = True
+
     def __init__(self, sock, source_filter, *, ancillary=(), gro=None, size=MAX_DATAGRAM, flow_limit=FLOW_LIMIT):
-        _allocate()
-        self.sock = sock
+        if self.sock is not None:
+            raise StateError("a reader is made once", "make a new one for another socket")
+        if not 0 < size <= MAX_DATAGRAM:
+            raise ValueError("size is from 1 to 65535")
+        _give_back(_take_buffers())  # now rather than in the middle of a read
         self.gate = gate_type(source_filter)
         self.sink = _nowhere
         self.failed = _unheard
-        self.error = None
         self.coalesces = options.ask(sock, ancillary, gro)
         self.descriptor = sock.fileno()
         self.v6 = sock.family == AF_INET6
-        if not 0 < size <= MAX_DATAGRAM:
-            raise ValueError("size is from 1 to 65535")
         self.size = size
         self.flow_limit = flow_limit
-        self.coalesced = 1
-        self.known = {}
+        self.sock = sock
 
     def set_filter(self, wanted, until_ns=None):
         """See `portable.Reader.set_filter`."""
-        self.gate.change(wanted, until_ns)
+        self.gate.change(wanted, until_ns, 0 if until_ns is None else time.monotonic_ns())
+        self.judge_anew()
+
+    cpdef judge_anew(self):
+        """See `portable.Reader.judge_anew`."""
         self.timed = self.gate.timed
         self.epoch += 1
 
-    def deliver_between(self, since_ns, until_ns):
-        """See `portable.Reader.deliver_between`."""
-        if since_ns is not None:
-            self.gate.since_ns = since_ns
-        if until_ns is not None:
-            self.gate.until_ns = until_ns
-        self.timed = self.gate.timed
+    def deliver_until(self, until_ns):
+        """See `portable.Reader.deliver_until`."""
+        self.gate.end(until_ns)
+        self.judge_anew()
+
+    def deliver_since(self, since_ns, elsewhere):
+        """See `portable.Reader.deliver_since`."""
+        self.gate.begin(since_ns, elsewhere)
+        self.judge_anew()
 
     def read(self, Py_ssize_t limit):
         """See `portable.Reader.read`."""
         cdef list packets = []
-        cdef Py_ssize_t got
         while limit > 0:
-            got = self.read_into(packets, limit)
-            if got < MESSAGES:
+            limit -= self.read_into(packets, limit)
+            if self.dry or self.error is not None:
                 break
-            limit -= got
         return packets
+
+    def look(self):
+        """See `portable.Reader.look`."""
+        if self.timed and not _is_readable(self.descriptor):
+            self.found_dry()
 
     def close(self):
         """See `portable.Reader.close`."""
-        self.sock.close()
+        if self.sock is not None:
+            self.sock.close()
 
     def count_drops(self):
         """See `portable.Reader.count_drops`."""
@@ -352,48 +429,85 @@ cdef class Reader:
     cdef Py_ssize_t read_into(self, list packets, Py_ssize_t limit) except -1:
         """Append what one system call gives; return how many datagrams that was."""
         cdef int got, i, count = MESSAGES if limit > MESSAGES else <int>limit
-        cdef int64_t before
+        cdef int64_t received = self.received, filtered = self.filtered, begun = 0
+        cdef Py_ssize_t made = PyList_GET_SIZE(packets)
         cdef msghdr *header
+        cdef Buffers *buffers
         cdef Tags tags
-        if self.sock.fileno() != self.descriptor:
+        self.dry = True
+        if self.sock is None or self.sock.fileno() != self.descriptor:
+            self.error = OSError(EBADF, os.strerror(EBADF))
             return 0  # closed under our feet: the number may be another's by now
-        for i in range(count):
-            header = &messages[i].msg_hdr
-            header.msg_namelen = NAME_ROOM
-            header.msg_controllen = CONTROL_ROOM
-            vectors[i].iov_len = self.size
-        got = recvmmsg(self.descriptor, messages, count, MSG_DONTWAIT, NULL)
-        if got < 0:
-            if errno != EAGAIN and errno != EINTR:
-                self.error = OSError(errno, os.strerror(errno))
-            return 0
-        before = self.received
-        for i in range(got):
-            _parse(&messages[i].msg_hdr, &tags)
-            self.take(packets, i, &tags)
+        if not self.stamped:  # see portable: what came before the kernel stamped is told by its stamp
+            if not _is_readable(self.descriptor):
+                if self.timed:
+                    self.found_dry()
+                return 0
+            begun = _now()
+            count = 1
+        buffers = _take_buffers()
+        try:
+            for i in range(count):
+                header = &buffers.messages[i].msg_hdr
+                header.msg_namelen = NAME_ROOM
+                header.msg_controllen = CONTROL_ROOM
+                buffers.vectors[i].iov_len = self.size
+            got = recvmmsg(self.descriptor, buffers.messages, count, MSG_DONTWAIT, NULL)
+            if got < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    self.error = OSError(errno, os.strerror(errno))
+                got = 0
+            self.dry = got < count
+            i = 0
+            while i < got:
+                try:
+                    while i < got:
+                        _parse(&buffers.messages[i].msg_hdr, &tags)
+                        if not self.stamped and tags.stamp >= 0:
+                            if tags.stamp > begun:
+                                tags.stamp = -1
+                            else:
+                                self.stamped = True
+                        i += 1
+                        self.take(packets, &buffers.messages[i - 1], &tags)
+                except BaseException as error:
+                    self.error = error
+        finally:
+            _give_back(buffers)
         if got:
-            self.coalesced = (self.received - before) // got
+            received = self.received - received
+            self.coalesced = received // got
+            self.unmade += received - (self.filtered - filtered) - (PyList_GET_SIZE(packets) - made)
+        if self.timed and self.dry:
+            self.found_dry()
         return got
 
-    cdef int take(self, list packets, int i, Tags *tags) except -1:
-        """Make the packets of the i-th message, or count them as filtered."""
-        cdef _Known sender = self.sender(<uint8_t *>messages[i].msg_hdr.msg_name)
-        cdef Py_ssize_t length = messages[i].msg_len
+    cdef int found_dry(self) except -1:
+        self.gate.emptied(time.monotonic_ns())
+        self.timed = self.gate.timed
+        return 0
+
+    cdef int take(self, list packets, mmsghdr *message, Tags *tags) except -1:
+        """Make the packets of a message, or count them as filtered."""
+        cdef Py_ssize_t length = message.msg_len
         cdef Py_ssize_t segment = tags.segment
         cdef Py_ssize_t start = 0, part
-        cdef char *data = <char *>vectors[i].iov_base
+        cdef char *data = <char *>message.msg_hdr.msg_iov.iov_base
         cdef object hops = None, traffic = None, cut = False, stamp = None
-        cdef bint allowed = sender.allowed
+        cdef bint allowed
+        cdef _Known sender
         if tags.dropped >= 0:
             self.drops_are(<uint32_t>tags.dropped)
         self.octets += length
-        if self.timed:
-            allowed = self.gate.allows(sender.flow.source, None if tags.stamp < 0 else tags.stamp)
-            self.timed = self.gate.timed
         if segment == 0 or segment > length:
             segment = length
         part = 1 if segment == 0 else (length + segment - 1) // segment
         self.received += part
+        sender = self.sender(<uint8_t *>message.msg_hdr.msg_name)
+        allowed = sender.allowed
+        if self.timed:
+            allowed = self.gate.allows(sender.flow.source, None if tags.stamp < 0 else tags.stamp)
+            self.timed = self.gate.timed
         if not allowed:
             self.filtered += part
             return 0
@@ -403,7 +517,7 @@ cdef class Reader:
             hops = tags.hops
         if tags.traffic >= 0:
             traffic = tags.traffic
-        if messages[i].msg_hdr.msg_flags & MSG_TRUNC:
+        if message.msg_hdr.msg_flags & MSG_TRUNC:
             cut = True
             self.truncated += 1
         while True:
@@ -471,13 +585,15 @@ cdef class ReadSet:
     """See `portable.ReadSet`. The descriptor is an epoll set, which itself can be polled."""
 
     cdef int descriptor
-    cdef list readers  # by descriptor; None where there is none
+    cdef list places  # readers by descriptor; None where there is none
+    cdef dict holding
+    cdef long turn
+    cdef readonly list failing
 
     def __cinit__(self):
-        self.descriptor = -1
-
-    def __init__(self):
-        self.readers = []
+        self.places = []
+        self.holding = {}
+        self.failing = []
         self.descriptor = epoll_create1(EPOLL_CLOEXEC)
         if self.descriptor < 0:
             raise OSError(errno, os.strerror(errno))
@@ -490,32 +606,98 @@ cdef class ReadSet:
         """See `portable.ReadSet.fileno`."""
         return self.descriptor
 
+    @property
+    def is_pending(self):
+        """See `portable.ReadSet.is_pending`."""
+        return any([len(lanes) and self.any_read_of(lanes) is not None for lanes in self.holding])
+
+    cdef Reader at(self, int number):
+        if 0 <= number < PyList_GET_SIZE(self.places):
+            return <Reader>self.places[number]
+        return None
+
+    cdef int control(self, int operation, int number, int events) except -1:
+        cdef epoll_event event
+        memset(&event, 0, sizeof(event))
+        event.events = events
+        event.data.fd = number
+        if epoll_ctl(self.descriptor, operation, number, &event) < 0:
+            raise OSError(errno, os.strerror(errno))
+        return 0
+
+    cpdef reserve(self, Reader reader):
+        """See `portable.ReadSet.reserve`."""
+        cdef int number = reader.descriptor if reader is not None else -1
+        if number < 0 or reader.sock.fileno() != number:
+            raise OSError(EBADF, os.strerror(EBADF))
+        known = self.at(number)
+        if known is reader:
+            return
+        if known is not None:
+            self.forget(known)
+        while len(self.places) <= number:
+            self.places.append(None)
+        self.control(EPOLL_CTL_ADD, number, 0)
+        reader.is_read = False
+        self.places[number] = reader
+
     def add(self, Reader reader not None):
         """See `portable.ReadSet.add`."""
-        cdef epoll_event event
-        cdef int number = reader.descriptor
-        while len(self.readers) <= number:
-            self.readers.append(None)
-        if self.readers[number] is reader:
+        if reader.lanes is not None and len(reader.lanes):
+            self.holding[reader.lanes] = None
+        if self.at(reader.descriptor) is reader and reader.is_read:
             return
-        memset(&event, 0, sizeof(event))
-        event.events = EPOLLIN
-        event.data.fd = number
-        if epoll_ctl(self.descriptor, EPOLL_CTL_ADD, number, &event) < 0:
-            raise OSError(errno, os.strerror(errno))
-        self.readers[number] = reader
+        self.reserve(reader)
+        self.control(EPOLL_CTL_MOD, reader.descriptor, EPOLLIN)
+        reader.is_read = True
+        reader.rests = False
 
     def discard(self, Reader reader not None):
         """See `portable.ReadSet.discard`."""
-        cdef epoll_event event
-        cdef int number = reader.descriptor
-        if number < len(self.readers) and self.readers[number] is reader:
-            self.readers[number] = None
-            epoll_ctl(self.descriptor, EPOLL_CTL_DEL, number, &event)
+        if self.at(reader.descriptor) is reader and reader.is_read:
+            reader.is_read = False
+            try:
+                self.control(EPOLL_CTL_MOD, reader.descriptor, 0)
+            except OSError:
+                pass  # somebody has closed it
+
+    cpdef forget(self, Reader reader):
+        """See `portable.ReadSet.forget`."""
+        if reader is None or self.at(reader.descriptor) is not reader:
+            return
+        reader.is_read = False
+        self.places[reader.descriptor] = None
+        try:
+            self.control(EPOLL_CTL_DEL, reader.descriptor, 0)
+        except OSError:
+            self.renew()
+
+    cdef int renew(self) except -1:
+        """Make a new set where the old one tells of a descriptor that cannot be taken out."""
+        cdef int old = self.descriptor, number
+        cdef Reader reader
+        self.descriptor = epoll_create1(EPOLL_CLOEXEC)
+        if self.descriptor < 0:
+            self.descriptor = old
+            return 0
+        close(old)
+        for number in range(len(self.places)):
+            reader = self.at(number)
+            if reader is not None:
+                try:
+                    self.control(EPOLL_CTL_ADD, number, EPOLLIN if reader.is_read else 0)
+                except OSError:
+                    self.places[number] = None
+                    reader.is_read = False
+        return 0
 
     def close(self):
         """See `portable.ReadSet.close`."""
-        self.readers = []
+        for reader in self.places:
+            if reader is not None:
+                (<Reader>reader).is_read = False
+        self.places = []
+        self.holding = {}
         if self.descriptor >= 0:
             close(self.descriptor)
             self.descriptor = -1
@@ -525,36 +707,118 @@ cdef class ReadSet:
         cdef epoll_event events[EVENTS]
         cdef int i, ready
         cdef int64_t before
-        cdef Reader reader
+        cdef Py_ssize_t spent
+        cdef bint any_read
+        cdef Reader reader, last = None
         cdef list batch = []
-        cdef object sink = None
-        while budget > 0:
+        self.begin()
+        while budget > 0 and self.descriptor >= 0:
+            self.turn += 1
             ready = epoll_wait(self.descriptor, events, EVENTS, 0)
-            if ready <= 0:
-                break
+            any_read = False
             for i in range(ready):
-                if events[i].data.fd >= len(self.readers):
+                reader = self.at(events[i].data.fd)
+                if reader is None or reader.rests:  # taken out since, or out of order
                     continue
-                reader = <Reader>self.readers[events[i].data.fd]
-                if reader is None:  # taken out since
+                if events[i].events & EPOLLHUP:  # told of whether it is read or not
+                    reader.error = OSError(ESHUTDOWN, os.strerror(ESHUTDOWN))
+                elif not reader.is_read:
                     continue
-                if reader.sink is not sink:
-                    if batch:
-                        sink(batch)
-                        batch = []
-                        if events[i].data.fd >= len(self.readers) or self.readers[events[i].data.fd] is not reader:
-                            sink = None
-                            continue
-                    sink = reader.sink
+                if last is not None and reader.sink is not last.sink:
+                    self.hand_on(batch, last)
+                    batch = []
+                    last = None
+                    if self.at(events[i].data.fd) is not reader or not reader.is_read:
+                        continue
+                if reader.lanes is not None:
+                    self.hand_on(batch, reader)
+                    batch = []
+                    spent = self.visit(reader, budget)
+                    any_read |= spent > 0
+                    budget -= spent
+                    continue
+                any_read = True
+                last = reader
                 before = reader.received
                 reader.read_into(batch, budget // reader.coalesced + 1 if budget > 0 else 1)
                 budget -= reader.received - before if reader.received > before else 1
                 if reader.error is not None:
-                    error = reader.error
-                    reader.error = None
-                    reader.failed(error)
+                    self.hand_on(batch, reader)
+                    batch = []
+                    self.report(reader)
+                elif reader.failures:
+                    reader.failures = 0
+            if self.holding:
+                self.hand_on(batch, last)
+                batch = []
+                for lanes in list(self.holding):
+                    reader = self.any_read_of(lanes)
+                    if reader is not None and budget > 0:
+                        spent = self.visit(reader, budget)
+                        any_read |= spent > 0
+                        budget -= spent
+            if not any_read:
+                break
+        self.hand_on(batch, last)
+
+    cdef int begin(self) except -1:
+        cdef Reader reader
+        if self.failing:
+            for reader, _ in self.failing:
+                if reader.failures == 1:
+                    reader.rests = False
+            self.failing = []
+        return 0
+
+    cdef Py_ssize_t visit(self, Reader reader, Py_ssize_t budget) except -1:
+        """Read sockets that belong together, once a turn; return how many datagrams that took, 0 if not."""
+        lanes = reader.lanes
+        if lanes.turn == self.turn:
+            return 0
+        lanes.turn = self.turn
+        packets, spent = lanes.read(budget if budget < MESSAGES else MESSAGES)
+        if len(lanes):
+            self.holding[lanes] = None
+        else:
+            self.holding.pop(lanes, None)
+        readers = lanes.readers
+        self.hand_on(packets, reader)
+        for one in readers:
+            reader = <Reader?>one
+            if reader.error is not None:
+                self.report(reader)
+            elif not reader.rests:
+                reader.failures = 0
+        return spent if spent > 0 else 1
+
+    cdef Reader any_read_of(self, lanes):
+        cdef Reader reader
+        for reader in lanes.readers:
+            if reader.is_read:
+                return reader
+        return None
+
+    cdef int hand_on(self, list batch, Reader reader) except -1:
         if batch:
-            sink(batch)
+            try:
+                reader.sink(batch)
+            except BaseException:
+                reader.unmade += PyList_GET_SIZE(batch)
+                raise
+        return 0
+
+    cdef int report(self, Reader reader) except -1:
+        """Tell of an error, once; what is none of the socket's is raised."""
+        error = reader.error
+        reader.error = None
+        if not isinstance(error, OSError):
+            raise error
+        reader.rests = True
+        reader.failures += 1
+        self.failing.append((reader, error))
+        if reader.failures == 1:
+            reader.failed(error)
+        return 0
 
 
 cdef class PacketQueue:
@@ -570,10 +834,12 @@ cdef class PacketQueue:
 
     __class_getitem__ = classmethod(types.GenericAlias)
 
-    def __init__(self, Py_ssize_t capacity):
-        self.capacity = capacity
+    def __cinit__(self):
         self.batches = deque()
         self.current = []
+
+    def __init__(self, Py_ssize_t capacity):
+        self.capacity = capacity
 
     def __len__(self):
         return self.count()
@@ -622,6 +888,8 @@ cdef class PacketQueue:
 
     def take(self):
         """See `portable.PacketQueue.take`."""
+        if self.index >= PyList_GET_SIZE(self.current):
+            raise _empty()
         return self.pop()
 
     cdef inline object pop(self):
@@ -681,6 +949,10 @@ cdef class PacketQueue:
         """Nothing stopped by default."""
 
 
+cdef object _empty():
+    return StateError("nothing is queued", "await the next item, or ask advance() first")
+
+
 cdef object _busy():
     return StateError("another task is waiting on this stream", "give each task its own: packets()")
 
@@ -712,11 +984,22 @@ cdef class _Next:
         """As a coroutine's."""
         return self.__next__()
 
-    def throw(self, *error):
+    def throw(self, kind, value=None, traceback=None):
         """As a coroutine's: a cancelled wait ends properly."""
         if self.inner is not None:
-            return self.inner.throw(*error)
-        raise error[0]
+            if value is None and traceback is None:
+                return self.inner.throw(kind)
+            return self.inner.throw(kind, value, traceback)
+        if isinstance(kind, type) and issubclass(kind, BaseException):
+            if not isinstance(value, kind):
+                value = kind() if value is None else kind(value)
+        elif isinstance(kind, BaseException):
+            if value is not None:
+                raise TypeError("instance exception may not have a separate value")
+            value = kind
+        else:
+            raise TypeError("exceptions must be classes or instances deriving from BaseException")
+        raise value if traceback is None else value.with_traceback(traceback)
 
     def close(self):
         """As a coroutine's."""
@@ -725,6 +1008,8 @@ cdef class _Next:
 
     cdef bint ready(self) except -1:
         cdef PacketQueue queue = self.queue
+        if queue is None:
+            raise TypeError("made by __anext__ of a queue alone")
         if queue.waiter is not None:
             raise _busy()
         return queue.index < PyList_GET_SIZE(queue.current) or queue.next_batch()

@@ -17,6 +17,7 @@ __all__ = [
     "ANCILLARY",
     "NANOSECONDS",
     "SHARED_STAMPS",
+    "STAMPS",
     "TIME_KIND",
     "ask",
     "dropped",
@@ -32,6 +33,8 @@ _NUMBER = ABI.SO_TIMESTAMPNS if ABI.name == "linux-64" else ABI.SO_TIMESTAMPNS_N
 _TIME_OPTION = _NUMBER if NANOSECONDS else ABI.SO_TIMESTAMP  # None where the system does not tell it
 TIME_KIND = _NUMBER if NANOSECONDS else ABI.SCM_TIMESTAMP
 """The type of the control message that the time of arrival comes in."""
+STAMPS = _TIME_OPTION is not None
+"""Whether the system tells the time of arrival at all."""
 ANCILLARY = frozenset({"hop_limit", "traffic_class"})
 SHARED_STAMPS = ABI.full_state == "linux"
 """Whether two sockets see the same time of arrival for the same packet. FreeBSD and macOS stamp
@@ -100,8 +103,14 @@ def set_receive_buffer(sock: socket.socket, size: int) -> None:
 
 
 def receive_buffer(sock: socket.socket) -> int:
-    """Return the bytes of receive buffer that the kernel granted, its own overhead included."""
-    return sock.getsockopt(ABI.SOL_SOCKET, socket.SO_RCVBUF)
+    """Return the bytes of receive buffer that the kernel granted, its own overhead included.
+
+    0 for a socket that somebody has closed.
+    """
+    try:
+        return sock.getsockopt(ABI.SOL_SOCKET, socket.SO_RCVBUF)
+    except OSError:
+        return 0
 
 
 def dropped(sock: socket.socket) -> int | None:

@@ -6,6 +6,7 @@ import errno
 import socket
 import sys
 import weakref
+from collections.abc import Callable
 
 from ..addresses import Address, check_port, family, group_address
 from ..errors import InconsistentError, RefusedError, StateError
@@ -30,12 +31,41 @@ class MulticastSocket(socket.socket):
     `SourceFilter.none()` while it is no member. It goes wherever asyncio takes `sock=`.
     """
 
-    __slots__ = ("filter", "group", "interface", "port")
+    __slots__ = ("_is_certain", "filter", "group", "interface", "port", "taken_away")
 
     group: str
     port: int
     interface: Interface
     filter: SourceFilter
+    _is_certain: bool
+    taken_away: Callable[[], None] | None
+    """Called when the socket is closed, or detached, before it is."""
+
+    def held(self) -> SourceFilter:
+        """Return `filter`, after a look at what the kernel holds where an exception has hidden that.
+
+        A signal handler may raise when a call was made and not noted yet.
+        """
+        if not self._is_certain:
+            self.filter = self.kernel_filter()
+            self._is_certain = True
+        return self.filter
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._tell()
+        super().close()
+
+    def detach(self) -> int:
+        """Give the descriptor away: the socket is closed then."""
+        self._tell()
+        return super().detach()
+
+    def _tell(self) -> None:
+        tell = getattr(self, "taken_away", None)
+        self.taken_away = None
+        if tell is not None and self.fileno() >= 0:
+            tell()
 
     def set_filter(self, wanted: SourceFilter) -> None:
         """Hold `wanted`, or raise a `RefusedError` and go on holding what was held.
@@ -43,7 +73,7 @@ class MulticastSocket(socket.socket):
         Between two lists of one mode this is a single call of the kernel, which never refuses
         a source that both allow.
         """
-        held = self.filter
+        held = self.held()
         try:
             for step in plan(held, wanted, _RULES):
                 self._take(step)
@@ -53,7 +83,7 @@ class MulticastSocket(socket.socket):
 
     def _undo(self, held: SourceFilter, error: BaseException) -> None:
         try:
-            for step in plan(self.filter, held, _RULES):
+            for step in plan(self.held(), held, _RULES):
                 self._take(step)
         except RefusedError as again:
             raise InconsistentError(
@@ -68,7 +98,7 @@ class MulticastSocket(socket.socket):
         A packet may be lost in between. This is what heals a membership that the network has
         forgotten while the kernel has not.
         """
-        held = self.filter
+        held = self.held()
         if held.is_none:
             return
         try:
@@ -94,6 +124,16 @@ class MulticastSocket(socket.socket):
 
     def _take(self, step: Step) -> None:
         index, group = self.interface.index, self.group
+        self._is_certain = False
+        try:
+            self._call(step, index, group)
+        except RefusedError:  # then nothing has changed
+            self._is_certain = True
+            raise
+        self.filter = step.after
+        self._is_certain = True
+
+    def _call(self, step: Step, index: int, group: str) -> None:
         match step.action:
             case Action.SET_FILTER:
                 calls.setsourcefilter(self, index, group, step.after)
@@ -107,7 +147,6 @@ class MulticastSocket(socket.socket):
             case Action.UNBLOCK_SOURCE:
                 assert step.source is not None
                 calls.unblock_source(self, index, group, step.source)
-        self.filter = step.after
 
 
 # Event loops hand out wrappers of a socket, not the socket: this finds it by its descriptor.
@@ -148,6 +187,7 @@ def _opened(group: str, port: int, interface: Interface) -> MulticastSocket:
         sock = MulticastSocket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             sock.group, sock.port, sock.interface, sock.filter = group, port, interface, SourceFilter.none()
+            sock._is_certain, sock.taken_away = True, None
             sock.setblocking(False)
             kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if ABI.name in ("freebsd", "macos"):  # there, sharing a port takes both

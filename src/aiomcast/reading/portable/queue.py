@@ -72,10 +72,11 @@ class PacketQueue(Generic[T]):
         return bool(batch)
 
     def take(self) -> T:
-        """Return the next item of the current batch, which is not used up."""
-        item = next(self._current)
-        self._relax()
-        return item
+        """Return the next item of the current batch. StateError when that is used up."""
+        for item in self._current:
+            self._relax()
+            return item
+        raise StateError("nothing is queued", "await the next item, or ask advance() first")
 
     def take_batch(self) -> list[T]:
         """Return what is left of the current batch, which is not used up, as a list of the caller's."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import select
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ...addresses import canonical
 from ...filters import SourceFilter
@@ -15,6 +19,9 @@ from ...rfc3678.abi import native
 from ...rfc3678.sockets import MulticastSocket
 from .. import options
 from ..gate import Gate
+
+if TYPE_CHECKING:
+    from ..lanes import Lanes
 
 __all__ = ["MAX_DATAGRAM", "Reader"]
 
@@ -35,7 +42,11 @@ class Reader:
     `sock` is non-blocking. `size` is the longest datagram kept whole. `sink` is called with
     each batch when a `ReadSet` reads, `failed` with an OSError that the socket reported.
     Counters: `received`, `octets`, `filtered`, `truncated`, `kernel_drops` (the last by
-    `count_drops()` too).
+    `count_drops()` too), and `unmade`, datagrams that were read and could not be made a packet
+    (no memory, an exception out of a signal handler).
+
+    `dry` says whether the last read found nothing more in the socket, `failures` how many reads
+    in a row have failed, `rests` that it is not to be read now for that. `lanes` is set while the socket is one of several of a membership.
     """
 
     def __init__(
@@ -52,9 +63,15 @@ class Reader:
         self.gate = Gate(source_filter)
         self.sink: Callable[[list[Packet]], None] = _nowhere
         self.failed: Callable[[OSError], None] = _unheard
-        self.error: OSError | None = None
-        self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = 0
+        self.error: BaseException | None = None
+        self.lanes: Lanes | None = None
+        self.dry = True
+        self.failures = 0
+        self.rests = False
+        self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = self.unmade = 0
         self.coalesces = options.ask(sock, ancillary, gro)
+        self.descriptor = sock.fileno()
+        self._stamped = not options.STAMPS
         self._dropped = 0
         self._flows: dict[Any, Flow] = {}  # Any: an address as the socket module makes it
         self._passing: dict[Any, Flow] = {}  # those of `_flows` that the filter in force allows
@@ -65,47 +82,87 @@ class Reader:
         self._timed = False
 
     def set_filter(self, wanted: SourceFilter, until_ns: int | None = None) -> None:
-        """Judge by `wanted` from now on; with `until_ns`, what was stamped up to then as before."""
-        self.gate.change(wanted, until_ns)
+        """Judge by `wanted` from now on; what was stamped up to `until_ns` may pass as before too."""
+        self.gate.change(wanted, until_ns, 0 if until_ns is None else time.monotonic_ns())
+        self.judge_anew()
+
+    def judge_anew(self) -> None:
+        """Take note that the gate was changed."""
         self._timed = self.gate.timed
         self._passing.clear()
 
-    def deliver_between(self, since_ns: int | None, until_ns: int | None) -> None:
-        """Deliver only what is stamped after `since_ns` and up to `until_ns`, where given."""
-        self.gate.since_ns = since_ns if since_ns is not None else self.gate.since_ns
-        self.gate.until_ns = until_ns if until_ns is not None else self.gate.until_ns
-        self._timed = self.gate.timed
+    def deliver_until(self, until_ns: int) -> None:
+        """Deliver only what is stamped up to `until_ns`: another socket takes over."""
+        self.gate.end(until_ns)
+        self.judge_anew()
+
+    def deliver_since(self, since_ns: int, elsewhere: SourceFilter) -> None:
+        """Leave what is stamped up to `since_ns` to the sockets before, which let in `elsewhere`."""
+        self.gate.begin(since_ns, elsewhere)
+        self.judge_anew()
 
     def read(self, limit: int) -> list[Packet]:
         """Return what is there, [] when nothing is, reading `limit` times at most.
 
-        A coalesced read is several packets. Never raises for what the socket does: an error that
-        it reports is left in `error`.
+        A coalesced read is several packets. Never raises: what the socket reported, and whatever
+        was raised on the way, is left in `error`, and what was made before is returned.
         """
         packets: list[Packet] = []
-        receive, size, append = self.sock.recvmsg, self._size, packets.append
-        passing = {} if self._timed else self._passing
-        number = octets = 0
+        self.dry = False
+        number = octets = begun = 0
+        received, filtered = self.received, self.filtered
         try:
-            for number in range(1, limit + 1):  # noqa: B007  counts the reads, also for the exceptions
+            if self.sock.fileno() != self.descriptor:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            receive, size, append = self.sock.recvmsg, self._size, packets.append
+            passing = {} if self._timed else self._passing
+            while number < limit:
+                if not self._stamped:
+                    begun = self._before_a_read()
                 data, control, flags, address = receive(size, _CONTROL_ROOM)
+                number += 1
                 octets += len(data)
                 flow = passing.get(address)
-                if flow is not None and not flags and len(control) == 1 and control[0][1] == _TIME:
+                if (
+                    flow is not None
+                    and not flags
+                    and len(control) == 1
+                    and control[0][1] == _TIME
+                    and self._stamped
+                ):
                     whole, fraction = _stamp(control[0][2])
                     stamp = whole * 1_000_000_000 + fraction
                     append(_new_packet(Packet, (data, flow, stamp, False, None, None)))
                 else:
-                    self._take(packets, data, control, flags & _TRUNCATED != 0, address)
+                    self._take(packets, data, control, flags & _TRUNCATED != 0, address, begun)
         except BlockingIOError:
-            number -= 1
-        except OSError as error:
-            number -= 1
-            self.error = error
+            self.dry = True
+        except BaseException as error:
+            self.error, self.dry = error, isinstance(error, OSError)
         self.received += number
         self.octets += octets
-        self._timed = self._timed and self.gate.timed
+        self.unmade += self.received - received - (self.filtered - filtered) - len(packets)
+        if self._timed:
+            if self.dry:
+                self.gate.emptied(time.monotonic_ns())
+            self._timed = self.gate.timed
         return packets
+
+    def _before_a_read(self) -> int:
+        """Return the time, once there is something to read; BlockingIOError while there is not.
+
+        When the first socket of a machine asks for stamps, the kernel begins to stamp some
+        milliseconds later, and gives what came before the time at which it is read.
+        """
+        if not _is_readable(self.descriptor):
+            raise BlockingIOError
+        return time.time_ns()
+
+    def look(self) -> None:
+        """Let the exceptions of the gate end if there is nothing in the socket."""
+        if self._timed and not _is_readable(self.descriptor):
+            self.gate.emptied(time.monotonic_ns())
+            self._timed = self.gate.timed
 
     def close(self) -> None:
         """Close the socket."""
@@ -124,15 +181,26 @@ class Reader:
             self.kernel_drops += more
 
     def _take(
-        self, packets: list[Packet], data: bytes, control: list[_Control], truncated: bool, address: Any
+        self,
+        packets: list[Packet],
+        data: bytes,
+        control: list[_Control],
+        truncated: bool,
+        address: Any,
+        begun: int,
     ) -> None:
         """Make the packets of one read, or count them as filtered: whatever it holds."""
-        flow = self._flow(address)
         stamp, hops, traffic, segment = self._control(control)
         parts = [data]
         if segment is not None and segment < len(data):
             parts = [data[start : start + segment] for start in range(0, len(data), segment)]
             self.received += len(parts) - 1
+        if not self._stamped and stamp is not None:
+            if stamp > begun:
+                stamp = None
+            else:
+                self._stamped = True
+        flow = self._flow(address)
         if not self.gate.allows(flow.source, stamp):
             self.filtered += len(parts)
             return
@@ -197,6 +265,12 @@ _TRAFFIC = {
 def _small(data: bytes) -> int:
     """An octet or an int, as the field comes from different kernels."""
     return int(_int(data[:4])[0]) & 0xFF if len(data) >= 4 else data[0]
+
+
+def _is_readable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _nowhere(packets: list[Packet]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import selectors
+import contextlib
+import errno
+import os
 from collections import deque
-from typing import cast
 
 from ...packets import Packet
+from ..lanes import Lanes
 from .reader import Reader
+from .watch import Watch
 
 __all__ = ["ReadSet"]
 
@@ -15,70 +18,191 @@ _PER_VISIT = 64  # datagrams read from one socket before the next has its turn
 
 
 class ReadSet:
-    """The readers that are to be read; `fileno()` is readable while one of their sockets is."""
+    """The readers that are to be read; `fileno()` is readable while one of their sockets is.
+
+    A reader has a place from `reserve` to `forget`, and is read from `add` to `discard`. Only
+    `reserve` (and an `add` without it) can be refused by the system, with an OSError.
+    """
 
     def __init__(self) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._watch = Watch()
+        self._places: dict[int, Reader] = {}
+        self._read: set[Reader] = set()
         self._waiting: deque[Reader] = deque()  # ready and not yet visited, so that none starves
-        self._readers: dict[int, Reader] = {}
+        self._holding: dict[Lanes, None] = {}  # those that have packets to be read once more for
+        self._turn = 0
         self._closed = False
+        self.failing: list[tuple[Reader, OSError]] = []
+        """What sockets reported in the last `read`."""
 
     def fileno(self) -> int:
         """Return the one descriptor to watch."""
-        return cast("selectors.EpollSelector", self._selector).fileno()
+        return self._watch.fileno()
 
-    def add(self, reader: Reader) -> None:
-        """Read `reader` from now on; nothing happens if it is in already."""
-        descriptor = reader.sock.fileno()
-        known = self._readers.get(descriptor)
+    @property
+    def is_pending(self) -> bool:
+        """Whether a read is due although no socket is readable."""
+        return any(len(lanes) and self._is_read(lanes) for lanes in self._holding)
+
+    def reserve(self, reader: Reader) -> None:
+        """Keep a place for `reader`; nothing happens if it has one."""
+        number = reader.descriptor
+        if number < 0 or reader.sock.fileno() != number:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        known = self._places.get(number)
         if known is reader:
             return
         if known is not None:  # it has closed without a word, and its number is another's now
-            self._selector.unregister(descriptor)
-        self._selector.register(descriptor, selectors.EVENT_READ, reader)
-        self._readers[descriptor] = reader
+            self.forget(known)
+        self._watch.reserve(number)
+        self._places[number] = reader
+
+    def add(self, reader: Reader) -> None:
+        """Read `reader` from now on; nothing happens if it is in already."""
+        lanes = reader.lanes
+        if lanes is not None and len(lanes):
+            self._holding[lanes] = None
+        if reader in self._read:
+            return
+        self.reserve(reader)
+        self._watch.enable(reader.descriptor)
+        self._read.add(reader)
+        reader.rests = False
 
     def discard(self, reader: Reader) -> None:
-        """Read `reader` no more. Call it before its socket closes."""
-        descriptor = reader.sock.fileno()
-        if self._readers.get(descriptor) is reader:
-            del self._readers[descriptor]
-            self._selector.unregister(descriptor)
+        """Read `reader` no more for now."""
+        if reader in self._read:
+            self._read.discard(reader)
+            with contextlib.suppress(OSError):  # somebody has closed it
+                self._watch.disable(reader.descriptor)
+
+    def forget(self, reader: Reader) -> None:
+        """Give up its place. Call it before its socket closes."""
+        self._read.discard(reader)
+        number = reader.descriptor
+        if self._places.get(number) is not reader:
+            return
+        del self._places[number]
+        try:
+            self._watch.forget(number)
+        except OSError:
+            # Somebody has closed it. Should there be a copy of the descriptor, it would be told
+            # of for ever, and nothing but a new set can help.
+            self._renew()
 
     def close(self) -> None:
         """Forget all readers and close the descriptor; the sockets stay open."""
         self._closed = True
-        self._readers.clear()
+        self._places.clear()
+        self._read.clear()
         self._waiting.clear()
-        self._selector.close()
+        self._holding.clear()
+        self._watch.close()
 
     def read(self, budget: int) -> None:
-        """Read ready sockets in turn, about `budget` datagrams, and hand each sink its batches."""
+        """Read ready sockets in turn, about `budget` datagrams, and hand each sink its batches.
+
+        What a socket reported goes to `failed` of its reader, after the packets before it. That
+        reader rests: until the next read after a first failure, until it is added anew after more.
+        """
+        for failed, _ in self.failing:
+            failed.rests = failed.rests and failed.failures > 1
+        self.failing = []
         batch: list[Packet] = []
-        sink = None
+        last: Reader | None = None
         while budget > 0 and (reader := self._next()) is not None:
-            before = reader.received
-            packets = reader.read(min(_PER_VISIT, budget))
-            budget -= max(reader.received - before, 1)
-            if reader.sink is not sink:
-                if batch and sink is not None:
-                    sink(batch)
-                batch, sink = packets, reader.sink
+            if last is not None and reader.sink is not last.sink:
+                self._hand_on(batch, last)
+                batch, last = [], None
+                if reader not in self._read:
+                    continue
+            last = reader
+            lanes = reader.lanes
+            if lanes is None:
+                before = reader.received
+                batch += reader.read(min(_PER_VISIT, budget))
+                budget -= max(reader.received - before, 1)
+                concerned: tuple[Reader, ...] = (reader,)
             else:
+                packets, spent = lanes.read(min(_PER_VISIT, budget))
                 batch += packets
-            if reader.error is not None:
-                error, reader.error = reader.error, None
-                reader.failed(error)
-        if batch and sink is not None:
-            sink(batch)
+                budget -= max(spent, 1)
+                concerned = lanes.readers
+                if len(lanes):
+                    self._holding[lanes] = None
+                else:
+                    self._holding.pop(lanes, None)
+            for one in concerned:
+                if one.error is not None:
+                    self._hand_on(batch, reader)
+                    batch = []
+                    self._report(one)
+                elif one.failures and not one.rests:
+                    one.failures = 0
+        if last is not None:
+            self._hand_on(batch, last)
 
     def _next(self) -> Reader | None:
         while not self._closed:
-            if not self._waiting:
-                self._waiting.extend(key.data for key, _ in self._selector.select(0))
-                if not self._waiting:
-                    return None
+            if not self._waiting and not self._fill():
+                return None
             reader = self._waiting.popleft()
-            if self._readers.get(reader.sock.fileno()) is reader:
-                return reader
+            if reader not in self._read or reader.rests:
+                continue
+            lanes = reader.lanes
+            if lanes is not None:
+                if lanes.turn == self._turn:
+                    continue
+                lanes.turn = self._turn
+            return reader
         return None
+
+    def _fill(self) -> bool:
+        self._turn += 1
+        for number, is_shut in self._watch.ready():
+            reader = self._places.get(number)
+            if reader is None or reader.rests:
+                continue
+            if is_shut:  # told of whether it is read or not
+                reader.error = OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN))
+                self._read.add(reader)
+            if reader in self._read:
+                self._waiting.append(reader)
+        for lanes in self._holding:
+            self._waiting += [one for one in lanes.readers if one in self._read][:1]
+        return bool(self._waiting)
+
+    def _is_read(self, lanes: Lanes) -> bool:
+        return any(reader in self._read for reader in lanes.readers)
+
+    def _hand_on(self, batch: list[Packet], reader: Reader) -> None:
+        if not batch:
+            return
+        try:
+            reader.sink(batch)
+        except BaseException:
+            reader.unmade += len(batch)
+            raise
+
+    def _report(self, reader: Reader) -> None:
+        error, reader.error = reader.error, None
+        if not isinstance(error, OSError):
+            assert error is not None
+            raise error
+        reader.rests = True
+        reader.failures += 1
+        self.failing.append((reader, error))
+        if reader.failures == 1:
+            reader.failed(error)
+
+    def _renew(self) -> None:
+        old, self._watch = self._watch, Watch()
+        old.close()
+        for number, reader in list(self._places.items()):
+            try:
+                self._watch.reserve(number)
+                if reader in self._read:
+                    self._watch.enable(number)
+            except OSError:
+                del self._places[number]
+                self._read.discard(reader)

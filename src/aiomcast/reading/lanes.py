@@ -1,0 +1,137 @@
+"""Several sockets of one membership, read together: in the order of arrival, not socket by socket."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, final
+
+from ..packets import Packet
+
+if TYPE_CHECKING:
+    from . import Reader
+
+__all__ = ["Lanes"]
+
+_AHEAD = 256  # datagrams read ahead of what can be handed over, over all lanes, about
+_LEAST = 4  # datagrams read at a time from each of very many
+
+
+class _Lane:
+    """A reader, and what was read from it and has to wait for earlier packets of others."""
+
+    __slots__ = ("held", "is_dry", "reader")
+
+    def __init__(self, reader: Reader | None) -> None:
+        self.reader = reader  # None: gone, all that is left is `held`
+        self.held: list[tuple[int, Packet]] = []  # (latest stamp up to here, packet)
+        self.is_dry = True
+
+    def read(self, limit: int) -> int:
+        """Read ahead; return how many datagrams that took."""
+        reader = self.reader
+        if reader is None or reader.rests:
+            return 0
+        before = reader.received
+        packets = reader.read(limit)
+        self.is_dry = reader.dry
+        latest = self.held[-1][0] if self.held else 0
+        for packet in packets:
+            stamp = packet.timestamp_ns
+            if stamp is not None and stamp > latest:
+                latest = stamp
+            self.held.append((latest, packet))
+        return reader.received - before
+
+
+@final
+class Lanes:
+    """Reads `readers` in turn and merges what they give by the kernel's time of arrival.
+
+    A packet is handed over once no socket can hold an earlier one: what was read later than that
+    is `held` until the next read. A packet without a stamp keeps its place in its socket.
+    """
+
+    __slots__ = ("_per_lane", "_rows", "turn")
+
+    def __init__(self, readers: Sequence[Reader], before: Lanes | None = None) -> None:
+        self.turn = -1  # of the read set that has visited it last
+        self._rows: list[_Lane]
+        rows: dict[int, _Lane] = {id(row.reader): row for row in before._rows} if before is not None else {}
+        self._rows = [rows.pop(id(one)) if id(one) in rows else _Lane(one) for one in readers]
+        for row in rows.values():
+            if row.held:
+                row.reader, row.is_dry = None, True
+                self._rows.append(row)
+        if before is not None:
+            before._rows = []
+        self._per_lane = max(_LEAST, _AHEAD // max(len(readers), 1))
+
+    @property
+    def readers(self) -> tuple[Reader, ...]:
+        """The sockets' readers."""
+        return tuple(row.reader for row in self._rows if row.reader is not None)
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether the last read has found every socket empty, and nothing is held."""
+        return all(row.is_dry and not row.held for row in self._rows)
+
+    def __len__(self) -> int:
+        return sum(len(row.held) for row in self._rows)
+
+    def read(self, limit: int) -> tuple[list[Packet], int]:
+        """Return what is due, after about `limit` datagrams more at most, and how many were read.
+
+        Errors are left in the readers, as `Reader.read` does.
+        """
+        due: list[Packet] = []
+        spent = 0
+        # All sockets are read after this moment and after what is held was read, so a socket that
+        # is found empty can hold nothing that is earlier than either.
+        complete = max([time.time_ns(), *(row.held[-1][0] for row in self._rows if row.held)])
+        for row in self._rows:
+            if row.is_dry or not row.held:
+                spent += row.read(self._per_lane)
+        while True:
+            due += self._due(complete)
+            slow = [row for row in self._rows if not row.is_dry and not row.held]
+            if not slow or spent >= limit:
+                return due, spent
+            for row in slow:
+                spent += row.read(self._per_lane)
+
+    def _due(self, complete: int) -> list[Packet]:
+        """Take out what no socket can hold anything earlier than."""
+        behind = [row for row in self._rows if not row.is_dry]
+        bound = min([complete, *(row.held[-1][0] for row in behind if row.held)])
+        if any(not row.held for row in behind):
+            return []
+        taken: list[tuple[int, Packet]] = []
+        for row in self._rows:
+            count = len(row.held)
+            while count and row.held[count - 1][0] > bound:
+                count -= 1
+            taken += row.held[:count]
+            del row.held[:count]
+        taken.sort(key=_stamp)  # stable: within a socket the order stays
+        return [packet for _, packet in taken]
+
+    def take_all(self) -> list[Packet]:
+        """Take out what is held, in order."""
+        held = [one for row in self._rows for one in row.held]
+        for row in self._rows:
+            row.held.clear()
+        held.sort(key=_stamp)
+        return [packet for _, packet in held]
+
+    def refuse(self, refused: Callable[[Packet], bool]) -> int:
+        """Drop what is held and refused; return how many packets that was."""
+        before = len(self)
+        for row in self._rows:
+            row.held = [one for one in row.held if not refused(one[1])]
+        return before - len(self)
+
+
+def _stamp(one: tuple[int, Packet]) -> int:
+    return one[0]
