@@ -88,7 +88,9 @@ class LimitError(RefusedError):
     """A limit of the system is reached.
 
     `limit` names it, `value` is its present value (None when it cannot be read), `sysctl` is
-    the setting that raises it (None when there is none).
+    the setting that raises it (None when there is none). Where the system does not let tell
+    which of several limits it was, `limit` and the hint name all that it can have been, and
+    `value` and `sysctl` are None.
     """
 
     def __init__(

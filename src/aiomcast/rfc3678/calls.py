@@ -7,13 +7,16 @@ IPv4-only forms one of its addresses. A refusal is a `RefusedError` with the sys
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
 
 from ..addresses import Address, canonical, family, group_address, pack, source_address
 from ..errors import AddressError, InterfaceError
 from ..filters import FilterMode, SourceFilter
-from . import full_state, kernel
+from . import full_state, kernel, shortage
 from .abi import native
-from .refusals import Limit, refusal
+from .refusals import Shortage, refusal
 
 __all__ = [
     "add_membership",
@@ -36,29 +39,33 @@ __all__ = [
 
 ABI = native()
 
-# What ENOBUFS stands for, by the length of a packed address. IPv6 has no limit of groups.
-_GROUPS = {4: Limit("groups per socket", "net.ipv4.igmp_max_memberships")}
-_SOURCES = {
-    4: Limit("sources per group and socket", "net.ipv4.igmp_max_msf"),
-    16: Limit("sources per group and socket", "net.ipv6.mld_max_msf"),
-}
+_GroupCause: TypeAlias = Callable[[socket.socket, bytes], Shortage]
+_SourceCause: TypeAlias = Callable[[socket.socket, bytes, Callable[[], int | None]], Shortage]
 
 
 def _level(group: bytes) -> int:
     return ABI.IPPROTO_IP if len(group) == 4 else ABI.IPPROTO_IPV6
 
 
-def _group_call(sock: socket.socket, option: int, ifindex: int, group: Address, verb: str) -> None:
+def _group_call(
+    sock: socket.socket, option: int, ifindex: int, group: Address, verb: str, cause: _GroupCause
+) -> None:
     packed = pack(group_address(group))
     try:
         kernel.setsockopt(sock, _level(packed), option, ABI.group_req(_index(ifindex), packed))
     except OSError as error:
         doing = f"{verb} {canonical(group)} on interface {ifindex}"
-        raise refusal(error, doing, _GROUPS.get(len(packed))) from error
+        raise refusal(error, doing, lambda: cause(sock, packed)) from error
 
 
 def _source_call(
-    sock: socket.socket, option: int, ifindex: int, group: Address, source: Address, verb: str
+    sock: socket.socket,
+    option: int,
+    ifindex: int,
+    group: Address,
+    source: Address,
+    verb: str,
+    cause: _SourceCause,
 ) -> None:
     packed = pack(group_address(group))
     sender = pack(source_address(source, canonical(group)))
@@ -66,37 +73,38 @@ def _source_call(
         kernel.setsockopt(sock, _level(packed), option, ABI.group_source_req(_index(ifindex), packed, sender))
     except OSError as error:
         doing = f"{verb} source {canonical(source)} of {canonical(group)} on interface {ifindex}"
-        raise refusal(error, doing, _SOURCES[len(packed)]) from error
+        held = partial(full_state.count_by_index, sock, ifindex, packed)
+        raise refusal(error, doing, lambda: cause(sock, packed, held)) from error
 
 
 def join_group(sock: socket.socket, ifindex: int, group: Address) -> None:
     """MCAST_JOIN_GROUP: any source of `group` on the interface (RFC 3678, 5.1.1)."""
-    _group_call(sock, ABI.MCAST_JOIN_GROUP, ifindex, group, "joining")
+    _group_call(sock, ABI.MCAST_JOIN_GROUP, ifindex, group, "joining", shortage.of_join)
 
 
 def leave_group(sock: socket.socket, ifindex: int, group: Address) -> None:
     """MCAST_LEAVE_GROUP: drop the whole membership, whatever its filter (RFC 3678, 5.1.1)."""
-    _group_call(sock, ABI.MCAST_LEAVE_GROUP, ifindex, group, "leaving")
+    _group_call(sock, ABI.MCAST_LEAVE_GROUP, ifindex, group, "leaving", shortage.of_less)
 
 
 def join_source_group(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
     """MCAST_JOIN_SOURCE_GROUP: add one source to an INCLUDE list (RFC 3678, 5.1.2)."""
-    _source_call(sock, ABI.MCAST_JOIN_SOURCE_GROUP, ifindex, group, source, "joining")
+    _source_call(sock, ABI.MCAST_JOIN_SOURCE_GROUP, ifindex, group, source, "joining", shortage.of_source)
 
 
 def leave_source_group(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
     """MCAST_LEAVE_SOURCE_GROUP: take one source out of an INCLUDE list (RFC 3678, 5.1.2)."""
-    _source_call(sock, ABI.MCAST_LEAVE_SOURCE_GROUP, ifindex, group, source, "leaving")
+    _source_call(sock, ABI.MCAST_LEAVE_SOURCE_GROUP, ifindex, group, source, "leaving", shortage.of_less)
 
 
 def block_source(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
     """MCAST_BLOCK_SOURCE: add one source to an EXCLUDE list (RFC 3678, 5.1.1)."""
-    _source_call(sock, ABI.MCAST_BLOCK_SOURCE, ifindex, group, source, "blocking")
+    _source_call(sock, ABI.MCAST_BLOCK_SOURCE, ifindex, group, source, "blocking", shortage.of_source)
 
 
 def unblock_source(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
     """MCAST_UNBLOCK_SOURCE: take one source out of an EXCLUDE list (RFC 3678, 5.1.1)."""
-    _source_call(sock, ABI.MCAST_UNBLOCK_SOURCE, ifindex, group, source, "unblocking")
+    _source_call(sock, ABI.MCAST_UNBLOCK_SOURCE, ifindex, group, source, "unblocking", shortage.of_less)
 
 
 def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: SourceFilter) -> None:
@@ -109,8 +117,13 @@ def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: S
     try:
         full_state.set_by_index(sock, _index(ifindex), packed, _mode(wanted), wanted.sources)
     except OSError as error:
-        doing = f"{_setting(wanted, group)} on interface {ifindex}"
-        raise refusal(error, doing, _SOURCES[len(packed)]) from error
+        count = len(wanted.sources)
+        size = partial(full_state.size_by_index, packed, count)
+        raise refusal(
+            error,
+            f"{_setting(wanted, group)} on interface {ifindex}",
+            lambda: shortage.of_list(sock, packed, count, size),
+        ) from error
 
 
 def getsourcefilter(sock: socket.socket, ifindex: int, group: Address) -> SourceFilter:
@@ -126,54 +139,66 @@ def getsourcefilter(sock: socket.socket, ifindex: int, group: Address) -> Source
 
 
 def _ipv4_call(
-    sock: socket.socket, option: int, interface: Address, group: Address, source: Address, verb: str
+    sock: socket.socket,
+    option: int,
+    interface: Address,
+    group: Address,
+    source: Address,
+    verb: str,
+    cause: _SourceCause,
 ) -> None:
     packed = _ipv4(group_address(group))
     sender = pack(source_address(source, canonical(group)))
-    value = ABI.ip_mreq_source(packed, _ipv4(interface), sender)
+    local = _ipv4(interface)
+    value = ABI.ip_mreq_source(packed, local, sender)
     try:
         kernel.setsockopt(sock, ABI.IPPROTO_IP, option, value)
     except OSError as error:
         doing = f"{verb} source {canonical(source)} of {canonical(group)} on {canonical(interface)}"
-        raise refusal(error, doing, _SOURCES[4]) from error
+        held = partial(full_state.count_ipv4, sock, local, packed)
+        raise refusal(error, doing, lambda: cause(sock, packed, held)) from error
 
 
-def _ipv4_group_call(sock: socket.socket, option: int, interface: Address, group: Address, verb: str) -> None:
-    value = ABI.ip_mreq(_ipv4(group_address(group)), _ipv4(interface))
+def _ipv4_group_call(
+    sock: socket.socket, option: int, interface: Address, group: Address, verb: str, cause: _GroupCause
+) -> None:
+    packed = _ipv4(group_address(group))
+    value = ABI.ip_mreq(packed, _ipv4(interface))
     try:
         kernel.setsockopt(sock, ABI.IPPROTO_IP, option, value)
     except OSError as error:
-        raise refusal(error, f"{verb} {canonical(group)} on {canonical(interface)}", _GROUPS[4]) from error
+        doing = f"{verb} {canonical(group)} on {canonical(interface)}"
+        raise refusal(error, doing, lambda: cause(sock, packed)) from error
 
 
 def add_membership(sock: socket.socket, interface: Address, group: Address) -> None:
     """IP_ADD_MEMBERSHIP: any source of `group` (RFC 3678, 4.1.1)."""
-    _ipv4_group_call(sock, ABI.IP_ADD_MEMBERSHIP, interface, group, "joining")
+    _ipv4_group_call(sock, ABI.IP_ADD_MEMBERSHIP, interface, group, "joining", shortage.of_join)
 
 
 def drop_membership(sock: socket.socket, interface: Address, group: Address) -> None:
     """IP_DROP_MEMBERSHIP: drop the whole membership, whatever its filter (RFC 3678, 4.1.1)."""
-    _ipv4_group_call(sock, ABI.IP_DROP_MEMBERSHIP, interface, group, "leaving")
+    _ipv4_group_call(sock, ABI.IP_DROP_MEMBERSHIP, interface, group, "leaving", shortage.of_less)
 
 
 def add_source_membership(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
     """IP_ADD_SOURCE_MEMBERSHIP (RFC 3678, 4.1.2)."""
-    _ipv4_call(sock, ABI.IP_ADD_SOURCE_MEMBERSHIP, interface, group, source, "joining")
+    _ipv4_call(sock, ABI.IP_ADD_SOURCE_MEMBERSHIP, interface, group, source, "joining", shortage.of_source)
 
 
 def drop_source_membership(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
     """IP_DROP_SOURCE_MEMBERSHIP (RFC 3678, 4.1.2)."""
-    _ipv4_call(sock, ABI.IP_DROP_SOURCE_MEMBERSHIP, interface, group, source, "leaving")
+    _ipv4_call(sock, ABI.IP_DROP_SOURCE_MEMBERSHIP, interface, group, source, "leaving", shortage.of_less)
 
 
 def block_ipv4_source(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
     """IP_BLOCK_SOURCE (RFC 3678, 4.1.1)."""
-    _ipv4_call(sock, ABI.IP_BLOCK_SOURCE, interface, group, source, "blocking")
+    _ipv4_call(sock, ABI.IP_BLOCK_SOURCE, interface, group, source, "blocking", shortage.of_source)
 
 
 def unblock_ipv4_source(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
     """IP_UNBLOCK_SOURCE (RFC 3678, 4.1.1)."""
-    _ipv4_call(sock, ABI.IP_UNBLOCK_SOURCE, interface, group, source, "unblocking")
+    _ipv4_call(sock, ABI.IP_UNBLOCK_SOURCE, interface, group, source, "unblocking", shortage.of_less)
 
 
 def setipv4sourcefilter(
@@ -185,8 +210,13 @@ def setipv4sourcefilter(
     try:
         full_state.set_ipv4(sock, local, packed, _mode(wanted), wanted.sources)
     except OSError as error:
-        doing = f"{_setting(wanted, group)} on {canonical(interface)}"
-        raise refusal(error, doing, _SOURCES[4]) from error
+        count = len(wanted.sources)
+        size = partial(full_state.size_ipv4, packed, count)
+        raise refusal(
+            error,
+            f"{_setting(wanted, group)} on {canonical(interface)}",
+            lambda: shortage.of_list(sock, packed, count, size),
+        ) from error
 
 
 def getipv4sourcefilter(sock: socket.socket, interface: Address, group: Address) -> SourceFilter:

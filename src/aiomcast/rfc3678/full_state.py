@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import ctypes
 import socket
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 
 from ..addresses import pack, unpack
 from ..filters import FilterMode, SourceFilter
 from . import kernel
 from .abi import native
 
-__all__ = ["filter_of", "get_by_index", "get_ipv4", "set_by_index", "set_ipv4"]
+__all__ = [
+    "count_by_index",
+    "count_ipv4",
+    "filter_of",
+    "get_by_index",
+    "get_ipv4",
+    "set_by_index",
+    "set_ipv4",
+    "size_by_index",
+    "size_ipv4",
+]
 
 ABI = native()
 _FIRST_GUESS = 64  # sources there is room for in the first question
@@ -183,3 +193,36 @@ def get_ipv4(sock: socket.socket, interface: bytes, group: bytes) -> State:
     while state[1] > len(state[2]):
         state = _get_ipv4(sock, interface, group, state[1])
     return state
+
+
+def count_by_index(sock: socket.socket, ifindex: int, group: bytes) -> int | None:
+    """Return how many sources `sock` has listed for a group, None if it is no member.
+
+    With index 0 it is the interface with the most of them: the kernel takes 0 for one of its
+    choice in a join, and for none in a question.
+    """
+    indexes = [ifindex] if ifindex else [index for index, _ in socket.if_nameindex()]
+    counts = [_count(partial(_get_by_index, sock, index, group, 0)) for index in indexes]
+    return max((count for count in counts if count is not None), default=None)
+
+
+def count_ipv4(sock: socket.socket, interface: bytes, group: bytes) -> int | None:
+    """Return how many sources `sock` has listed for a group, None if it is no member."""
+    return _count(partial(_get_ipv4, sock, interface, group, 0))
+
+
+def _count(ask: Callable[[], State]) -> int | None:
+    try:
+        return ask()[1]
+    except OSError:
+        return None
+
+
+def size_by_index(group: bytes, count: int) -> int:
+    """Return the bytes of `set_by_index`'s value for so many sources, where it is one value."""
+    return len(ABI.group_filter(0, group, 0, [group] * count))
+
+
+def size_ipv4(group: bytes, count: int) -> int:
+    """Return the bytes of `set_ipv4`'s value for so many sources, where it is one value."""
+    return len(ABI.ip_msfilter(group, bytes(4), 0, [group] * count))

@@ -18,7 +18,13 @@ __all__ = ["SOURCE_SYSCTL", "source_limit", "with_open_files"]
 T = TypeVar("T")
 
 ABI = native()
-SOURCE_SYSCTL = {4: "net.ipv4.igmp_max_msf", 6: "net.ipv6.mld_max_msf"}
+_SYSCTLS: dict[str, dict[int, str | None]] = {
+    "linux": {4: "net.ipv4.igmp_max_msf", 6: "net.ipv6.mld_max_msf"},
+    "bsd": {4: "net.inet.ip.mcast.maxsocksrc", 6: "net.inet6.ip6.mcast.maxsocksrc"},
+    "windows": {4: None, 6: None},
+}
+SOURCE_SYSCTL = _SYSCTLS[ABI.full_state]
+"""The setting that raises `source_limit`, by family."""
 # Where /proc does not show it, as for IPv6 in a network namespace, the kernel's own default
 # still holds: MLD_MAX_MSF of Linux, IP_MAX_SOCK_SRC_FILTER of FreeBSD and macOS.
 _DEFAULT = {"linux": {4: 10, 6: 64}, "bsd": {4: 128, 6: 128}}
@@ -27,8 +33,11 @@ _DEFAULT = {"linux": {4: 10, 6: 64}, "bsd": {4: 128, 6: 128}}
 def source_limit(group: str) -> int | None:
     """Return how many sources a socket may list for a group of this family, None if unlimited."""
     kind = family(group)
-    shown = sysctl_value(SOURCE_SYSCTL[kind]) if ABI.full_state == "linux" else None
-    return shown if shown is not None else _DEFAULT.get(ABI.full_state, {}).get(kind)
+    sysctl = SOURCE_SYSCTL[kind]
+    shown = sysctl_value(sysctl) if sysctl is not None else None
+    if shown is None:
+        return _DEFAULT.get(ABI.full_state, {}).get(kind)
+    return shown if shown >= 0 else None  # Linux compares without a sign
 
 
 def with_open_files(attempt: Callable[[], T]) -> T:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from ..errors import (
     InterfaceGoneError,
@@ -15,17 +16,22 @@ from ..errors import (
     RefusedError,
 )
 
-__all__ = ["Limit", "open_files", "refusal", "refusals", "sysctl_value"]
+__all__ = ["Limit", "Shortage", "open_files", "refusal", "refusals", "sysctl_value"]
 
 
-class Limit:
-    """A kernel limit that ENOBUFS can mean: its name and the sysctl that holds it."""
+class Limit(NamedTuple):
+    """A limit of the system, its value now (None where it cannot be known) and the sysctl that raises it."""
 
-    __slots__ = ("name", "sysctl")
+    name: str
+    value: int | None
+    sysctl: str | None
 
-    def __init__(self, name: str, sysctl: str) -> None:
-        self.name = name
-        self.sysctl = sysctl
+
+class Shortage(NamedTuple):
+    """The limits that refused a call; unless `is_certain`, those that may have."""
+
+    limits: tuple[Limit, ...]
+    is_certain: bool = True
 
 
 def sysctl_value(name: str) -> int | None:
@@ -61,14 +67,15 @@ _PLAIN: dict[int, tuple[type[RefusedError], str]] = {
         RefusedError,
         "the address is not this host's, or the kernel has forgotten the membership: leave and join again",
     ),
-    errno.ENOMEM: (RefusedError, "the kernel is out of memory for socket options (net.core.optmem_max)"),
+    errno.ENOMEM: (RefusedError, "the system is out of memory"),
+    errno.ENOBUFS: (RefusedError, "the system is out of buffer space"),
 }
 
 
-def refusal(error: OSError, doing: str, limit: Limit | None = None) -> RefusedError:
+def refusal(error: OSError, doing: str, shortage: Callable[[], Shortage] | None = None) -> RefusedError:
     """Return what `error` means while `doing` ("joining 232.1.1.1 on eth0").
 
-    `limit` is the limit that ENOBUFS stands for in this call.
+    `shortage` is asked which limit was met when the error is ENOBUFS or ENOMEM.
     """
     number = error.errno or 0
     detail = f"{doing}: {error.strerror or error}"
@@ -80,19 +87,37 @@ def refusal(error: OSError, doing: str, limit: Limit | None = None) -> RefusedEr
             limit="open files",
             value=open_files(),
         )
-    if number == errno.ENOBUFS and limit is not None:
-        value = sysctl_value(limit.sysctl)
-        shown = "unknown here" if value is None else str(value)
-        return LimitError(
-            number,
-            detail,
-            f"{limit.name} is limited to {shown}; raise it with sysctl -w {limit.sysctl}=...",
-            limit=limit.name,
-            value=value,
-            sysctl=limit.sysctl,
-        )
+    if number in (errno.ENOBUFS, errno.ENOMEM) and shortage is not None:
+        return _limited(number, detail, shortage())
     kind, hint = _PLAIN.get(number, (RefusedError, ""))
     return kind(number, detail, hint)
+
+
+def _limited(number: int, detail: str, shortage: Shortage) -> RefusedError:
+    limits = shortage.limits
+    if limits and shortage.is_certain:
+        first = limits[0]
+        hint = "; also, ".join(f"{one.name} is limited to {_shown(one)}{_raised(one)}" for one in limits)
+        return LimitError(number, detail, hint, limit=first.name, value=first.value, sysctl=first.sysctl)
+    candidates = " or ".join(f"{one.name} ({one.sysctl}, now {_shown(one)})" for one in limits)
+    hint = "the system is out of memory" + (
+        f", or of {candidates}: it cannot be told which" if limits else ""
+    )
+    if number == errno.ENOMEM:
+        return RefusedError(number, detail, hint)
+    return LimitError(number, detail, hint, limit=" or ".join(one.name for one in limits) or "memory")
+
+
+def _shown(limit: Limit) -> str:
+    return "unknown here" if limit.value is None else str(limit.value)
+
+
+def _raised(limit: Limit) -> str:
+    if limit.sysctl is None:
+        return ""
+    # Linux shows some only in the network namespace that the host starts with.
+    hidden = sys.platform == "linux" and sysctl_value(limit.sysctl) is None
+    return f"; raise it with sysctl -w {limit.sysctl}=..." + " in the host's own network namespace" * hidden
 
 
 @contextlib.contextmanager

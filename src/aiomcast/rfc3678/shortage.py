@@ -1,0 +1,147 @@
+"""Which limit an ENOBUFS or ENOMEM stands for: what the call needed, against the limits as they are now.
+
+Asked once the system has refused, never before. On Linux the limits of groups and of sources per
+socket and `net.core.optmem_max` share these errnos, so the errno alone tells none of them.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..addresses import unpack
+from . import full_state, kernel
+from .abi import native
+from .limits import SOURCE_SYSCTL, source_limit
+from .refusals import Limit, Shortage, sysctl_value
+
+__all__ = ["of_join", "of_less", "of_list", "of_source"]
+
+ABI = native()
+_LINUX = ABI.full_state == "linux"
+_MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h: SK_MEMINFO_*
+_IN_OPTIONS = 6  # SK_MEMINFO_OPTMEM
+
+# What Linux keeps of a membership and of a list of sources, in bytes, by the length of a packed
+# address: struct ip_mc_socklist, ipv6_mc_socklist; ip_sf_socklist, ip6_sf_socklist. Joined one by
+# one, sources get room for ten at a time.
+_POINTER = struct.calcsize("P")
+_MEMBERSHIP = {4: 16 + 4 * _POINTER, 16: 24 + 4 * _POINTER}
+_LIST = 8 + 2 * _POINTER
+_ROOM = 10
+
+
+class _Memory(NamedTuple):
+    """What a socket's options take, of how much; None where the system does not tell."""
+
+    used: int | None
+    limit: Limit | None
+
+    def is_short_of(self, size: int) -> bool:
+        most = self.limit.value if self.limit is not None else None
+        return most is not None and self.used is not None and self.used + size >= most
+
+
+def of_join(sock: socket.socket, group: bytes) -> Shortage:
+    """Say what refused `sock` a membership of `group` (packed)."""
+    memory, groups = _memory(sock), _groups(group)
+    is_short = memory.is_short_of(_MEMBERSHIP[len(group)])
+    if groups is not None and _is_full(sock, groups, memory, is_short):
+        return _known(groups, memory.limit if is_short else None)
+    return _known(memory.limit) if is_short else _unknown(groups, memory.limit)
+
+
+def of_source(sock: socket.socket, group: bytes, held: Callable[[], int | None]) -> Shortage:
+    """Say what refused `sock` one more source of `group`.
+
+    `held` returns how many it has, None if it is no member: then joining the group was refused.
+    """
+    count = held()
+    if count is None:
+        return of_join(sock, group)
+    sources, memory = _sources(group), _memory(sock)
+    if sources.value is not None and count >= max(sources.value, 1):  # a first one is always taken
+        return _known(sources)
+    if memory.is_short_of(_LIST + (count + _ROOM) * len(group)):
+        return _known(memory.limit)
+    return _unknown(sources, memory.limit)
+
+
+def of_list(sock: socket.socket, group: bytes, count: int, size: Callable[[], int]) -> Shortage:
+    """Say what refused `sock` a list of `count` sources of `group`, a value of `size` bytes."""
+    sources, memory = _sources(group), _memory(sock)
+    most = memory.limit.value if memory.limit is not None else None
+    is_short = memory.is_short_of(_LIST + count * len(group)) or (most is not None and size() > most)
+    if sources.value is not None and count > sources.value:
+        return _known(sources, memory.limit if is_short else None)
+    return _known(memory.limit) if is_short else _unknown(sources, memory.limit)
+
+
+def of_less(*_: object) -> Shortage:
+    """Say what refused to leave or to drop a source, which no limit does."""
+    return Shortage(())
+
+
+def _known(*limits: Limit | None) -> Shortage:
+    there = (limit for limit in limits if limit is not None)
+    return Shortage(tuple(limit for limit in there if (limit.value, limit.sysctl) != (None, None)))
+
+
+def _unknown(*limits: Limit | None) -> Shortage:
+    return _known(*limits)._replace(is_certain=False)
+
+
+def _groups(group: bytes) -> Limit | None:
+    if not _LINUX or len(group) != 4:  # IPv6 has no such limit
+        return None
+    sysctl = "net.ipv4.igmp_max_memberships"
+    return Limit("groups per socket", sysctl_value(sysctl), sysctl)
+
+
+def _sources(group: bytes) -> Limit:
+    sysctl = SOURCE_SYSCTL[4 if len(group) == 4 else 6]
+    return Limit("sources per group and socket", source_limit(unpack(group)), sysctl)
+
+
+def _memory(sock: socket.socket) -> _Memory:
+    if not _LINUX:
+        return _Memory(None, None)
+    sysctl = "net.core.optmem_max"
+    limit = Limit("bytes of option memory per socket", sysctl_value(sysctl), sysctl)
+    try:
+        answer = kernel.getsockopt(sock, ABI.SOL_SOCKET, ABI.SO_MEMINFO, bytes(_MEMINFO.size))
+    except OSError:  # Linux before 4.12
+        return _Memory(None, limit)
+    return _Memory(_MEMINFO.unpack(answer)[_IN_OPTIONS], limit)
+
+
+def _is_full(sock: socket.socket, groups: Limit, memory: _Memory, is_short: bool) -> bool:
+    """Whether `sock` has as many IPv4 groups as it may."""
+    if groups.value is None or groups.value <= 0:
+        return groups.value is not None
+    if memory.used is None:
+        return _groups_held(sock) >= groups.value
+    if memory.used < groups.value * _MEMBERSHIP[4]:
+        return False
+    # There may be as many. If the memory does not explain the refusal, there are.
+    return not is_short or _groups_held(sock) >= groups.value
+
+
+def _groups_held(sock: socket.socket) -> int:
+    """Count the IPv4 groups that `sock` is a member of: no call tells, so each of the host's is asked."""
+    count = index = 0
+    try:
+        with open("/proc/thread-self/net/igmp", encoding="ascii") as file:
+            lines = file.readlines()[1:]
+    except OSError:
+        return 0
+    for line in lines:
+        if not line.startswith("\t"):
+            index = int(line.split()[0])
+            continue
+        group = int(line.split()[0], 16).to_bytes(4, sys.byteorder)
+        count += full_state.count_by_index(sock, index, group) is not None
+    return count
