@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import sys
@@ -143,10 +144,20 @@ class MulticastSocket(socket.socket):
                 calls.leave_group(self, index, group)
             case Action.JOIN_SOURCE:
                 assert step.source is not None
-                calls.join_source_group(self, index, group, step.source)
+                self._join_source(index, group, step.source)
             case Action.UNBLOCK_SOURCE:
                 assert step.source is not None
                 calls.unblock_source(self, index, group, step.source)
+
+    def _join_source(self, index: int, group: str, source: str) -> None:
+        try:
+            calls.join_source_group(self, index, group, source)
+        except RefusedError:
+            # It is two steps in the kernel, and memory may have sufficed for the group alone.
+            with contextlib.suppress(RefusedError):
+                calls.getsourcefilter(self, index, group)
+                calls.leave_group(self, index, group)
+            raise
 
 
 # Event loops hand out wrappers of a socket, not the socket: this finds it by its descriptor.
