@@ -6,6 +6,7 @@ That is the Windows proactor loop. It tells neither time of arrival, nor truncat
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -14,18 +15,24 @@ from .errors import UnsupportedError
 from .filters import SourceFilter
 from .packets import Flow, Packet
 from .reading.gate import Gate
+from .reading.options import dropped
 from .rfc3678.sockets import MulticastSocket
 
 __all__ = ["StockReader"]
 
 _KEPT = 4096  # datagrams kept per socket while nobody reads, as a kernel's buffer would
+_AT_ONCE = 64  # datagrams handed over before looking whether somebody still reads
+_PER_TURN = 8  # times that: then the other tasks of the loop have their turn
+_MAX_DATAGRAM = 65535
+_WRAP = 1 << 32  # of the kernel's count of drops
 
 
 class StockReader(asyncio.DatagramProtocol):
     """Does what `reading.Reader` does, fed by a datagram transport; see there for the contract.
 
-    Such a transport cannot pause: while it is not read, the last datagrams are kept, and
-    `kernel_drops` counts those that there was no room for.
+    Such a transport cannot pause: while it is not read, the first `_KEPT` datagrams are kept, and
+    `kernel_drops` counts those that there was no room for, beside the system's own drops where
+    it tells them. `read` and `set_filter` take what the system still holds out of it themselves.
     """
 
     def __init__(
@@ -40,81 +47,182 @@ class StockReader(asyncio.DatagramProtocol):
             raise UnsupportedError("this event loop tells neither hop limit nor traffic class, nor coalesces")
         self.sock = sock
         self.gate = Gate(source_filter)
-        self.sink: Callable[[list[Packet]], None] | None = None
+        self.sink: Callable[[list[Packet]], None] = _nowhere
         self.failed: Callable[[OSError], None] | None = None
         self.error: OSError | None = None
         self.coalesces = False
         self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = 0
-        self.is_read = False
+        self._is_read = False
+        self._spared: deque[Packet] = deque()  # before all of `_kept`: judged, and to be delivered
         self._kept: deque[Packet] = deque()  # not judged yet
-        self._spared: deque[Packet] = deque()  # judged by a filter that was in force when they came
+        self._dropped = 0
+        self._loop = asyncio.get_running_loop()
+        self._turn: asyncio.Handle | None = None
         self._transport: asyncio.BaseTransport | None = None
-        self._opening = asyncio.get_running_loop().create_task(self._open())
+        self._closed = self._lost = self._begun = False
+        self._opening = self._loop.create_task(self._open())
+        self._opening.add_done_callback(self._opened)
 
-    async def _open(self) -> None:
-        await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=self.sock)
+    # Reading
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport, to close it."""
-        self._transport = transport
+    def watch(self, is_read: bool) -> None:
+        """Hand the sink what comes, from the next loop turn on; or nothing any more, from now on."""
+        self._is_read = is_read
+        self._go_on()
 
-    def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
-        """Keep one datagram, and hand it on if somebody reads."""
-        sock = self.sock
-        if len(self._kept) + len(self._spared) >= _KEPT:
-            self.kernel_drops += 1
-            return
-        flow = Flow(canonical(str(addr[0])), addr[1], sock.group, sock.port, sock.interface.index)
-        self._kept.append(Packet(data, flow))
-        if self.is_read:
-            self.hand_on()
+    def read(self, limit: int) -> list[Packet]:
+        """Return what is kept, then what the system holds, `limit` datagrams at most, less what is refused.
 
-    def error_received(self, exc: Exception) -> None:
-        """Report what the socket reported."""
-        if isinstance(exc, OSError) and self.failed is not None:
-            self.failed(exc)
-
-    def hand_on(self) -> None:
-        """Give the sink what is kept."""
-        packets = self.read(_KEPT)
-        if packets and self.sink is not None:
-            self.sink(packets)
+        [] with `received` as before means that there is nothing. An error is left in `error`.
+        """
+        self._fetch(limit - len(self._spared) - len(self._kept))
+        return self._take(limit)
 
     def set_filter(self, wanted: SourceFilter, until_ns: int | None = None) -> None:
-        """Judge by `wanted` from now on; with `until_ns`, what is kept was judged as before."""
+        """Judge by `wanted` from now on; with `until_ns`, what has arrived also by the filter before.
+
+        The socket has the new filter already. What is in it came in by the one or the other, each
+        at its time, and what is kept came in before.
+        """
+        before = self.gate.current
+        kept, self._kept = self._kept, deque()
+        self._fetch(_KEPT - len(self._spared) - len(kept))
         if until_ns is None:
-            self._spared = self._judged(self._spared, wanted)
+            self._spared = self._judged([*self._spared, *kept, *self._kept], wanted)
         else:
-            self._spared += self._judged(self._kept, self.gate.current)
-            self._kept.clear()
+            self._spared += self._judged(kept, before)
+            self._spared += self._judged(self._kept, before | wanted)
+        self._kept.clear()
         self.gate.change(wanted)
+        self._go_on()
 
     def deliver_between(self, since_ns: int | None, until_ns: int | None) -> None:
         """Refuse: without timestamps there is no such cut."""
         raise UnsupportedError("this event loop tells no time of arrival")
 
-    def read(self, limit: int) -> list[Packet]:
-        """Return what is kept, less what the filter refuses."""
-        packets = [*self._spared, *self._judged(self._kept, self.gate.current)]
-        self._spared.clear()
-        self._kept.clear()
-        self.received += len(packets)
-        self.octets += sum(len(packet.data) for packet in packets)
-        return packets
-
-    def _judged(self, packets: deque[Packet], judge: SourceFilter) -> deque[Packet]:
-        passed = deque(packet for packet in packets if judge.allows(packet.source))
-        self.filtered += len(packets) - len(passed)
-        self.received += len(packets) - len(passed)
-        return passed
-
     def count_drops(self) -> None:
-        """The system does not tell."""
+        """Add to `kernel_drops` what the system has dropped since, where it tells."""
+        total = dropped(self.sock)
+        if total is not None:
+            self.kernel_drops += (total - self._dropped) % _WRAP
+            self._dropped = total
 
     def close(self) -> None:
-        """Close the transport and with it the socket."""
+        """Close the transport and with it the socket, in the next turns of the loop."""
+        self._closed, self._is_read = True, False
         self._opening.cancel()
+        if self._turn is not None:
+            self._turn.cancel()
         if self._transport is not None:
             self._transport.close()
-        else:
+        elif self._opening.done() or not self._begun:
             self.sock.close()
+        # else the transport that is being made has it, and closes it when that is cancelled
+
+    def _fetch(self, most: int) -> None:
+        try:
+            for _ in range(most):
+                self._kept.append(self._packet(*self.sock.recvfrom(_MAX_DATAGRAM)))
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self.error = error
+
+    def _packet(self, data: bytes, addr: tuple[str | object, int]) -> Packet:
+        sock = self.sock
+        flow = Flow(canonical(str(addr[0])), addr[1], sock.group, sock.port, sock.interface.index)
+        return Packet(data, flow)
+
+    def _take(self, most: int) -> list[Packet]:
+        taken = [self._spared.popleft() for _ in range(min(most, len(self._spared)))]
+        unjudged = [self._kept.popleft() for _ in range(min(most - len(taken), len(self._kept)))]
+        taken += self._judged(unjudged, self.gate.current)
+        self._count(taken)
+        return taken
+
+    def _judged(self, packets: Iterable[Packet], judge: SourceFilter) -> deque[Packet]:
+        """Return what passes; count what does not."""
+        passed: deque[Packet] = deque()
+        refused: list[Packet] = []
+        for packet in packets:
+            allowed = (packet.flow.source in judge.sources) is judge.is_include
+            (passed if allowed else refused).append(packet)
+        self.filtered += len(refused)
+        self._count(refused)
+        return passed
+
+    def _count(self, packets: list[Packet]) -> None:
+        self.received += len(packets)
+        self.octets += sum(len(packet.data) for packet in packets)
+
+    def _go_on(self) -> None:
+        """Hand over in the next turn of the loop: whoever is changing a filter has finished then."""
+        waits = self._is_read and (self._spared or self._kept)
+        if (waits or self.error is not None) and self._turn is None and not self._closed:
+            self._turn = self._loop.call_soon(self._hand_on)
+
+    def _hand_on(self) -> None:
+        self._turn = None
+        if self.error is not None:
+            error, self.error = self.error, None
+            self._tell(error)
+        for _ in range(_PER_TURN):
+            if not self._is_read or not (self._spared or self._kept):
+                return
+            packets = self._take(_AT_ONCE)
+            if packets:
+                self.sink(packets)
+        self._go_on()
+
+    def _tell(self, error: OSError) -> None:
+        if self.failed is not None and not self._closed:
+            self.failed(error)
+
+    # What the event loop calls
+
+    async def _open(self) -> None:
+        self._begun = True
+        await self._loop.create_datagram_endpoint(lambda: self, sock=self.sock)
+
+    def _opened(self, opening: asyncio.Task[None]) -> None:
+        if opening.cancelled():
+            self._lose(OSError(errno.ECANCELED, "its reading was cancelled before it began"))
+        elif (error := opening.exception()) is not None:
+            what = f"the event loop does not read it: {error!r}"
+            self._lose(error if isinstance(error, OSError) else OSError(errno.EOPNOTSUPP, what))
+
+    def _lose(self, error: OSError) -> None:
+        """There is no transport, or none any more; and if it was closed meanwhile, nobody to tell."""
+        if self._closed:
+            self.sock.close()
+        elif not self._lost:
+            self._lost = True
+            self._tell(error)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport, to close it."""
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Report a transport that has closed of itself."""
+        self._transport = None
+        lost = OSError(errno.ECONNABORTED, f"the event loop has closed it: {exc!r}")
+        self._lose(exc if isinstance(exc, OSError) else lost)
+
+    def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
+        """Keep one datagram, and hand it on if somebody reads."""
+        if len(self._kept) + len(self._spared) < _KEPT:
+            self._kept.append(self._packet(data, addr))
+        else:
+            self.kernel_drops += 1
+        if self._is_read and self._turn is None:
+            self._hand_on()
+
+    def error_received(self, exc: Exception) -> None:
+        """Report what the socket reported."""
+        if isinstance(exc, OSError):
+            self._tell(exc)
+
+
+def _nowhere(packets: list[Packet]) -> None:
+    raise AssertionError("a reader was read without a sink")

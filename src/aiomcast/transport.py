@@ -202,7 +202,7 @@ class StockLoop:
     def pause(self) -> None:
         """See `ReadLoop`."""
         self._paused = True
-        for reader in self._added:
+        for reader in tuple(self._added):
             self._set(reader)
 
     def resume(self) -> None:
@@ -217,10 +217,7 @@ class StockLoop:
             self.discard(reader)
 
     def _set(self, reader: Reader) -> None:
-        stock = cast(StockReader, reader)
-        stock.is_read = reader in self._added and not self._paused
-        if stock.is_read:
-            stock.hand_on()
+        cast(StockReader, reader).watch(reader in self._added and not self._paused)
 
 
 class MulticastTransport(asyncio.ReadTransport):
