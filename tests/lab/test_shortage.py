@@ -294,3 +294,14 @@ def test_groups_of_an_interface_that_is_gone(network: Network, sock: socket.sock
     names(refused(calls.join_source_group, sock, index, GROUP, A), GROUPS, 20)
     calls.leave_group(sock, v0, "232.4.6.0")
     calls.join_source_group(sock, index, GROUP, A)
+
+
+def test_a_socket_of_another_namespace(network: Network, sysctl: Set, sock: socket.socket, v0: int) -> None:
+    """Its limits are not to be seen from here: none is blamed, and no value of ours is told for its."""
+    sysctl(GROUPS, 0)
+    with network.inside("s1"):
+        error = refused(calls.join_source_group, sock, v0, GROUP, A)
+    assert (error.errno, error.sysctl, error.value) == (errno.ENOBUFS, None, None)
+    assert GROUPS in error.hint
+    assert MEMORY in error.hint
+    assert "unknown" in error.hint

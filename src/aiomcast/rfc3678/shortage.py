@@ -24,6 +24,7 @@ ABI = native()
 _LINUX = ABI.full_state == "linux"
 _MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h: SK_MEMINFO_*
 _IN_OPTIONS = 6  # SK_MEMINFO_OPTMEM
+_SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 
 # What Linux keeps of a membership and of a list of sources, in bytes, by the length of a packed
 # address: struct ip_mc_socklist, ipv6_mc_socklist; ip_sf_socklist, ip6_sf_socklist. Joined one by
@@ -47,7 +48,8 @@ class _Memory(NamedTuple):
 
 def of_join(sock: socket.socket, group: bytes) -> Shortage:
     """Say what refused `sock` a membership of `group` (packed)."""
-    memory, groups = _memory(sock), _groups(group)
+    here = _is_here(sock)
+    memory, groups = _memory(sock, here), _groups(group, here)
     is_short = memory.is_short_of(_MEMBERSHIP[len(group)])
     if groups is not None and _is_full(sock, groups, memory, is_short):
         return _known(groups, memory.limit if is_short else None)
@@ -62,7 +64,8 @@ def of_source(sock: socket.socket, group: bytes, held: Callable[[], int | None])
     count = held()
     if count is None:
         return of_join(sock, group)
-    sources, memory = _sources(group), _memory(sock)
+    here = _is_here(sock)
+    sources, memory = _sources(group, here), _memory(sock, here)
     if sources.value is not None and count >= max(sources.value, 1):  # a first one is always taken
         return _known(sources)
     if memory.is_short_of(_LIST + (count + _ROOM) * len(group)):
@@ -72,7 +75,8 @@ def of_source(sock: socket.socket, group: bytes, held: Callable[[], int | None])
 
 def of_list(sock: socket.socket, group: bytes, count: int, size: Callable[[], int]) -> Shortage:
     """Say what refused `sock` a list of `count` sources of `group`, a value of `size` bytes."""
-    sources, memory = _sources(group), _memory(sock)
+    here = _is_here(sock)
+    sources, memory = _sources(group, here), _memory(sock, here)
     most = memory.limit.value if memory.limit is not None else None
     is_short = memory.is_short_of(_LIST + count * len(group)) or (most is not None and size() > most)
     if sources.value is not None and count > sources.value:
@@ -94,23 +98,35 @@ def _unknown(*limits: Limit | None) -> Shortage:
     return _known(*limits)._replace(is_certain=False)
 
 
-def _groups(group: bytes) -> Limit | None:
+def _is_here(sock: socket.socket) -> bool:
+    """Whether the limits that are to be seen are those of `sock`: of its network namespace."""
+    if not _LINUX:
+        return True
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+            one, other = (each.getsockopt(ABI.SOL_SOCKET, _SO_NETNS_COOKIE, 8) for each in (sock, ours))
+    except OSError:  # Linux before 5.14 does not tell
+        return True
+    return one == other
+
+
+def _groups(group: bytes, here: bool) -> Limit | None:
     if not _LINUX or len(group) != 4:  # IPv6 has no such limit
         return None
     sysctl = "net.ipv4.igmp_max_memberships"
-    return Limit("groups per socket", sysctl_value(sysctl), sysctl)
+    return Limit("groups per socket", sysctl_value(sysctl) if here else None, sysctl)
 
 
-def _sources(group: bytes) -> Limit:
+def _sources(group: bytes, here: bool) -> Limit:
     sysctl = SOURCE_SYSCTL[4 if len(group) == 4 else 6]
-    return Limit("sources per group and socket", source_limit(unpack(group)), sysctl)
+    return Limit("sources per group and socket", source_limit(unpack(group)) if here else None, sysctl)
 
 
-def _memory(sock: socket.socket) -> _Memory:
+def _memory(sock: socket.socket, here: bool) -> _Memory:
     if not _LINUX:
         return _Memory(None, None)
     sysctl = "net.core.optmem_max"
-    limit = Limit("bytes of option memory per socket", sysctl_value(sysctl), sysctl)
+    limit = Limit("bytes of option memory per socket", sysctl_value(sysctl) if here else None, sysctl)
     try:
         answer = kernel.getsockopt(sock, ABI.SOL_SOCKET, ABI.SO_MEMINFO, bytes(_MEMINFO.size))
     except OSError:  # Linux before 4.12
