@@ -92,7 +92,12 @@ class Handover:
 
     def look_later(self, readers: tuple[Reader, ...]) -> None:
         """End what a swap has spared once nothing can be under way, also where nothing comes any more."""
-        self._after(_AT_ALL, lambda: [reader.look() for reader in readers])
+
+        def look() -> None:
+            for reader in readers:
+                reader.look()
+
+        self._after(_AT_ALL * 1.1, look)  # when the gate takes an empty socket for the end of it
 
     @property
     def readers(self) -> tuple[Reader, ...]:
@@ -234,7 +239,7 @@ class Handover:
             self._heard.clear()
         self._membership.forget_if_settled()
 
-    def _after(self, seconds: float, call: Callable[[], object]) -> None:
+    def _after(self, seconds: float, call: Callable[[], None]) -> None:
         def fire() -> None:
             self._timers.discard(timer)
             call()

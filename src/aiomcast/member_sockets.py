@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import warnings
 import weakref
 from collections.abc import Collection, Sequence
@@ -156,7 +154,6 @@ class MemberSockets:
             sock.close()
             raise
         reader.failed = self._failed
-        sock.taken_away = lambda: self._is_closed(reader)
         return reader
 
     # Every change below is made of steps that can be taken once more: a signal handler may raise
@@ -170,9 +167,7 @@ class MemberSockets:
         before = self.readers
         readers = before if not opened else (*before, *(one for one in opened if one not in before))
         for reader in readers:
-            # By the whole filter, of which the socket may hold only a part: the kernel has seen to
-            # that part, and a source that was put elsewhere meanwhile may have left something here.
-            reader.set_filter(wanted, until_ns)
+            reader.set_filter(self._judge(reader, wanted, until_ns), until_ns)
         if len(readers) > 1:
             holding = tuple(reader for reader in readers if not reader.sock.filter.is_none)
             readers = holding or readers[:1]
@@ -185,16 +180,27 @@ class MemberSockets:
         self.draining = tuple(dict.fromkeys((*self.draining, *gone)))
         self.readers = readers
         if gone:
-            self._begin_draining(gone, spared=until_ns is not None)
+            spared = tuple(reader for reader in gone if not reader.gate.passing.is_none)
+            if spared:
+                self._replacing().drain(spared)
+            self.end_draining([reader for reader in gone if reader not in spared])
         self._arrange()
         self.redirect()
 
-    def _begin_draining(self, gone: tuple[Reader, ...], spared: bool) -> None:
-        """Close `gone`, which hold nothing: at once, or when what is `spared` there is read."""
-        if spared:
-            self._replacing().drain(gone)
-        else:
-            self.end_draining(gone)
+    def _judge(self, reader: Reader, wanted: SourceFilter, until_ns: int | None) -> SourceFilter:
+        """Return the filter that is to judge at one of the sockets.
+
+        One EXCLUDE socket stands for the whole filter, of which it may hold only a part. Of an
+        INCLUDE list each has a part of its own; what a swap has spared of a source that is let in
+        again, but by another socket now, is still to come from here.
+        """
+        if not wanted.is_include:
+            return wanted
+        part = reader.sock.filter
+        passing = reader.gate.passing
+        if until_ns is not None or (passing.is_include and passing.sources <= part.sources):
+            return part
+        return part | (passing & wanted)
 
     def hand_over(self, wanted: SourceFilter, opened: Sequence[Reader], cut_ns: int, deliver: bool) -> None:
         """Deliver what arrived up to `cut_ns` from the present sockets, the rest from `opened`."""
@@ -204,7 +210,7 @@ class MemberSockets:
         for reader in old:
             reader.deliver_until(cut_ns)
         for reader in opened:
-            reader.set_filter(wanted)
+            reader.set_filter(reader.sock.filter if wanted.is_include else wanted)
         replacing = self._replacing()
         self.readers, self.draining, self.lanes = tuple(opened), (), None
         replacing.begin(old, lanes)
@@ -376,6 +382,8 @@ class MemberSockets:
 
     def end_draining(self, gone: Collection[Reader]) -> None:
         """Close sockets that have left the group and hold nothing that is still to come."""
+        if not gone:
+            return
         self.retire(tuple(gone), None)
         self.draining = tuple(reader for reader in self.draining if reader not in gone)
         self._arrange()
@@ -384,7 +392,6 @@ class MemberSockets:
     def drop_reader(self, reader: Reader) -> None:
         """Close a new socket that is not to be used after all."""
         self._receiver.stop_reading(reader)
-        reader.sock.taken_away = None
         reader.close()
 
     def _close_reader(self, reader: Reader) -> None:
@@ -393,11 +400,6 @@ class MemberSockets:
             counted = attrs.evolve(_counted(reader), receive_buffer=0)
             self.drop_reader(reader)
             self._past += counted
-
-    def _is_closed(self, reader: Reader) -> None:
-        """Take note that somebody else closes the socket."""
-        self._receiver.stop_reading(reader)
-        self._failed(OSError(errno.EBADF, os.strerror(errno.EBADF)))
 
     def _failed(self, error: OSError) -> None:
         typed = refusal(error, f"receiving {self.group} port {self.port} on {self.interface.name}")

@@ -15,6 +15,7 @@ from .errors import UnsupportedError
 from .filters import SourceFilter
 from .packets import Flow, Packet
 from .reading.gate import Gate
+from .reading.lanes import Lanes
 from .reading.options import dropped
 from .rfc3678.sockets import MulticastSocket
 
@@ -51,7 +52,10 @@ class StockReader(asyncio.DatagramProtocol):
         self.failed: Callable[[OSError], None] | None = None
         self.error: OSError | None = None
         self.coalesces = False
-        self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = 0
+        self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = self.unmade = 0
+        self.lanes: Lanes | None = None
+        self.dry = True
+        self.rests = False
         self._is_read = False
         self._spared: deque[Packet] = deque()  # before all of `_kept`: judged, and to be delivered
         self._kept: deque[Packet] = deque()  # not judged yet
@@ -76,7 +80,9 @@ class StockReader(asyncio.DatagramProtocol):
         [] with `received` as before means that there is nothing. An error is left in `error`.
         """
         self._fetch(limit - len(self._spared) - len(self._kept))
-        return self._take(limit)
+        packets = self._take(limit)
+        self.dry = self.dry and not (self._spared or self._kept)
+        return packets
 
     def set_filter(self, wanted: SourceFilter, until_ns: int | None = None) -> None:
         """Judge by `wanted` from now on; with `until_ns`, what has arrived also by the filter before.
@@ -96,9 +102,16 @@ class StockReader(asyncio.DatagramProtocol):
         self.gate.change(wanted)
         self._go_on()
 
-    def deliver_between(self, since_ns: int | None, until_ns: int | None) -> None:
+    def deliver_until(self, until_ns: int) -> None:
         """Refuse: without timestamps there is no such cut."""
         raise UnsupportedError("this event loop tells no time of arrival")
+
+    def deliver_since(self, since_ns: int, elsewhere: SourceFilter) -> None:
+        """Refuse: without timestamps there is no such cut."""
+        raise UnsupportedError("this event loop tells no time of arrival")
+
+    def look(self) -> None:
+        """Do nothing: no exception of the gate is open here."""
 
     def count_drops(self) -> None:
         """Add to `kernel_drops` what the system has dropped since, where it tells."""
@@ -120,13 +133,14 @@ class StockReader(asyncio.DatagramProtocol):
         # else the transport that is being made has it, and closes it when that is cancelled
 
     def _fetch(self, most: int) -> None:
+        self.dry = False
         try:
             for _ in range(most):
                 self._kept.append(self._packet(*self.sock.recvfrom(_MAX_DATAGRAM)))
         except BlockingIOError:
-            pass
+            self.dry = True
         except OSError as error:
-            self.error = error
+            self.error, self.dry = error, True
 
     def _packet(self, data: bytes, addr: tuple[str | object, int]) -> Packet:
         sock = self.sock

@@ -61,6 +61,12 @@ class ReadLoop:
         """Keep a place for `reader`, so that `add` cannot be refused. OSError when the system refuses."""
         self._set.reserve(reader)
         self._follow()
+        reader.sock.taken_away = lambda: self._taken_away(reader)
+
+    def _taken_away(self, reader: Reader) -> None:
+        """Take note that somebody else closes the socket, while it can still be taken out."""
+        self.forget(reader)
+        reader.failed(OSError(errno.EBADF, os.strerror(errno.EBADF)))
 
     def add(self, reader: Reader) -> None:
         """Read `reader` from the next loop turn on."""
@@ -79,6 +85,7 @@ class ReadLoop:
 
     def forget(self, reader: Reader) -> None:
         """Give up its place. Call it before its socket closes."""
+        reader.sock.taken_away = None
         timer = self._resting.pop(reader, None)
         if timer is not None:
             timer.cancel()
@@ -245,7 +252,6 @@ class MulticastTransport(asyncio.ReadTransport):
             self._reading.close()
             raise
         self._closing = False
-        sock.taken_away = self._taken_away
 
     @property
     def reader(self) -> Reader:
@@ -304,14 +310,9 @@ class MulticastTransport(asyncio.ReadTransport):
             self._end()
 
     def _end(self) -> None:
-        self._reader.sock.taken_away = None
         self._reading.forget(self._reader)
         self._reading.close()
         self._reader.close()
-
-    def _taken_away(self) -> None:
-        self._reading.forget(self._reader)
-        self._failed(OSError(errno.EBADF, os.strerror(errno.EBADF)))
 
     def _received(self, packets: list[Packet]) -> None:
         try:

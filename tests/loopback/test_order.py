@@ -228,7 +228,7 @@ async def test_a_clock_that_is_set_back_costs_and_doubles_nothing(
 async def test_a_long_block_list_leaks_no_longer_than_the_cut_lasts(
     set_back: bool, any_group: str, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of what only the gate refuses, `deliver` spares what had arrived: the cut ends with the socket empty."""
+    """Of what only the gate refuses, `deliver` spares what had come; the cut ends with the socket empty."""
     if set_back:
         clock = types.SimpleNamespace(time_ns=lambda: time.time_ns() + 10**13)
         monkeypatch.setattr(manager, "time", clock)
@@ -238,7 +238,7 @@ async def test_a_long_block_list_leaks_no_longer_than_the_cut_lasts(
         stream = receiver.packets()
         newly = MANY[25]
         await one.swap(exclude([*MANY[:20], newly]), pending="deliver")
-        await asyncio.sleep(0.11)  # nothing of before can be under way any more
+        await until(lambda: not one.readers[0].gate.past)  # nothing of before can be under way any more
         first = sender.send(A)
         assert data(await take(stream, 1)) == first
         sender.send(newly, newly)

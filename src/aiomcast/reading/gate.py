@@ -121,9 +121,7 @@ class Gate:
         if self.past:
             while self.past and self.past[0][0] < timestamp_ns - _MARGIN_NS:
                 self.past.popleft()
-            passes = passes or any(
-                timestamp_ns <= cut and _lets_in(then, source) for cut, then in self.past
-            )
+            passes = passes or any(timestamp_ns <= cut and _lets_in(then, source) for cut, then in self.past)
         if passes and self.until_ns is not None:
             self.heard.append((source, timestamp_ns))
         return passes

@@ -57,13 +57,13 @@ class Lanes:
     def __init__(self, readers: Sequence[Reader], before: Lanes | None = None) -> None:
         self.turn = -1  # of the read set that has visited it last
         self._rows: list[_Lane]
-        rows: dict[int, _Lane] = {id(row.reader): row for row in before._rows} if before is not None else {}
-        self._rows = [rows.pop(id(one)) if id(one) in rows else _Lane(one) for one in readers]
-        for row in rows.values():
-            if row.held:
-                row.reader, row.is_dry = None, True
-                self._rows.append(row)
+        known = {row.reader: row for row in before._rows if row.reader is not None} if before else {}
+        self._rows = [known.pop(one) if one in known else _Lane(one) for one in readers]
         if before is not None:
+            for row in before._rows:
+                if row not in self._rows and row.held:
+                    row.reader, row.is_dry = None, True
+                    self._rows.append(row)
             before._rows = []
         self._per_lane = max(_LEAST, _AHEAD // max(len(readers), 1))
 

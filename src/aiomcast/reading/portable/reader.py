@@ -46,7 +46,8 @@ class Reader:
     (no memory, an exception out of a signal handler).
 
     `dry` says whether the last read found nothing more in the socket, `failures` how many reads
-    in a row have failed, `rests` that it is not to be read now for that. `lanes` is set while the socket is one of several of a membership.
+    in a row have failed, `rests` that it is not to be read now for that. `lanes` is set while the
+    socket is one of several of a membership.
     """
 
     def __init__(
