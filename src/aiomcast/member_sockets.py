@@ -364,7 +364,7 @@ class MemberSockets:
 
     def retire(self, readers: tuple[Reader, ...], lanes: Lanes | None) -> None:
         """Leave with these sockets, hand over or count what they hold, and close them."""
-        readers = tuple(reader for reader in readers if reader.sock.fileno() >= 0)
+        readers = tuple(reader for reader in readers if not reader.is_retired)
         for reader in readers:
             with contextlib.suppress(RefusedError):  # the interface may be gone; closing leaves too
                 reader.sock.set_filter(SourceFilter.none())
@@ -396,9 +396,10 @@ class MemberSockets:
 
     def _close_reader(self, reader: Reader) -> None:
         """Keep the counters of a reader and close its socket, read out or not."""
-        if reader.sock.fileno() >= 0:
-            counted = attrs.evolve(_counted(reader), receive_buffer=0)
-            self.drop_reader(reader)
+        counted = attrs.evolve(_counted(reader), receive_buffer=0)
+        self.drop_reader(reader)
+        if not reader.is_retired:
+            reader.is_retired = True
             self._past += counted
 
     def _failed(self, error: OSError) -> None:

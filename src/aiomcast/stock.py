@@ -55,7 +55,7 @@ class StockReader(asyncio.DatagramProtocol):
         self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = self.unmade = 0
         self.lanes: Lanes | None = None
         self.dry = True
-        self.rests = False
+        self.rests = self.is_retired = False
         self._is_read = False
         self._spared: deque[Packet] = deque()  # before all of `_kept`: judged, and to be delivered
         self._kept: deque[Packet] = deque()  # not judged yet

@@ -30,8 +30,8 @@ BUDGET = 512
 
 _FIRST_REST = 0.01  # seconds until a socket is read again whose reads fail, doubled up to the longest
 _LONGEST_REST = 1.0
-_FATAL = frozenset({errno.EBADF, errno.ENOTSOCK, errno.ESHUTDOWN})
-"""What a socket reports that somebody has closed or shut down: it will never be read again."""
+_FATAL = frozenset({errno.EBADF, errno.ENOTSOCK})
+"""What a socket reports that somebody has closed: it will never be read again."""
 
 
 class ReadLoop:
@@ -133,6 +133,7 @@ class ReadLoop:
         if self._set.fileno() != self._watched and not self._closed:
             self._unwatch()
             self._watch()
+            self._set.renewed()
 
     def _ready(self) -> None:
         try:

@@ -14,7 +14,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.errno cimport EAGAIN, EBADF, EINTR, ESHUTDOWN, errno
+from libc.errno cimport EAGAIN, EBADF, EINTR, ENOTSOCK, errno
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
@@ -137,7 +137,7 @@ cdef extern from *:
     int epoll_ctl(int, int, int, epoll_event *)
     int epoll_wait(int, epoll_event *, int, int)
     int close(int)
-    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLHUP
+    int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN
     int SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6, IP_TTL, IP_TOS, IPV6_HOPLIMIT, IPV6_TCLASS
     int SO_TIMESTAMPNS_NEW, SO_RXQ_OVFL
     int AIOMCAST_TIMESTAMPNS_OLD, AIOMCAST_SOL_UDP, AIOMCAST_UDP_GRO
@@ -344,7 +344,7 @@ cdef class Reader:
     cdef readonly int64_t received, octets, filtered, truncated, kernel_drops
     cdef public int64_t unmade
     cdef public int failures
-    cdef public bint rests
+    cdef public bint rests, is_retired
     cdef readonly bint dry
     cdef readonly int descriptor
     cdef bint is_read  # by the read set it has a place in
@@ -456,6 +456,8 @@ cdef class Reader:
             if got < 0:
                 if errno != EAGAIN and errno != EINTR:
                     self.error = OSError(errno, os.strerror(errno))
+                    if self.error.errno == EBADF or self.error.errno == ENOTSOCK:
+                        self.sock.abandon()
                 got = 0
             self.dry = got < count
             i = 0
@@ -589,9 +591,11 @@ cdef class ReadSet:
     cdef dict holding
     cdef long turn
     cdef readonly list failing
+    cdef list stale  # descriptors that may be watched still
 
     def __cinit__(self):
         self.places = []
+        self.stale = []
         self.holding = {}
         self.failing = []
         self.descriptor = epoll_create1(EPOLL_CLOEXEC)
@@ -601,6 +605,9 @@ cdef class ReadSet:
     def __dealloc__(self):
         if self.descriptor >= 0:
             close(self.descriptor)
+        if self.stale is not None:
+            for number in self.stale:
+                close(<int>number)
 
     def fileno(self):
         """See `portable.ReadSet.fileno`."""
@@ -674,13 +681,12 @@ cdef class ReadSet:
 
     cdef int renew(self) except -1:
         """Make a new set where the old one tells of a descriptor that cannot be taken out."""
-        cdef int old = self.descriptor, number
+        cdef int new = epoll_create1(EPOLL_CLOEXEC), number
         cdef Reader reader
-        self.descriptor = epoll_create1(EPOLL_CLOEXEC)
-        if self.descriptor < 0:
-            self.descriptor = old
+        if new < 0:
             return 0
-        close(old)
+        self.stale.append(self.descriptor)
+        self.descriptor = new
         for number in range(len(self.places)):
             reader = self.at(number)
             if reader is not None:
@@ -701,6 +707,13 @@ cdef class ReadSet:
         if self.descriptor >= 0:
             close(self.descriptor)
             self.descriptor = -1
+        self.renewed()
+
+    cpdef renewed(self):
+        """See `portable.ReadSet.renewed`."""
+        for number in self.stale:
+            close(<int>number)
+        self.stale = []
 
     def read(self, Py_ssize_t budget):
         """See `portable.ReadSet.read`."""
@@ -718,11 +731,7 @@ cdef class ReadSet:
             any_read = False
             for i in range(ready):
                 reader = self.at(events[i].data.fd)
-                if reader is None or reader.rests:  # taken out since, or out of order
-                    continue
-                if events[i].events & EPOLLHUP:  # told of whether it is read or not
-                    reader.error = OSError(ESHUTDOWN, os.strerror(ESHUTDOWN))
-                elif not reader.is_read:
+                if reader is None or reader.rests or not reader.is_read:  # taken out since, or failing
                     continue
                 if last is not None and reader.sink is not last.sink:
                     self.hand_on(batch, last)

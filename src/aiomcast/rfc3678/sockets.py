@@ -53,14 +53,23 @@ class MulticastSocket(socket.socket):
         return self.filter
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket; that somebody has closed its descriptor before is no error."""
         self._tell()
-        super().close()
+        try:
+            super().close()
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
 
     def detach(self) -> int:
         """Give the descriptor away: the socket is closed then."""
         self._tell()
         return super().detach()
+
+    def abandon(self) -> None:
+        """Be closed without closing the descriptor, which somebody has closed: it may be another's by now."""
+        self.taken_away = None
+        super().detach()
 
     def _tell(self) -> None:
         tell = getattr(self, "taken_away", None)

@@ -47,7 +47,7 @@ class Reader:
 
     `dry` says whether the last read found nothing more in the socket, `failures` how many reads
     in a row have failed, `rests` that it is not to be read now for that. `lanes` is set while the
-    socket is one of several of a membership.
+    socket is one of several of a membership, `is_retired` once its counters were added up.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Reader:
         self.lanes: Lanes | None = None
         self.dry = True
         self.failures = 0
-        self.rests = False
+        self.rests = self.is_retired = False
         self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = self.unmade = 0
         self.coalesces = options.ask(sock, ancillary, gro)
         self.descriptor = sock.fileno()
@@ -140,6 +140,8 @@ class Reader:
             self.dry = True
         except BaseException as error:
             self.error, self.dry = error, isinstance(error, OSError)
+            if isinstance(error, OSError) and error.errno in (errno.EBADF, errno.ENOTSOCK):
+                self.sock.abandon()
         self.received += number
         self.octets += octets
         self.unmade += self.received - received - (self.filtered - filtered) - len(packets)

@@ -26,6 +26,7 @@ class ReadSet:
 
     def __init__(self) -> None:
         self._watch = Watch()
+        self._stale: list[Watch] = []  # its descriptor may be watched still
         self._places: dict[int, Reader] = {}
         self._read: set[Reader] = set()
         self._waiting: deque[Reader] = deque()  # ready and not yet visited, so that none starves
@@ -36,7 +37,7 @@ class ReadSet:
         """What sockets reported in the last `read`."""
 
     def fileno(self) -> int:
-        """Return the one descriptor to watch."""
+        """Return the one descriptor to watch: another one after a `forget` that had to make a new set."""
         return self._watch.fileno()
 
     @property
@@ -90,6 +91,12 @@ class ReadSet:
             # of for ever, and nothing but a new set can help.
             self._renew()
 
+    def renewed(self) -> None:
+        """Take note that the present descriptor is watched, in the place of one before."""
+        for stale in self._stale:
+            stale.close()
+        self._stale.clear()
+
     def close(self) -> None:
         """Forget all readers and close the descriptor; the sockets stay open."""
         self._closed = True
@@ -98,6 +105,7 @@ class ReadSet:
         self._waiting.clear()
         self._holding.clear()
         self._watch.close()
+        self.renewed()
 
     def read(self, budget: int) -> None:
         """Read ready sockets in turn, about `budget` datagrams, and hand each sink its batches.
@@ -159,14 +167,9 @@ class ReadSet:
 
     def _fill(self) -> bool:
         self._turn += 1
-        for number, is_shut in self._watch.ready():
+        for number in self._watch.ready():
             reader = self._places.get(number)
-            if reader is None or reader.rests:
-                continue
-            if is_shut:  # told of whether it is read or not
-                reader.error = OSError(errno.ESHUTDOWN, os.strerror(errno.ESHUTDOWN))
-                self._read.add(reader)
-            if reader in self._read:
+            if reader is not None and reader in self._read and not reader.rests:
                 self._waiting.append(reader)
         for lanes in self._holding:
             self._waiting += [one for one in lanes.readers if one in self._read][:1]
@@ -196,8 +199,8 @@ class ReadSet:
             reader.failed(error)
 
     def _renew(self) -> None:
-        old, self._watch = self._watch, Watch()
-        old.close()
+        self._stale.append(self._watch)
+        self._watch = Watch()
         for number, reader in list(self._places.items()):
             try:
                 self._watch.reserve(number)

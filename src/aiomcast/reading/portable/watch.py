@@ -40,9 +40,9 @@ if sys.platform == "linux":
             """Give up the place. OSError where somebody has closed it."""
             self._epoll.unregister(descriptor)
 
-        def ready(self) -> list[tuple[int, bool]]:
-            """Return (descriptor, whether it has been shut down) of those that are readable now."""
-            return [(number, bool(events & select.EPOLLHUP)) for number, events in self._epoll.poll(0)]
+        def ready(self) -> list[int]:
+            """Return those that are readable now."""
+            return [number for number, _ in self._epoll.poll(0)]
 
         def close(self) -> None:
             """Close the one descriptor."""
@@ -76,9 +76,9 @@ else:
             if descriptor in self._selector.get_map():
                 self._selector.unregister(descriptor)
 
-        def ready(self) -> list[tuple[int, bool]]:
-            """Return (descriptor, False) of those that are readable now."""
-            return [(key.fd, False) for key, _ in self._selector.select(0)]
+        def ready(self) -> list[int]:
+            """Return those that are readable now."""
+            return [key.fd for key, _ in self._selector.select(0)]
 
         def close(self) -> None:
             """Close the one descriptor."""
