@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .errors import RefusedError
@@ -52,12 +53,12 @@ class _Generation:
     they leave the group before (`has_left`), and have nothing to linger for.
     """
 
-    __slots__ = ("has_left", "is_due", "is_over", "lanes", "readers")
+    __slots__ = ("has_left", "is_due", "is_over", "is_timed", "lanes", "readers")
 
     def __init__(self, readers: tuple[Reader, ...], lanes: Lanes | None) -> None:
         self.readers = readers
         self.lanes = lanes
-        self.is_due = self.is_over = self.has_left = False
+        self.is_due = self.is_over = self.has_left = self.is_timed = False
 
 
 class Handover:
@@ -81,10 +82,14 @@ class Handover:
             self._settle(at_once=True)
         if len(self._waiting) >= _MOST_WAITING:
             self._close(self._waiting.popleft())
-        generation = _Generation(old, lanes)
-        self._waiting.append(generation)
-        self._after(_IN_ORDER, lambda: self._come_due(generation))
-        self._after(_AT_ALL, lambda: self._leave(generation))
+        generation = next((one for one in self._waiting if old[0] in one.readers), None)
+        if generation is None:
+            generation = _Generation(old, lanes)
+            self._waiting.append(generation)
+        if not generation.is_timed:
+            self._after(_IN_ORDER, partial(self._come_due, generation))
+            self._after(_AT_ALL, partial(self._leave, generation))
+            generation.is_timed = True
 
     def drain(self, gone: tuple[Reader, ...]) -> None:
         """Close `gone`, which have left the group, once they are read out among the others."""
@@ -179,17 +184,19 @@ class Handover:
                 return
         self._go_on()
 
-    def end(self) -> list[tuple[tuple[Reader, ...], Lanes | None]]:
-        """Stop all timers and forget the readers; return them, in order, for the caller to retire."""
+    def all_apart(self) -> list[tuple[tuple[Reader, ...], Lanes | None]]:
+        """Return the old readers, those together that are read together, in order."""
+        return [(one.readers, one.lanes) for one in (*self._lingering, *self._waiting)]
+
+    def stop(self) -> None:
+        """Stop all timers and forget the readers, which the caller retires."""
         for timer in self._timers:
             timer.cancel()
-        old = [(one.readers, one.lanes) for one in (*self._lingering, *self._waiting)]
         self._timers.clear()
         self._waiting.clear()
         self._lingering.clear()
         self._drained.clear()
         self._goes_on = False
-        return old
 
     def _go_on(self) -> None:
         if not self._goes_on:

@@ -117,7 +117,7 @@ def _call(changes: list[Change]) -> None:
             if not all(change.stands for change in changes):
                 _undo_all(changes, error)
             # The limit may be another than when it was asked for last: then it is spread anew.
-            if not (isinstance(error, LimitError) and any([one.membership.ask_limit() for one in changes])):
+            if not (isinstance(error, LimitError) and sum(one.membership.ask_limit() for one in changes)):
                 raise
 
 
@@ -136,13 +136,14 @@ def _undo_all(changes: list[Change], error: BaseException) -> None:
 class Change:
     """One membership on its way from the filter in force to another."""
 
-    __slots__ = ("_before", "_hands_over", "_opened", "_sets", "_wanted", "membership", "stands")
+    __slots__ = ("_before", "_hands_over", "_opened", "_parts", "_sets", "_wanted", "membership", "stands")
 
     def __init__(self, membership: Membership, wanted: SourceFilter) -> None:
         self.membership = membership
         self._wanted = wanted
         self._hands_over = False
-        self._opened: list[tuple[Reader, SourceFilter]] = []
+        self._opened: list[Reader] = []
+        self._parts: tuple[SourceFilter, ...] = ()
         self._sets: list[tuple[Reader, SourceFilter, bool]] = []  # and whether it lets in more
         self._before: list[tuple[Reader, SourceFilter]] = []
         self.stands = False
@@ -160,8 +161,9 @@ class Change:
         )
         if self._hands_over:
             readers, parts = (), spread((), wanted, limit)
-        for part in parts[len(readers) :]:
-            self._opened.append((membership.open_reader(part), part))
+        self._parts = parts[len(readers) :]
+        for part in self._parts:
+            membership.open_reader(part, self._opened)
         # Where the mode changes in place, the first may come to let all in: last.
         for number in range(len(readers) - 1, -1, -1):
             part, now = parts[number], held[number]
@@ -171,7 +173,7 @@ class Change:
 
     def join(self) -> None:
         """Have the new sockets join."""
-        for reader, part in self._opened:
+        for reader, part in zip(self._opened, self._parts, strict=True):
             reader.sock.set_filter(part)
 
     def set(self, growing: bool) -> None:
@@ -186,7 +188,7 @@ class Change:
         """Put back what was changed, as far as the system lets; return what it refused."""
         failed: list[RefusedError | InconsistentError] = []
         self.stands = False
-        for reader, _ in self._opened:
+        for reader in self._opened:
             self.membership.drop_reader(reader)
         for reader, before in reversed(self._before):
             try:
@@ -202,8 +204,7 @@ class Change:
         `cut_ns` is the time after the last call; with `deliver` what arrived up to then may
         still come by the filter before. Can be gone through twice.
         """
-        opened = [reader for reader, _ in self._opened]
         if self._hands_over:
-            self.membership.hand_over(self._wanted, opened, cut_ns, deliver)
+            self.membership.hand_over(self._wanted, self._opened, cut_ns, deliver)
         else:
-            self.membership.take_filter(self._wanted, opened, cut_ns if deliver else None)
+            self.membership.take_filter(self._wanted, self._opened, cut_ns if deliver else None)

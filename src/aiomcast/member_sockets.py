@@ -47,6 +47,7 @@ class MemberSockets:
         "__weakref__",
         "_filter",
         "_full",
+        "_gone",
         "_handover",
         "_indexes",
         "_limit",
@@ -79,6 +80,7 @@ class MemberSockets:
         self._filter = SourceFilter.none()
         self._full: set[PacketStream] | None = None
         self._handover: Handover | None = None
+        self._gone: tuple[Reader, ...] = ()  # of `draining`, not seen to yet
         self._indexes: tuple[int, ...] = (interface.index,)  # also older ones, of packets still queued
         self._warned = False
         self._limit = source_limit(group)
@@ -140,21 +142,23 @@ class MemberSockets:
         held = max((len(reader.sock.filter.sources) for reader in self.readers), default=0)
         return self._limit is not None and held > self._limit
 
-    def open_reader(self, wanted: SourceFilter) -> Reader:
-        """Return a reader of a new socket that is a member of nothing yet, with its place to be read."""
+    def open_reader(self, wanted: SourceFilter, into: list[Reader]) -> None:
+        """Append to `into` a reader of a new socket, which is a member of nothing yet and has a place."""
         receiver = self._receiver
         sock = open_socket(self.group, self.port, self.interface)
         try:
             if receiver.receive_buffer is not None:
                 set_receive_buffer(sock, receiver.receive_buffer)
             reader = receiver.reading.reader(sock, wanted, ancillary=receiver.ancillary, gro=receiver.gro)
+            into.append(reader)
+            reader.failed = self._failed
             with refusals(f"watching a socket of {self.group} port {self.port}"):
                 receiver.reading.reserve(reader)
         except BaseException:
+            if into and into[-1].sock is sock:
+                self.drop_reader(into.pop())
             sock.close()
             raise
-        reader.failed = self._failed
-        return reader
 
     # Every change below is made of steps that can be taken once more: a signal handler may raise
     # between any two, and then it is gone through again.
@@ -174,16 +178,18 @@ class MemberSockets:
         self._take(wanted, until_ns)
         if until_ns is not None and readers[0].sock.filter != wanted and not wanted.is_include:
             self._replacing().look_later(readers)  # the gate refuses what the kernel lets in
-        if readers == before:
+        if readers != before:
+            self._gone = tuple(reader for reader in before if reader not in readers)
+            self.draining = tuple(dict.fromkeys((*self.draining, *self._gone)))
+            self.readers = readers
+        elif not self._gone and not opened:
             return
-        gone = tuple(reader for reader in before if reader not in readers)
-        self.draining = tuple(dict.fromkeys((*self.draining, *gone)))
-        self.readers = readers
-        if gone:
-            spared = tuple(reader for reader in gone if not reader.gate.passing.is_none)
+        if self._gone:
+            spared = tuple(reader for reader in self._gone if not reader.gate.passing.is_none)
             if spared:
                 self._replacing().drain(spared)
-            self.end_draining([reader for reader in gone if reader not in spared])
+            self.end_draining([reader for reader in self._gone if reader not in spared])
+            self._gone = ()
         self._arrange()
         self.redirect()
 
@@ -204,16 +210,15 @@ class MemberSockets:
 
     def hand_over(self, wanted: SourceFilter, opened: Sequence[Reader], cut_ns: int, deliver: bool) -> None:
         """Deliver what arrived up to `cut_ns` from the present sockets, the rest from `opened`."""
-        if self.readers == tuple(opened):  # begun already
-            return
-        old, lanes = self.together, self.lanes
-        for reader in old:
-            reader.deliver_until(cut_ns)
-        for reader in opened:
-            reader.set_filter(reader.sock.filter if wanted.is_include else wanted)
         replacing = self._replacing()
-        self.readers, self.draining, self.lanes = tuple(opened), (), None
-        replacing.begin(old, lanes)
+        if self.readers != tuple(opened):
+            old, lanes = self.together, self.lanes
+            for reader in old:
+                reader.deliver_until(cut_ns)
+            for reader in opened:
+                reader.set_filter(reader.sock.filter if wanted.is_include else wanted)
+            replacing.begin(old, lanes)
+            self.draining, self.lanes, self.readers = (), None, tuple(opened)
         self._take(wanted, cut_ns if deliver else None)
         elsewhere = SourceFilter.none()
         for reader in replacing.readers:
@@ -244,9 +249,11 @@ class MemberSockets:
     def _arrange(self) -> None:
         """Have the present sockets read together, where there are several."""
         together = self.together
-        before, self.lanes = self.lanes, None
+        before = self.lanes
         if len(together) > 1 or (before is not None and len(before)):
             self.lanes = Lanes(together, before)
+        else:
+            self.lanes = None
         for reader in together:
             reader.lanes = self.lanes
 
@@ -295,7 +302,7 @@ class MemberSockets:
         opened: list[Reader] = []
         try:
             for reader in self.readers:
-                opened.append(self.open_reader(reader.sock.filter))
+                self.open_reader(reader.sock.filter, opened)
                 opened[-1].set_filter(reader.gate.current)
                 opened[-1].sock.set_filter(reader.sock.filter)
         except BaseException:
@@ -305,15 +312,29 @@ class MemberSockets:
             raise
         self._indexes += (found.index,)
         old = self._all_apart()
-        self.readers, self.draining, self.lanes = tuple(opened), (), None
+        self._stop()
+        self.readers = tuple(opened)
         for readers, lanes in old:
             self.retire(readers, lanes)
         self._arrange()
 
     def _all_apart(self) -> list[tuple[tuple[Reader, ...], Lanes | None]]:
-        """Return all sockets, in the order in which they are to be read out; the handover is over."""
-        old = [] if self._handover is None else self._handover.end()
+        """Return all sockets, in the order in which they are to be read out."""
+        old = [] if self._handover is None else self._handover.all_apart()
         return [*old, (self.together, self.lanes)]
+
+    def _stop(self) -> None:
+        """Have no sockets any more, and no handover."""
+        self.readers, self.draining, self.lanes, self._gone = (), (), None, ()
+        if self._handover is not None:
+            self._handover.stop()
+        self._receiver.unsettled.discard(self)
+
+    def abandon(self) -> None:
+        """Close all sockets of a membership that did not come to be."""
+        for reader in self.all_readers:
+            self.drop_reader(reader)
+        self._stop()
 
     def _refuse_queued(self, wanted: SourceFilter) -> None:
         streams = (*self.streams, *self._receiver.streams)
@@ -365,15 +386,16 @@ class MemberSockets:
     def retire(self, readers: tuple[Reader, ...], lanes: Lanes | None) -> None:
         """Leave with these sockets, hand over or count what they hold, and close them."""
         readers = tuple(reader for reader in readers if not reader.is_retired)
-        for reader in readers:
+        alive = tuple(reader for reader in readers if reader.sock.fileno() >= 0)
+        for reader in alive:
             with contextlib.suppress(RefusedError):  # the interface may be gone; closing leaves too
                 reader.sock.set_filter(SourceFilter.none())
-        for _ in range(_MOST_READS if readers else 0):
+        for _ in range(_MOST_READS if alive else 0):
             if self.is_taken:
-                if self.read_some(readers, lanes):
+                if self.read_some(alive, lanes):
                     break
             else:
-                packets, is_all = self._some(readers, lanes)
+                packets, is_all = self._some(alive, lanes)
                 self._queue_drops += len(packets)
                 if is_all:
                     break

@@ -15,6 +15,8 @@ from .interfaces import Interface, find_interface
 from .manager import Change, Pending, make_all
 from .member_sockets import MemberSockets
 from .packets import Channel, Packet
+from .reading import Reader
+from .reading.lanes import Lanes
 from .streams import PacketBatches, PacketStream
 
 if TYPE_CHECKING:
@@ -31,12 +33,13 @@ class Membership(MemberSockets):
     manager that leaves at the end.
     """
 
-    __slots__ = ("_default", "_ended")
+    __slots__ = ("_default", "_ended", "_leaving")
 
     def __init__(self, receiver: Receiver, group: str, port: int, interface: Interface) -> None:
         super().__init__(receiver, group, port, interface)
         self._default: PacketStream | None = None
         self._ended = False
+        self._leaving: list[tuple[tuple[Reader, ...], Lanes | None]] | None = None
 
     def __repr__(self) -> str:
         state = "left" if self._ended else repr(self._filter)
@@ -130,6 +133,9 @@ class Membership(MemberSockets):
         self._check()
         try:
             self.end()
+        except BaseException:  # a signal handler raised: no half of it is to stay
+            self.end()
+            raise
         finally:  # not before: what is handed over at the end is still counted here
             self._receiver.forget(self)
 
@@ -149,21 +155,17 @@ class Membership(MemberSockets):
 
     def establish(self, wanted: SourceFilter) -> None:
         """Make the first filter hold, or raise with nothing joined."""
-        try:
-            make_all([Change(self, wanted)])
-        except BaseException:
-            for reader in self.readers:
-                self.drop_reader(reader)
-            raise
+        make_all([Change(self, wanted)])
 
     def end(self) -> None:
         """Leave, hand over what can be, close the sockets, end the streams."""
         self._ended = True
-        old = self._all_apart()
-        self.readers, self.draining, self.lanes = (), (), None
-        self._receiver.unsettled.discard(self)
-        for readers, lanes in old:
-            self.retire(readers, lanes)
+        if self._leaving is None:
+            self._leaving = self._all_apart()
+        self._stop()
+        while self._leaving:
+            self.retire(*self._leaving[0])
+            del self._leaving[0]
         for stream in self.streams:
             stream.end()
         self._receiver.ended(self)

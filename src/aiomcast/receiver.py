@@ -124,10 +124,15 @@ class Receiver:
                 f"{text} port {port} is joined already on {found.name}", "swap its sources instead"
             )
         membership = Membership(self, text, port, found)
-        with_open_files(lambda: membership.establish(wanted))
-        self._memberships[key] = membership
-        self.direct(membership)
-        membership.announce(EventKind.JOINED)
+        try:
+            with_open_files(lambda: membership.establish(wanted))
+            self._memberships[key] = membership
+            self.direct(membership)
+            membership.announce(EventKind.JOINED)
+        except BaseException:
+            self._memberships.pop(key, None)
+            membership.abandon()
+            raise
         return membership
 
     def packets(

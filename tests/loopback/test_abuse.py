@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -52,7 +53,7 @@ def test_what_was_never_begun_raises(reading: ModuleType, kind: str) -> None:
     made = getattr(reading, kind).__new__(getattr(reading, kind))
     for name in dir(made):
         member = getattr(type(made), name, None)
-        if name.startswith("__") and name not in ("__len__", "__anext__") or not callable(member):
+        if (name.startswith("__") and name not in ("__len__", "__anext__")) or not callable(member):
             continue
         for arguments in ((), (1,), (None,), ([],), (made,)):
             try:
@@ -69,10 +70,8 @@ def test_a_reader_and_a_read_set_begun_twice(
     reader = reading.Reader(sock, SourceFilter.any())
     sender.send(b"one")
     assert data(reader.read(1)) == [b"one"]
-    try:
+    with contextlib.suppress(StateError):
         reader.__init__(sock, SourceFilter.any())
-    except StateError:
-        pass
     reads = reading.ReadSet()
     got: list[list[aiomcast.Packet]] = []
     reader.sink = got.append

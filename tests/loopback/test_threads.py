@@ -7,8 +7,6 @@ import threading
 from contextlib import ExitStack
 from types import ModuleType
 
-import pytest
-
 import aiomcast
 from aiomcast import SourceFilter, open_socket
 
