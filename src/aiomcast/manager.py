@@ -114,11 +114,15 @@ def _call(changes: list[Change]) -> None:
                 change.set(growing=False)
             return
         except BaseException as error:
+            # The limit may be another than when it was asked for last. Then what is done already is
+            # not undone, which the new limit may not allow: the rest is spread anew.
+            if isinstance(error, LimitError) and sum(one.membership.ask_limit() for one in changes):
+                for change in changes:
+                    change.begin_again()
+                continue
             if not all(change.stands for change in changes):
                 _undo_all(changes, error)
-            # The limit may be another than when it was asked for last: then it is spread anew.
-            if not (isinstance(error, LimitError) and sum(one.membership.ask_limit() for one in changes)):
-                raise
+            raise
 
 
 def _undo_all(changes: list[Change], error: BaseException) -> None:
@@ -184,18 +188,23 @@ class Change:
                 reader.sock.set_filter(part)
         self.stands = not growing
 
-    def undo(self) -> list[RefusedError | InconsistentError]:
-        """Put back what was changed, as far as the system lets; return what it refused."""
-        failed: list[RefusedError | InconsistentError] = []
+    def begin_again(self) -> None:
+        """Drop the plan and its new sockets, for another one that begins at what the others hold now."""
         self.stands = False
         for reader in self._opened:
             self.membership.drop_reader(reader)
+        self._opened, self._parts, self._sets = [], (), []
+
+    def undo(self) -> list[RefusedError | InconsistentError]:
+        """Put back what was changed, as far as the system lets; return what it refused."""
+        failed: list[RefusedError | InconsistentError] = []
+        self.begin_again()
         for reader, before in reversed(self._before):
             try:
                 reader.sock.set_filter(before)
             except (RefusedError, InconsistentError) as refused:
                 failed.append(refused)
-        self._opened, self._sets, self._before = [], [], []
+        self._before = []
         return failed
 
     def commit(self, cut_ns: int, deliver: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import itertools
 import os
@@ -15,6 +16,8 @@ import pytest
 
 import aiomcast
 from aiomcast import InconsistentError, LimitError, Membership, Receiver, RefusedError, SourceFilter, errors
+from aiomcast.rfc3678 import kernel
+from aiomcast.rfc3678.sockets import MulticastSocket
 
 from .helpers import A, B, C, Faults, faults, open_descriptors, sending, turns, until
 
@@ -296,3 +299,68 @@ async def test_whichever_socket_cannot_be_made(need: str, any_group: str, no_fil
             assert open_descriptors() == descriptors
         assert failing > 1
         assert receiver.memberships[-1].kernel_filter() == receiver.memberships[-1].filter == wanted
+
+
+class Watched:
+    """In the place of `kernel.setsockopt`: sends a packet at each call, and refuses one of a port's."""
+
+    def __init__(self, sender: socket.socket, port: int, failing: int) -> None:
+        self._real, self._sender, self._port, self._failing = kernel.setsockopt, sender, port, failing
+        self._calls = 0
+        self.sent: list[bytes] = []
+
+    def __call__(self, sock: socket.socket, level: int, option: int | None, value: int | bytes) -> None:
+        self.sent.append(b"%d" % len(self.sent))
+        self._sender.send(self.sent[-1])
+        self._calls += isinstance(sock, MulticastSocket) and sock.port == self._port
+        if self._calls == self._failing:
+            self._failing = 0
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        self._real(sock, level, option, value)
+
+
+REFUSING_LAST = {
+    "another shrinks": (include([A, C]), include([A]), include(MANY[:12])),
+    "another changes its list": (include([A, C]), include([A, B]), include(MANY[:12])),
+    "another changes its mode": (include([A, C]), exclude([C]), include(MANY[:12])),
+}
+
+
+@pytest.mark.parametrize("what", REFUSING_LAST)
+async def test_a_refused_apply_costs_no_packet_while_it_tries(
+    what: str, any_group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that can be refused without touching a membership comes first; then the sets that let in more.
+
+    After every call of the system a packet of a source goes out that the one membership is to lose;
+    the calls of the other are refused, one after the other, the last of them being a set.
+    """
+    before, after, growing = REFUSING_LAST[what]
+    real = kernel.setsockopt
+    with sending(C, any_group, PORT) as sender:
+        async with Receiver(receive_buffer=4 << 20, gro=False) as receiver:  # all calls are needed
+            one = await receiver.join(any_group, PORT, sources=before, interface="lo")
+            two = await receiver.join(any_group, PORT + 1, sources=MANY[:10], interface="lo")
+            stream = receiver.packets()
+            for failing in itertools.count(1):
+                watched = Watched(sender, PORT + 1, failing)
+                monkeypatch.setattr(kernel, "setsockopt", watched)
+                refused = False
+                try:
+                    await receiver.filters.apply({one: after, two: growing})
+                except RefusedError:
+                    refused = True
+                monkeypatch.setattr(kernel, "setsockopt", real)
+                if not refused:
+                    break
+                sender.send(b"last")
+                got = []
+                async with asyncio.timeout(10):
+                    async for packet in stream:
+                        got.append(packet.data)
+                        if packet.data == b"last":
+                            break
+                assert got[:-1] == watched.sent, failing
+                assert [one.filter, two.filter] == [before, include(MANY[:10])]
+            assert failing > 7
+            assert one.filter == one.kernel_filter() == after
