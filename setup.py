@@ -23,13 +23,13 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    built = Extension(
-        "aiomcast.reading._native",
-        ["src/aiomcast/reading/_native.pyx"],
-        optional=MODE != "require",
-        extra_compile_args=["-O2"],
+    source = Extension(
+        "aiomcast.reading._native", ["src/aiomcast/reading/_native.pyx"], extra_compile_args=["-O2"]
     )
-    return cythonize(built, language_level=3)
+    built: list[Extension] = cythonize(source, language_level=3)
+    for extension in built:
+        extension.optional = MODE != "require"  # set here: cythonize makes its own, and drops it
+    return built
 
 
 setup(ext_modules=extensions())
