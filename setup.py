@@ -6,20 +6,29 @@ Everything else is in pyproject.toml.
 
 import os
 import sys
+import sysconfig
 
 from setuptools import Extension, setup
 
 MODE = os.environ.get("AIOMCAST_BUILD", "")
+NEWEST = 3, 14  # what the compiled reader was looked through for; _native.pyx has it too
 
 
 def extensions() -> list[Extension]:
-    """Return what to build: nothing on request, nor off Linux (recvmmsg, epoll) and CPython (its tuples)."""
+    """Return what to build: nothing on request, nor where the compiled reader cannot be trusted."""
     if MODE not in ("", "require", "skip"):
         sys.exit("AIOMCAST_BUILD is neither 'require' nor 'skip'")
-    suited = sys.platform.startswith("linux") and sys.implementation.name == "cpython"
-    if MODE == "skip" or not suited:
-        if MODE == "require":
-            sys.exit("AIOMCAST_BUILD=require: the compiled reader needs CPython on Linux")
+    hindrance = ""
+    if not sys.platform.startswith("linux") or sys.implementation.name != "cpython":
+        hindrance = "it needs CPython on Linux"  # its tuples; recvmmsg, epoll
+    elif sys.version_info[:2] > NEWEST:
+        hindrance = "it knows no Python after {}.{}".format(*NEWEST)
+    elif sysconfig.get_config_var("Py_GIL_DISABLED"):
+        hindrance = "it needs the global interpreter lock"
+    if MODE == "require" and hindrance:
+        sys.exit(f"AIOMCAST_BUILD=require: the compiled reader cannot be built, {hindrance}")
+    if MODE == "skip" or hindrance:
+        print("aiomcast: without the compiled reader:", hindrance or "AIOMCAST_BUILD=skip", file=sys.stderr)
         return []
     from Cython.Build import cythonize
 

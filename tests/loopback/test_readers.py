@@ -66,6 +66,7 @@ def test_read(reading: ModuleType, sock: MulticastSocket, sender: socket.socket)
     assert {packet.flow for packet in packets} == {flow}
     assert all(type(packet) is aiomcast.Packet and type(packet.data) is bytes for packet in packets)
     assert all(packet[3:] == (False, None, None) for packet in packets)
+    assert [hash(packet) for packet in packets] == [hash(tuple(packet)) for packet in packets]
     stamps = [packet.timestamp_ns for packet in packets]
     assert stamps == sorted(stamps)
     assert (reader.received, reader.octets, reader.filtered, reader.truncated) == (3, 65510, 0, 0)

@@ -1,12 +1,16 @@
 """What setup.py builds and what it leaves out, told of other systems and versions by stand-ins."""
 
+import ast
+import re
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-SETUP = Path(__file__).parents[2] / "setup.py"
+ROOT = Path(__file__).parents[2]
+SETUP = ROOT / "setup.py"
 pytestmark = pytest.mark.skipif(not SETUP.exists(), reason="setup.py is not here")
 
 
@@ -27,9 +31,12 @@ def build(monkeypatch: pytest.MonkeyPatch, mode: str, **here: object) -> list[Si
     def setup(ext_modules: list[SimpleNamespace]) -> None:
         built.extend(ext_modules)
 
-    system = {"platform": "linux", "implementation": SimpleNamespace(name="cpython"), **here}
+    free = here.pop("free_threaded", None)
+    cpython = SimpleNamespace(name="cpython")
+    system = {"platform": "linux", "implementation": cpython, "version_info": (3, 11, 7, "final", 0), **here}
     stand_ins = {
         "sys": SimpleNamespace(exit=sys.exit, stderr=sys.stderr, **system),
+        "sysconfig": SimpleNamespace(get_config_var={"Py_GIL_DISABLED": free}.__getitem__),
         "setuptools": SimpleNamespace(Extension=extension, setup=setup),
         "Cython": SimpleNamespace(),
         "Cython.Build": SimpleNamespace(cythonize=cythonize),
@@ -57,8 +64,37 @@ def test_nothing_is_built_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
         build(monkeypatch, "perhaps")
 
 
-@pytest.mark.parametrize("here", [{"platform": "darwin"}, {"implementation": SimpleNamespace(name="pypy")}])
-def test_what_cannot_be_built_is_left_out(monkeypatch: pytest.MonkeyPatch, here: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("here", "why"),
+    [
+        ({"platform": "darwin"}, "needs CPython on Linux"),
+        ({"implementation": SimpleNamespace(name="pypy")}, "needs CPython on Linux"),
+        ({"version_info": (3, 99, 0, "alpha", 1)}, "no Python after 3"),
+        ({"free_threaded": 1}, "global interpreter lock"),
+    ],
+)
+def test_what_cannot_be_built_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], here: dict[str, object], why: str
+) -> None:
     assert build(monkeypatch, "", **here) == []
-    with pytest.raises(SystemExit, match="AIOMCAST_BUILD=require: "):
+    assert why in capfd.readouterr().err
+    assert build(monkeypatch, "skip", **here) == []
+    with pytest.raises(SystemExit, match=f"AIOMCAST_BUILD=require: .*{why}"):
         build(monkeypatch, "require", **here)
+
+
+def test_the_newest_python_is_the_same_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In setup.py, in the compiled reader's own check, and in what the package says of itself."""
+    (written,) = re.findall(r"^NEWEST = (\d+, \d+)", SETUP.read_text(), re.MULTILINE)
+    newest = ast.literal_eval(written)
+    assert build(monkeypatch, "", version_info=(*newest, 99, "final", 0))
+    assert not build(monkeypatch, "", version_info=(newest[0], newest[1] + 1, 0, "alpha", 1))
+    source = (ROOT / "src/aiomcast/reading/_native.pyx").read_text()
+    (refused,) = re.findall(r"PY_VERSION_HEX >= 0x(\w{8}) \|\| defined\(Py_GIL_DISABLED\)", source)
+    assert bytes.fromhex(refused) == bytes([newest[0], newest[1] + 1, 0, 0])
+    assert "up to {}.{},".format(*newest) in source
+    classifiers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
+    versions = [
+        tuple(map(int, match.groups())) for it in classifiers if (match := re.search(r":: (\d)\.(\d+)$", it))
+    ]
+    assert versions == [(3, minor) for minor in range(11, newest[1] + 1)]

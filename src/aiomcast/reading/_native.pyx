@@ -37,6 +37,12 @@ cdef extern from *:
     #include <sys/socket.h>
     #include <unistd.h>
 
+    /* aiomcast_packet and aiomcast_packet_dealloc know tuples from within: each new Python has to be
+       looked through for what changed in them. setup.py says the same. */
+    #if PY_VERSION_HEX >= 0x030F0000 || defined(Py_GIL_DISABLED)
+    #error "aiomcast's compiled reader knows CPython up to 3.14, with the global interpreter lock"
+    #endif
+
     #ifndef SO_TIMESTAMPNS_NEW
     #define SO_TIMESTAMPNS_NEW 64
     #endif
@@ -66,6 +72,9 @@ cdef extern from *:
         Py_INCREF(cut);
         Py_INCREF(hops);
         Py_INCREF(traffic);
+    #if PY_VERSION_HEX >= 0x030E0000
+        ((PyTupleObject *)packet)->ob_hash = -1; /* not computed yet */
+    #endif
         PyTuple_SET_ITEM(packet, 0, data);
         PyTuple_SET_ITEM(packet, 1, flow);
         PyTuple_SET_ITEM(packet, 2, stamp);
