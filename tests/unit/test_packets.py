@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import subprocess
 import sys
 
 import pytest
@@ -70,6 +71,38 @@ def test_a_packet_that_ends_gives_back_all_it_held() -> None:
     for kind in (Packet, Sub):
         held = sys.getrefcount(kind), sys.getrefcount(flow), sys.getrefcount(data)
         packets = [kind(data, flow, number) for number in range(1000)]
-        del packets
+        nested = None
+        for _ in range(50_000):  # deep enough for some to be put off while half of their fields are gone
+            nested = kind(data, flow, nested, data)  # type: ignore[arg-type]  # nothing checks it at run time
+        del packets, nested
         gc.collect()
         assert (sys.getrefcount(kind), sys.getrefcount(flow), sys.getrefcount(data)) == held
+
+
+NESTED = """
+import sys
+from aiomcast import Packet, reading
+
+class Sub(Packet):
+    pass
+
+def nested(kind, number, inner):
+    if kind == "field":
+        return Packet(*[inner if field == number % 6 else 7000 + field for field in range(6)])
+    if kind == "twice":
+        return Packet(inner, inner)
+    return (Packet, Sub, lambda *items: items)[number % (3 if kind == "tuple" else 2)](inner, None)
+
+packet = None
+for number in range(1_000_000):
+    packet = nested(sys.argv[1], number, packet)
+del packet
+print("ended")
+"""
+
+
+@pytest.mark.parametrize("kind", ["field", "twice", "subclass", "tuple"])
+def test_packets_nested_deep_end_within_the_stack(kind: str) -> None:
+    """In each field, in two at once, and with subclasses and tuples in between."""
+    ended = subprocess.run([sys.executable, "-c", NESTED, kind], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (0, "ended\n"), ended.stderr

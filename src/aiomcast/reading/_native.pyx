@@ -84,6 +84,25 @@ cdef extern from *:
         return packet;
     }
 
+    static void aiomcast_packet_dealloc(PyObject *packet);
+
+    /* The i-th item ends with the packet and may hold others in turn, as deep as somebody nested them:
+       the trashcan keeps the stack short. (Python 3.14 does so by itself; its macros are empty.) The
+       items behind are gone already: they must not be found when the packet comes out again. */
+    __attribute__((cold, noinline)) static void aiomcast_packet_dealloc_nested(PyObject *packet, Py_ssize_t i)
+    {
+        PyTypeObject *type = Py_TYPE(packet);
+        Py_ssize_t gone;
+        for (gone = i + 1; gone < Py_SIZE(packet); gone++)
+            PyTuple_SET_ITEM(packet, gone, NULL);
+        Py_TRASHCAN_BEGIN(packet, aiomcast_packet_dealloc)
+        for (; i >= 0; i--)
+            Py_XDECREF(PyTuple_GET_ITEM(packet, i));
+        type->tp_free(packet);
+        Py_DECREF(type);
+        Py_TRASHCAN_END
+    }
+
     /* What subtype_dealloc comes to for a Packet, which has neither slots nor weak references nor a
        finalizer: without its search for them, and without telling the collector twice. */
     static void aiomcast_packet_dealloc(PyObject *packet)
@@ -91,8 +110,18 @@ cdef extern from *:
         PyTypeObject *type = Py_TYPE(packet);
         Py_ssize_t i;
         PyObject_GC_UnTrack(packet);
-        for (i = Py_SIZE(packet); --i >= 0;)
-            Py_XDECREF(PyTuple_GET_ITEM(packet, i));
+        for (i = Py_SIZE(packet); --i >= 0;) {
+            PyObject *item = PyTuple_GET_ITEM(packet, i);
+            if (item == NULL)
+                continue;
+            if (Py_REFCNT(item) == 1 && !PyBytes_CheckExact(item) && !PyLong_CheckExact(item))
+                break;
+            Py_DECREF(item);
+        }
+        if (i >= 0) { /* out of the loop: inside, the check would cost every packet 2 ns */
+            aiomcast_packet_dealloc_nested(packet, i);
+            return;
+        }
         type->tp_free(packet);
         Py_DECREF(type);
     }
