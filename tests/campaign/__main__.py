@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import world
 from .draw import KINDS, Operation, Scenario, draw
-from .report import keep, load, summary, told
+from .report import keep, load, summary, told, violations
 from .running import Way, perform, rules
 from .shrink import fewest
 from .worker import Outcome
@@ -99,7 +99,7 @@ def _concerns(options: argparse.Namespace, outcome: Outcome) -> bool:
 
 def _explain(options: argparse.Namespace, scenario: Scenario, way: Way, outcome: Outcome) -> None:
     if options.keep_going:
-        print("\n".join(f"    {one['rule']}: {one['text']}" for one in outcome["violations"]), flush=True)
+        print(violations(outcome), flush=True)
         return
     rule = options.rule or outcome["violations"][0]["rule"]
     smallest = outcome

@@ -77,10 +77,12 @@ class Consumer:
 
     async def break_off(self) -> None:
         """End the iteration, wherever it is; the stream stays open."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait({self._task})
-        self._task = None
+        task = self._task
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+        if self._task is task:  # nobody has resumed it meanwhile
+            self._task = None
 
     def flow(self) -> None:
         """End a stall, and a break."""

@@ -10,7 +10,7 @@ from .draw import Scenario
 from .running import Way
 from .worker import Outcome
 
-__all__ = ["Kept", "keep", "load", "summary", "told"]
+__all__ = ["Kept", "keep", "load", "summary", "told", "violations"]
 
 
 class Kept(TypedDict):
@@ -51,9 +51,9 @@ def summary(scenario: Scenario, way: Way, outcome: Outcome) -> str:
     )
 
 
-def told(outcome: Outcome) -> str:
-    """Return the history of a run and what is wrong with it."""
-    lines = list(outcome["lines"])
+def violations(outcome: Outcome) -> str:
+    """Return what is wrong with a run."""
+    lines = []
     for violation in outcome["violations"]:
         lines.append(f"{violation['rule'].upper()} at {violation['ms']:.3f} ms: {violation['text']}")
         where = [
@@ -63,3 +63,8 @@ def told(outcome: Outcome) -> str:
             lines.append(f"    {', '.join(where)}")
         lines += [f"    {packet}" for packet in violation["packets"]]
     return "\n".join(lines)
+
+
+def told(outcome: Outcome) -> str:
+    """Return the history of a run and what is wrong with it."""
+    return "\n".join((*outcome["lines"], violations(outcome)))

@@ -300,6 +300,14 @@ def test_deliver_after_deliver() -> None:
     assert story.broken() == {"leaked"}
 
 
+def test_deliver_spares_also_what_came_long_before() -> None:
+    story = Story()
+    story.swap(20, 20.1, ONLY_A)
+    story.swap(21, 21.1, ONLY_B, "deliver")
+    story.send(10, A, taken=25)
+    assert story.broken() == set()
+
+
 def test_discard_ends_what_deliver_had_spared() -> None:
     story = Story()
     story.swap(20, 20.1, ONLY_B, "deliver")

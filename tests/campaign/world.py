@@ -22,6 +22,10 @@ __all__ = ["Limits", "Place", "Slot", "dropped", "is_root", "place", "prepare"]
 _CLONE_NEWNET = 0x40000000
 _LINK = "campaign"  # lo does not loop IPv6 multicast
 _MSF = Path("/proc/sys/net/ipv4/igmp_max_msf")
+_DROPS_6 = {  # by whether it is of the link alone
+    False: ("Udp6RcvbufErrors", "Udp6MemErrors"),
+    True: ("Ip6InDiscards", "Ip6OutDiscards"),
+}
 _PORT = 5000
 _FILES = 1024  # that a run may have open
 
@@ -103,10 +107,10 @@ def dropped() -> dict[str, int]:
         for name in ("InDiscards", "OutDiscards", "RcvbufErrors", "MemErrors"):
             if name in names:
                 counts[f"{names[0]} {name}"] = int(values[names.index(name)])
-    if Path("/proc/net/snmp6").exists():
-        for line in Path("/proc/net/snmp6").read_text().splitlines():
+    for path in (Path("/proc/net/snmp6"), Path("/proc/net/dev_snmp6") / _LINK):
+        for line in path.read_text().splitlines() if path.exists() else ():
             name, value = line.split()
-            if name in ("Ip6InDiscards", "Ip6OutDiscards", "Udp6RcvbufErrors", "Udp6MemErrors"):
+            if name in _DROPS_6[path.name == _LINK]:
                 counts[name] = int(value)
     return counts
 
@@ -157,7 +161,8 @@ class Limits:
     def low_soft_limit(self) -> None:
         """Set the soft limit so that no more files can be opened until it is raised to the hard one."""
         with self._lock:
-            if self._few_since is None:
+            soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            if self._few_since is None and soft == self._most:  # else there may be no file to ask with
                 probe = os.dup(2)
                 os.close(probe)
                 resource.setrlimit(resource.RLIMIT_NOFILE, (max(probe, 32), self._most))
