@@ -7,6 +7,7 @@ import itertools
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import world
@@ -68,7 +69,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--shrink", type=float, default=120, help="seconds for that (120)")
     parser.add_argument("--keep-going", action="store_true", help="do not stop at a violation, nor shrink")
     parser.add_argument("--history", type=Path, help="replay this file instead")
-    parser.add_argument("--save", type=Path, default=Path("campaign.json"), help="where to keep a history")
+    parser.add_argument(
+        "--save", type=Path, default=Path("build/campaign.json"), help="where to keep a history"
+    )
     return parser.parse_args(arguments)
 
 
@@ -106,8 +109,8 @@ def _explain(options: argparse.Namespace, scenario: Scenario, way: Way, outcome:
 
     def fails(operations: list[Operation]) -> bool:
         nonlocal smallest
-        for _ in range(_REPEATS):
-            again = perform({**scenario, "operations": operations}, way)
+        candidate: Scenario = {**scenario, "operations": operations}
+        for again in pool.map(lambda _: perform(candidate, way), range(_REPEATS)):
             if rule in rules(again):
                 smallest = again
                 return True
@@ -115,7 +118,8 @@ def _explain(options: argparse.Namespace, scenario: Scenario, way: Way, outcome:
 
     print(f"looking for the shortest history that is {rule}", file=sys.stderr)
     until = time.monotonic() + options.shrink
-    operations = fewest(scenario["operations"], fails, until=until)
+    with ThreadPoolExecutor(_REPEATS) as pool:
+        operations = fewest(scenario["operations"], fails, until=until)
     found: Scenario = {**scenario, "operations": operations}
     keep(options.save, found, way)
     print(f"{len(operations)} operations, kept in {options.save}:")

@@ -23,8 +23,8 @@ Filters: TypeAlias = list[Any]
 
 _POLICIES = ("PAUSE", "PAUSE", "DROP_OLDEST", "DROP_NEWEST")
 _CAPACITIES = (4, 16, 64, 256, 4096)
-_RATES = (300, 1000, 2500)
-_BURSTS = (2, 8, 40)
+_RATES = (300, 1000, 2500, 5000)
+_BURSTS = (2, 8, 40, 120)
 _WAITS = (*[0] * 8, *[-1] * 4, 0.0003, 0.001, 0.002, 0.004, 0.006, 0.02, 0.05, 0.12)
 _STALLS = (0.001, 0.005, 0.02, 0.1, 0.4)
 _TROUBLES = ("none", "msf", "files", "faults", "files and faults")
@@ -59,11 +59,12 @@ class ReceiverShape(TypedDict):
 
 
 class Scenario(TypedDict):
-    """A run: everything about it that is drawn."""
+    """A run: everything about it that is drawn. `switch` is the interpreter's switch interval, in seconds."""
 
     seed: int
     family: int
     trouble: str
+    switch: float
     threads: list[list[ReceiverShape]]
     traffic: Shape
     operations: list[Operation]
@@ -149,6 +150,70 @@ class _Drawer:
             made["spare"] = chance.choice((0, 0, 1, 2, 4))
         return made
 
+    def filter_of(self, include: bool) -> Filters:
+        """Draw a filter of a mode, which lets the first source in."""
+        made = self.filter(include)
+        made[1] = [one for one in made[1] if one != 0] + [0] * include
+        return [include, sorted(made[1]), *made[2:]]
+
+    def turmoil(self, receivers: int) -> list[Operation]:
+        """Draw a short sequence of the kind that is hard: each step with little or no pause before it."""
+        chance = self.chance
+        receiver, slot = chance.randrange(receivers), chance.choice((0, 1, 3))
+        common = {"receiver": receiver, "slot": slot, "wait": 0}
+
+        def some(do: str, **fixed: Any) -> Operation:
+            return (
+                self.operation(do, receivers) | common | {"wait": chance.choice((0, 0, -1, 0.0005))} | fixed
+            )
+
+        def mode(**fixed: Any) -> list[Operation]:
+            return [some("swap", filter=self.filter_of(include), **fixed) for include in (True, False)]
+
+        made: list[Operation] = []
+        kind = chance.choice(("full queue", "modes", "lists", "fresh", "refused"))
+        if kind == "full queue" and "stall" in self.weights:  # a stream is full while the mode changes
+            one, other = chance.sample(range(3), 2)
+            made += [
+                some("open", stream=stream, slot=None, source=None, group=None) for stream in (one, other)
+            ]
+            made += [some("join", filter=self.filter_of(True))]
+            made += [
+                some("stall", stream=stream, seconds=0.4) for stream in (one, other)[: chance.choice((1, 2))]
+            ]
+            made += [some("send", count=40, wait=chance.choice((0, 0.002))), *mode(before=5, after=5)]
+            end = chance.choice([one for one in ("close", "break", "forget", "stall") if one in self.weights])
+            made += [some(end, stream=one, seconds=0.001, wait=chance.choice((0, 0.002, 0.006, 0.12)))]
+            made += [some("send", count=3)]
+        elif kind == "modes":
+            made += [some("join"), *(mode(before=2, after=2) * chance.choice((1, 2, 4)))]
+        elif kind == "lists":  # long, short, long
+            long = [True, [0, 1, 2, 3], 0, len(self.place.strangers)]
+            made += [some("join"), some("swap", filter=long, before=5, after=5)]
+            made += [some("swap", filter=self.filter_of(True), before=5, after=5)]
+            made += [some("swap", filter=long, before=5, after=5)]
+        elif kind == "fresh":  # a change at once after the join
+            made += [some("leave"), some("join", after=5, wait=0), *mode(before=5, after=5, wait=0)]
+        elif kind == "refused":  # a list that shrinks beside one that grows
+            other = chance.choice([one for one in (0, 1, 2, 3) if one != slot])
+            long, short = [True, [0, 1, 2, 3], 0, len(self.place.strangers)], [True, [0, 1], 0, 0]
+            made += [some("join", filter=long), some("join", slot=other, filter=short)]
+            made += [some("swap", filter=long), some("swap", slot=other, filter=short)]
+            if "few files" in self.weights:
+                made += [some("few files", spare=chance.choice((0, 1)))]
+            filters = {str(slot): [True, [0, 1, 2], 0, 3], str(other): long}
+            made += [some("apply", filters=filters, before=5, after=5), some("send", count=5)]
+            if "few files" in self.weights:
+                made += [some("many files")]
+        return [one for one in made if one["do"] in self.weights and self._fits(one)]
+
+    def _fits(self, one: Operation) -> bool:
+        """Whether nothing in it was to be left out."""
+        filters = [*one.get("filters", {}).values(), *([one["filter"]] if "filter" in one else [])]
+        if "modes" in self.without and not all(drawn[0] for drawn in filters):
+            return False
+        return "shards" not in self.without or not any(drawn[3] for drawn in filters)
+
     def prelude(self, receivers: int) -> list[Operation]:
         """Draw how it begins: joins and streams in either order, with changes at once after them."""
         made = []
@@ -189,6 +254,11 @@ def draw(
     actors = chance.choice((1, 2, 3))
     while len(operations) < length:
         thread = chance.randrange(threads)
+        if chance.random() < 0.05:
+            listed = drawer.turmoil(len(shapes[thread]))
+            actor = chance.randrange(actors)
+            operations += [one | {"thread": thread, "actor": actor} for one in listed]
+            continue
         one = drawer.operation(chance.choices(kinds, weights)[0], len(shapes[thread]))
         operations.append(
             one | {"thread": thread, "actor": chance.randrange(actors), "wait": chance.choice(_WAITS)}
@@ -198,6 +268,7 @@ def draw(
         seed=seed,
         family=place.family,
         trouble=drawer.trouble,
+        switch=chance.choice((0.005, 0.005, 0.0001, 0.000001)),
         threads=shapes,
         traffic=shape,
         operations=operations,

@@ -25,6 +25,7 @@ def keep(path: Path, scenario: Scenario, way: Way) -> None:
     """Write a scenario, one operation a line."""
     head = json.dumps(Kept(loop=way.loop, reader=way.reader, scenario={**scenario, "operations": []}))
     lines = ",\n".join(json.dumps(one) for one in scenario["operations"])
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(head.removesuffix("[]}}") + "[\n" + lines + "\n]}}\n")
 
 

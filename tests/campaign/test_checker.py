@@ -266,6 +266,13 @@ def test_leaked_after_a_swap_that_discards() -> None:
     assert (violation.rule, violation.time, violation.keys) == ("leaked", int(20.2 * MS), [key])
 
 
+def test_leaked_from_a_stream_that_was_closed_before_the_swap() -> None:
+    story = Story(closing=15 * MS, closed=16 * MS)
+    story.swap(20, 20.1, ONLY_B)
+    story.send(10, A, taken=20.2)
+    assert story.broken() == {"leaked from a closed stream"}
+
+
 def test_a_swap_in_progress_leaves_both_filters_open() -> None:
     story = Story(ONLY_A)
     story.swap(20, None, ONLY_B)

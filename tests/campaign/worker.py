@@ -48,6 +48,7 @@ def run(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop
     place = world.place(scenario["family"])
     limits = world.Limits()
     faults.install()
+    sys.setswitchinterval(scenario["switch"])
     seen: list[history.Note] = []
     _watch(seen)
     for _ in range(2):

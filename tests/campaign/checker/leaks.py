@@ -42,7 +42,9 @@ def _of_stream(history: History, stream: Stream, timelines: list[Timeline]) -> l
             _add(found, "after the end", time, stream, None, datagram, "was sent after the stream was closed")
         why, whose = _refused(candidates, datagram, flow, time)
         if why:
-            _add(found, "leaked", time, stream, whose, datagram, why)
+            ended = stream.closed is not None and stream.closed < time
+            rule = "leaked from a closed stream" if ended else "leaked"
+            _add(found, rule, time, stream, whose, datagram, why)
     return list(found.values())
 
 
