@@ -88,13 +88,13 @@ def test_lost_at_rest() -> None:
     assert violation.time == REST * MS
 
 
-def test_lost_when_a_later_one_was_taken_also_if_its_source_is_refused_afterwards() -> None:
+def test_skipped_if_a_later_one_was_taken_also_if_its_source_is_refused_afterwards() -> None:
     story = Story()
     story.send(10, A)
     story.send(11, B, taken=12)
     story.swap(20, 20.1, ONLY_B)
     (violation,) = check(story.history)
-    assert (violation.rule, violation.time) == ("lost", 12 * MS)
+    assert (violation.rule, violation.time) == ("skipped", 12 * MS)
 
 
 def test_not_due_before_it_is_refused() -> None:
@@ -158,11 +158,11 @@ def test_nothing_is_due_at_an_end(end: str) -> None:
     assert story.broken() == set()
 
 
-def test_lost_before_an_end_if_a_later_one_was_taken() -> None:
+def test_skipped_before_an_end_if_a_later_one_was_taken() -> None:
     story = Story(closing=30 * MS, closed=31 * MS)
     story.send(10, A)
     story.send(11, B, taken=12)
-    assert story.broken() == {"lost"}
+    assert story.broken() == {"skipped"}
 
 
 def test_tags() -> None:

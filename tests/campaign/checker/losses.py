@@ -1,9 +1,9 @@
 """No gap: what every filter allowed, from before it was sent until it was due, comes to each stream.
 
-A packet is due when one of its membership that was sent after it had arrived was taken from the stream
-(packets come in order), at the latest when the run had come to rest. It must come only if until then
-its membership was joined, the stream open, and no filter refused its source. Exceptions, each of them
-"may be lost":
+A packet is due when one of its membership that was sent after it had arrived was taken from the stream:
+packets come in order, so it was "skipped". Otherwise it is due when the run had come to rest: then it is
+"lost". It must come only if until it is due its membership was joined, the stream open, and no filter
+refused its source. Exceptions, each of them "may be lost":
 
 refresh          in flight during `refresh()`, which leaves and joins again
 refused sets     in flight during a change that an injected fault refused between its calls: what was
@@ -70,12 +70,15 @@ def _of_stream(
     found = []
     for membership in history.memberships:
         mine = sorted((due, one) for due, one, whose in missing if whose is membership)
-        if mine:
-            keys = [one.key for _, one in mine]
-            text = f"{len(keys)} packets did not come"
-            if stream.drops:
-                text += f", and the stream counts {stream.queue_drops} drops in all"
-            found.append(Violation("lost", mine[0][0], text, stream.number, membership.number, keys))
+        text = f" (the stream counts {stream.queue_drops} drops in all)" if stream.drops else ""
+        lost = [one.key for due, one in mine if due == history.rest]
+        if lost:
+            text = f"{len(lost)} packets did not come{text}"
+            found.append(Violation("lost", history.rest or 0, text, stream.number, membership.number, lost))
+        skipped = [one.key for due, one in mine if due != history.rest]
+        if skipped:
+            text = f"{len(skipped)} packets did not come, and one that was sent later did{text}"
+            found.append(Violation("skipped", mine[0][0], text, stream.number, membership.number, skipped))
     return found
 
 
