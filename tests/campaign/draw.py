@@ -140,6 +140,8 @@ class _Drawer:
             made["pace"] = chance.choice(([0, 0], [0, 0], [50, 0.002], [3, 0.0002]))
         if do == "stall":
             made["seconds"] = chance.choice(_STALLS)
+        if do == "close":
+            made["abandon"] = chance.random() < 0.5
         if do == "forget":
             made["collect"] = chance.random() < 0.5
         if do == "send":
@@ -171,7 +173,9 @@ class _Drawer:
             return [some("swap", filter=self.filter_of(include), **fixed) for include in (True, False)]
 
         made: list[Operation] = []
-        kind = chance.choice(("full queue", "modes", "lists", "fresh", "refused"))
+        kind = chance.choice(
+            ("full queue", "modes", "lists", "fresh", "refused", *["refused"] * 3 * ("files" in self.trouble))
+        )
         if kind == "full queue" and "stall" in self.weights:  # a stream is full while the mode changes
             one, other = chance.sample(range(3), 2)
             made += [
@@ -201,7 +205,7 @@ class _Drawer:
             made += [some("swap", filter=long), some("swap", slot=other, filter=short)]
             if "few files" in self.weights:
                 made += [some("few files", spare=chance.choice((0, 1)))]
-            filters = {str(slot): [True, [0, 1, 2], 0, 3], str(other): long}
+            filters = {str(slot): [True, [1], 0, 3], str(other): long}
             made += [some("apply", filters=filters, before=5, after=5), some("send", count=5)]
             if "few files" in self.weights:
                 made += [some("many files")]

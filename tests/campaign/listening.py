@@ -42,10 +42,13 @@ class Consumer:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self.has_ended = False
+        self.is_abandoned = False
+        """Whether nobody is to take what is queued."""
 
     def start(self) -> None:
         """Take from the stream, unless somebody does or it has ended."""
-        if self.stream is None or self.has_ended or (self._task is not None and not self._task.done()):
+        is_taking = self._task is not None and not self._task.done()
+        if self.stream is None or self.has_ended or self.is_abandoned or is_taking:
             return
         # Any: an iterator of packets or of lists of them
         iterator: AsyncIterator[Any] = self.stream.batches() if self._batches else aiter(self.stream)
@@ -100,10 +103,10 @@ class Consumer:
             gc.collect()
 
     async def end(self, seconds: float) -> bool:
-        """Wait until the iteration has ended; say if it has."""
+        """Wait until the iteration has ended; say if it has, or is not to."""
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=seconds)
-        return self.has_ended
+        return self.has_ended or self.is_abandoned
 
     def note_takes(self, flows: list[history.Flow], wrong: Callable[[str, int, str], None]) -> None:
         """Fill the record with what came, once the run is over."""

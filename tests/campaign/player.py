@@ -144,10 +144,9 @@ class Player:
                 stage.note("stuck", now(), f"it did not come to rest: {found}")
                 return
         for consumer in stage.consumers:
-            if consumer.stream is not None and not consumer.has_ended and len(consumer.stream):
-                text = (
-                    f"stream {consumer.record.number} holds {len(consumer.stream)} packets and wakes nobody"
-                )
+            stream = None if consumer.has_ended or consumer.is_abandoned else consumer.stream
+            if stream is not None and len(stream):
+                text = f"stream {consumer.record.number} holds {len(stream)} packets and wakes nobody"
                 stage.note("stuck", now(), text)
         self._changing.compare(list(stage.held.values()))
         self.rested = now()

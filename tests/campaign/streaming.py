@@ -70,11 +70,15 @@ class Streaming:
         return receiver.packets(source=record.source, group=record.group)
 
     async def close(self, operation: Operation) -> None:
-        """Close a stream; what is queued is still taken from it."""
+        """Close a stream; what is queued is still taken from it, or abandoned."""
         consumer = self._pop(operation)
         if consumer is not None and consumer.stream is not None:
+            if operation["abandon"]:
+                await consumer.break_off()
+                consumer.is_abandoned = True
             consumer.record.closing = now()
-            self._stage.log(consumer.record.closing, f"closes stream {consumer.record.number}")
+            what = "closes and abandons" if operation["abandon"] else "closes"
+            self._stage.log(consumer.record.closing, f"{what} stream {consumer.record.number}")
             async with asyncio.timeout(BOUND):
                 await consumer.stream.aclose()
             consumer.record.closed = now()

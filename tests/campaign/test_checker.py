@@ -91,7 +91,7 @@ def test_lost_at_rest() -> None:
 def test_skipped_if_a_later_one_was_taken_also_if_its_source_is_refused_afterwards() -> None:
     story = Story()
     story.send(10, A)
-    story.send(11, B, taken=12)
+    story.send(11, A, taken=12)
     story.swap(20, 20.1, ONLY_B)
     (violation,) = check(story.history)
     assert (violation.rule, violation.time) == ("skipped", 12 * MS)
@@ -161,7 +161,7 @@ def test_nothing_is_due_at_an_end(end: str) -> None:
 def test_skipped_before_an_end_if_a_later_one_was_taken() -> None:
     story = Story(closing=30 * MS, closed=31 * MS)
     story.send(10, A)
-    story.send(11, B, taken=12)
+    story.send(11, A, taken=12)
     assert story.broken() == {"skipped"}
 
 

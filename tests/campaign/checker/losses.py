@@ -1,6 +1,6 @@
 """No gap: what every filter allowed, from before it was sent until it was due, comes to each stream.
 
-A packet is due when one of its membership that was sent after it had arrived was taken from the stream:
+A packet is due when one of the same source was taken from the stream that was sent after it had arrived:
 packets come in order, so it was "skipped". Otherwise it is due when the run had come to rest: then it is
 "lost". It must come only if until it is due its membership was joined, the stream open, and no filter
 refused its source. Exceptions, each of them "may be lost":
@@ -97,18 +97,16 @@ class _Owed:
         self._until = min(one for one in ends if one is not None)
         self._is_ended_early = self._until < history.rest
         self._taken: set[Key] = set()
-        self._times: list[int] = []
-        self._begins: list[int] = []  # the latest sent of those taken so far
-        place = (membership.group, membership.port)
-        newest = 0
+        # By flow: times of takes, and when the newest of those taken by then was sent
+        self._times: dict[int, list[int]] = {}
+        self._newest: dict[int, list[int]] = {}
         for time, key in stream.takes:
             self._taken.add(key)
             datagram = history.datagrams.get(key)
-            flow = history.flows[key[1]]
-            if datagram is not None and (flow.group, flow.port) == place and datagram.begin > self._since:
-                newest = max(newest, datagram.begin)
-                self._times.append(time)
-                self._begins.append(newest)
+            if datagram is not None and datagram.begin > self._since:
+                newest = self._newest.setdefault(key[1], [])
+                newest.append(max([datagram.begin, *newest[-1:]]))
+                self._times.setdefault(key[1], []).append(time)
 
     def _listening_since(self) -> int:
         """Return the time from which packets are kept for the stream.
@@ -147,9 +145,10 @@ class _Owed:
     def _due(self, datagram: Datagram) -> int | None:
         arrived = datagram.arrived
         if arrived is not None and arrived - datagram.begin < SLOW // 10:
-            overtaken = bisect_right(self._begins, arrived)
-            if overtaken < len(self._begins) and self._times[overtaken] < self._until:
-                return self._times[overtaken]
+            times = self._times.get(datagram.key[1], [])
+            overtaken = bisect_right(self._newest.get(datagram.key[1], []), arrived)
+            if overtaken < len(times) and times[overtaken] < self._until:
+                return times[overtaken]
         return None if self._is_ended_early else self._until
 
     def _excused(self, datagram: Datagram, source: str, due: int) -> str:
