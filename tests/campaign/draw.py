@@ -23,7 +23,7 @@ Filters: TypeAlias = list[Any]
 
 _POLICIES = ("PAUSE", "PAUSE", "DROP_OLDEST", "DROP_NEWEST")
 _CAPACITIES = (4, 16, 64, 256, 4096)
-_RATES = (300, 1000, 2500, 5000)
+_RATES = (300, 1000, 2500, 5000, 12000)
 _BURSTS = (2, 8, 40, 120)
 _WAITS = (*[0] * 8, *[-1] * 4, 0.0003, 0.001, 0.002, 0.004, 0.006, 0.02, 0.05, 0.12)
 _STALLS = (0.001, 0.005, 0.02, 0.1, 0.4)
