@@ -25,7 +25,7 @@ from .rfc3678.limits import SOURCE_SYSCTL, source_limit
 from .rfc3678.refusals import refusal, refusals
 from .rfc3678.sockets import open_socket
 from .statistics import Statistics
-from .streams import PacketStream
+from .streams import Listening, PacketStream
 
 if TYPE_CHECKING:
     from .receiver import Receiver
@@ -40,13 +40,12 @@ class MemberSockets:
     """What holds the filter of a (group, port, interface) and delivers its packets.
 
     `readers` are the sockets in force; `draining` those that have left the group and are read
-    out among them; `streams` listen to this membership alone.
+    out among them; `listening` are the streams of this membership alone.
     """
 
     __slots__ = (
         "__weakref__",
         "_filter",
-        "_full",
         "_gone",
         "_handover",
         "_indexes",
@@ -61,9 +60,9 @@ class MemberSockets:
         "group",
         "interface",
         "lanes",
+        "listening",
         "port",
         "readers",
-        "streams",
     )
 
     def __init__(self, receiver: Receiver, group: str, port: int, interface: Interface) -> None:
@@ -74,11 +73,10 @@ class MemberSockets:
         self.readers: tuple[Reader, ...] = ()
         self.draining: tuple[Reader, ...] = ()
         self.lanes: Lanes | None = None  # of readers and draining, where there are several
-        self.streams: tuple[PacketStream, ...] = ()
+        self.listening = Listening()
         # With something queued still, and somebody who may take it
         self.closed_streams: weakref.WeakSet[PacketStream] = weakref.WeakSet()
         self._filter = SourceFilter.none()
-        self._full: set[PacketStream] | None = None
         self._handover: Handover | None = None
         self._gone: tuple[Reader, ...] = ()  # of `draining`, not seen to yet
         self._indexes: tuple[int, ...] = (interface.index,)  # also older ones, of packets still queued
@@ -91,6 +89,11 @@ class MemberSockets:
     def key(self) -> Key:
         """What no two memberships of a receiver share: (group, port, interface index)."""
         return self.group, self.port, self.interface.index
+
+    @property
+    def streams(self) -> tuple[PacketStream, ...]:
+        """The open streams of this membership alone that somebody holds."""
+        return self.listening.open()
 
     @property
     def filter(self) -> SourceFilter:
@@ -448,11 +451,6 @@ class MemberSockets:
         """Tell the receiver's event streams."""
         if self._receiver.is_watched:
             self._receiver.tell(Event(kind, self.group, self.port, self.interface.name, self._filter, error))
-
-    @property
-    def is_full(self) -> bool:
-        """Whether one of its own streams asks for a pause."""
-        return bool(self._full)
 
 
 def _counted(reader: Reader) -> Statistics:

@@ -113,7 +113,7 @@ class Membership(MemberSockets):
         """Return a new stream of this membership's packets, of one `source` or `channel` if given."""
         self._check()
         stream = self._receiver.new_stream(self, source=source, channel=channel)
-        self.streams = (*self.streams, stream)
+        self.listening.add(stream)
         self._receiver.direct(self)
         return stream
 
@@ -133,11 +133,11 @@ class Membership(MemberSockets):
         self._check()
         try:
             self.end()
+            self._receiver.forget(self)  # not before: what is handed over at the end is still counted here
         except BaseException:  # a signal handler raised: no half of it is to stay
             self.end()
-            raise
-        finally:  # not before: what is handed over at the end is still counted here
             self._receiver.forget(self)
+            raise
 
     async def __aenter__(self) -> Membership:
         return self
@@ -173,20 +173,23 @@ class Membership(MemberSockets):
 
     def stream_full(self, stream: PacketStream) -> None:
         """Stop reading for this membership."""
-        self._full = (self._full or set()) | {stream}
+        self.listening.fill(stream)
         self._receiver.direct(self)
 
     def stream_relaxed(self, stream: PacketStream) -> None:
         """Go on reading unless another stream is full."""
-        if self._full is not None:
-            self._full.discard(stream)
+        self.listening.relax(stream)
         self._receiver.direct(self)
 
     def stream_closed(self, stream: PacketStream) -> None:
         """Hand it nothing more."""
-        self.streams = tuple(one for one in self.streams if one is not stream)
+        self.listening.remove(stream)
         self.closed_streams.add(stream)
-        self.stream_relaxed(stream)
+        self._receiver.direct(self)
+
+    def stream_gone(self) -> None:
+        """Do without it from the next loop turn on."""
+        self._receiver.do_without(self)
 
     def stream_dropped(self, stream: PacketStream, packets: list[Packet]) -> None:
         """Count what the stream's overflow policy dropped, or what nobody can take any more."""

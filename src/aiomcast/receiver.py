@@ -24,7 +24,7 @@ from .reading import Reader
 from .reading.options import ANCILLARY
 from .rfc3678.limits import with_open_files
 from .statistics import Statistics
-from .streams import Overflow, PacketBatches, PacketStream
+from .streams import Listening, Overflow, PacketBatches, PacketStream
 from .transport import ReadLoop, StockLoop, can_watch
 
 __all__ = ["Receiver"]
@@ -68,7 +68,7 @@ class Receiver:
                 f"ancillary {sorted(self.ancillary - ANCILLARY)}", f"there are {sorted(ANCILLARY)}"
             )
         self.gro = gro
-        self.streams: tuple[PacketStream, ...] = ()
+        self.listening = Listening()
         self.unsettled: set[MemberSockets] = set()
         """Memberships in a change of mode, to be told when reading goes on."""
         self._memberships: dict[Key, Membership] = {}
@@ -77,7 +77,6 @@ class Receiver:
         self._default: PacketStream | None = None
         # With something queued still, and somebody who may take it
         self.closed_streams: weakref.WeakSet[PacketStream] = weakref.WeakSet()
-        self._full: set[PacketStream] = set()
         self._events: tuple[EventStream, ...] = ()
         self._shared_sink: Callable[[list[Packet]], None] | None = None
         self._past = Statistics()
@@ -145,7 +144,7 @@ class Receiver:
         """Return a new stream with a copy of all packets, or those with the given tags."""
         self._check()
         stream = self.new_stream(self, source=source, group=group, channel=channel)
-        self.streams = (*self.streams, stream)
+        self.listening.add(stream)
         self._direct_all()
         return stream
 
@@ -209,11 +208,16 @@ class Receiver:
     # For memberships and streams
 
     @property
+    def streams(self) -> tuple[PacketStream, ...]:
+        """The open streams of all memberships that somebody holds."""
+        return self.listening.open()
+
+    @property
     def reading(self) -> ReadLoop | StockLoop:
         """What reads the sockets; made at first use, in the running event loop."""
         if self._reading is None:
             loop = asyncio.get_running_loop()
-            self._reading = ReadLoop(loop) if can_watch(loop) else StockLoop()
+            self._reading = ReadLoop(loop) if can_watch(loop) else StockLoop(loop)
         return self._reading
 
     def new_stream(
@@ -232,9 +236,9 @@ class Receiver:
         if self._reading is None:
             return
         sink = self._shared_sink
-        if membership.streams:
+        if membership.listening:
             sink = self._fan_out((*membership.streams, *self.streams))
-        readable = membership.readable if sink is not None and not membership.is_full else ()
+        readable = membership.readable if sink is not None and not membership.listening.is_full else ()
         for reader in membership.all_readers:
             reader.sink = sink or membership.drop
             if reader in readable:
@@ -245,8 +249,8 @@ class Receiver:
 
     def takes(self, membership: MemberSockets) -> bool:
         """Whether a stream listens to `membership` and none of them asks for a pause."""
-        listening = bool(self.streams or membership.streams)
-        return listening and not self._full and not membership.is_full
+        listening = self.listening or membership.listening
+        return bool(listening) and not self.listening.is_full and not membership.listening.is_full
 
     def stop_reading(self, reader: Reader) -> None:
         """Forget a reader whose socket is about to close."""
@@ -255,7 +259,7 @@ class Receiver:
 
     def forget(self, membership: Membership) -> None:
         """Take `membership` out of the mapping."""
-        del self._memberships[membership.key]
+        self._memberships.pop(membership.key, None)
 
     def ended(self, membership: Membership) -> None:
         """Keep the counters of a membership that has been left, and what can still be taken."""
@@ -285,25 +289,45 @@ class Receiver:
 
     def stream_full(self, stream: PacketStream) -> None:
         """Stop all reading."""
-        self._full.add(stream)
+        self.listening.fill(stream)
         if self._reading is not None:
             self._reading.pause()
 
     def stream_relaxed(self, stream: PacketStream) -> None:
         """Go on reading unless another stream is full."""
-        self._full.discard(stream)
-        if self._reading is not None and not self._full:
-            self._reading.resume()
-            for membership in tuple(self.unsettled):
-                membership.settle()
+        self.listening.relax(stream)
+        self._resume()
 
     def stream_closed(self, stream: PacketStream) -> None:
         """Hand it nothing more."""
-        self.streams = tuple(one for one in self.streams if one is not stream)
+        self.listening.remove(stream)
         self.closed_streams.add(stream)
-        self._full.discard(stream)
         self._direct_all()  # before anything is read again: it is no sink any more
-        self.stream_relaxed(stream)
+        self._resume()
+
+    def stream_gone(self) -> None:
+        """Do without it from the next loop turn on."""
+        self.do_without(None)
+
+    def do_without(self, membership: Membership | None) -> None:
+        """Have what reads find out which streams are gone, of a membership or of the receiver."""
+        if self._reading is not None:
+            self._reading.call_soon(self._gone, membership)
+
+    def _gone(self, membership: Membership | None) -> None:
+        if membership is not None:
+            membership.listening.remove(None)
+            self.direct(membership)
+        else:
+            self.listening.remove(None)
+            self._direct_all()
+            self._resume()
+
+    def _resume(self) -> None:
+        if self._reading is not None and not self.listening.is_full:
+            self._reading.resume()
+            for membership in tuple(self.unsettled):
+                membership.settle()
 
     def stream_dropped(self, stream: PacketStream, packets: list[Packet]) -> None:
         """Count what the stream's overflow policy dropped, at the memberships it came through."""
@@ -315,25 +339,33 @@ class Receiver:
                 self.dropped_later(1)
 
     def _direct_all(self) -> None:
-        self._shared_sink = self._fan_out(self.streams) if self.streams else None
+        streams = self.streams
+        self._shared_sink = self._fan_out(streams) if streams else None
         for membership in self._memberships.values():
             self.direct(membership)
 
     def _fan_out(self, streams: tuple[PacketStream, ...]) -> Callable[[list[Packet]], None]:
         """Return what hands each of `streams` a list of its own."""
-        first, *others = [stream.sink for stream in streams]
+        lost = self._unheard if len(streams) == 1 else _others_have_it
+        first, *others = [stream.sink(lost) for stream in streams]
         every_tagged = all(stream.is_tagged for stream in streams)
         if not others and not every_tagged:
             return first
+        tagged = Listening()
+        for stream in streams if every_tagged else ():
+            tagged.add(stream)
 
         def feed(batch: list[Packet]) -> None:
             if every_tagged:
-                self._count_unwanted(batch, streams)
+                self._count_unwanted(batch, tagged.open())
             for sink in others:
                 sink(list(batch))
             first(batch)
 
         return feed
+
+    def _unheard(self, batch: list[Packet]) -> None:
+        self.dropped_later(len(batch))
 
     def _count_unwanted(self, batch: list[Packet], streams: tuple[PacketStream, ...]) -> None:
         for packet in batch:
@@ -351,6 +383,10 @@ class Receiver:
     def _check(self) -> None:
         if self._closed:
             raise StateError("the receiver is closed", "make a new one")
+
+
+def _others_have_it(batch: list[Packet]) -> None:
+    """Count nothing: the streams that are left have copies of their own."""
 
 
 def _key(packet: Packet) -> Key:

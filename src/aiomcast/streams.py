@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import weakref
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
@@ -13,7 +14,7 @@ from .packets import Channel, Flow, Packet
 from .reading import PacketQueue
 from .statistics import StreamStatistics
 
-__all__ = ["Overflow", "PacketBatches", "PacketStream", "Stream", "StreamOwner"]
+__all__ = ["Listening", "Overflow", "PacketBatches", "PacketStream", "Stream", "StreamOwner"]
 
 T = TypeVar("T")
 _FLOWS_REMEMBERED = 4096  # flows whose match with the tags is remembered; then it starts anew
@@ -93,7 +94,10 @@ class StreamOwner(Protocol):
         """The stream takes no more."""
 
     def stream_dropped(self, stream: PacketStream, packets: list[Packet]) -> None:
-        """The overflow policy dropped these."""
+        """The overflow policy dropped these, or nobody can take them any more."""
+
+    def stream_gone(self) -> None:
+        """A stream is gone that was not closed. Called from wherever it was collected."""
 
 
 class PacketStream(Stream[Packet]):
@@ -116,7 +120,6 @@ class PacketStream(Stream[Packet]):
         channel: Channel | None = None,
     ) -> None:
         super().__init__(capacity)
-        self._owner = owner
         self._overflow = overflow
         self._source = None if source is None else source_address(source)
         self._group = None if group is None else group_address(group)
@@ -124,12 +127,26 @@ class PacketStream(Stream[Packet]):
         self._matching: dict[Flow, bool] = {}
         self.is_tagged = (source, group, channel) != (None, None, None)
         self._queue_drops = self._filtered = 0
-        self.sink: Callable[[list[Packet]], None] = self.feed
-        """What the reading hands batches to."""
-        if overflow is not Overflow.PAUSE:
-            self.sink = self._feed_dropping
-        if self.is_tagged:
-            self._untagged, self.sink = self.sink, self._feed_matching
+        self._feeding = PacketStream.feed if overflow is Overflow.PAUSE else PacketStream._feed_dropping
+        self._owner = owner
+
+    def sink(self, lost: Callable[[list[Packet]], None]) -> Callable[[list[Packet]], None]:
+        """Return what the reading hands batches to: it does not hold the stream.
+
+        `lost` is called with those for which there was no stream any more.
+        """
+        stream = weakref.ref(self)
+
+        def feed(batch: list[Packet]) -> None:
+            found = stream()
+            if found is None:
+                lost(batch)
+            elif found.is_tagged:
+                found._feed_matching(batch)
+            else:
+                found._feeding(found, batch)
+
+        return feed
 
     def batches(self) -> PacketBatches:
         """Iterate over the same stream by lists of packets: all that is there at each step."""
@@ -149,8 +166,14 @@ class PacketStream(Stream[Packet]):
             self._owner.stream_closed(self)
 
     def __del__(self) -> None:
-        if len(self):  # closed, not taken to the end, and given up
-            self._owner.stream_dropped(self, self.discard(lambda packet: True))
+        owner: StreamOwner | None = getattr(self, "_owner", None)
+        if owner is None:  # it did not come to be
+            return
+        if len(self):
+            owner.stream_dropped(self, self.discard(lambda packet: True))
+        if not self._ended:
+            self._ended = True
+            owner.stream_gone()
 
     def refuse(self, refused: Callable[[Flow], bool]) -> int:
         """Take out what is queued of refused flows; return how many packets that was."""
@@ -182,7 +205,7 @@ class PacketStream(Stream[Packet]):
     def _feed_matching(self, batch: list[Packet]) -> None:
         matching = [packet for packet in batch if self.matches(packet.flow)]
         if matching:
-            self._untagged(matching)
+            self._feeding(self, matching)
 
     def matches(self, flow: Flow) -> bool:
         """Whether packets of `flow` carry the tags that this stream was made for."""
@@ -224,3 +247,47 @@ class PacketBatches:
     async def aclose(self) -> None:
         """Close the stream behind it."""
         await self.stream.aclose()
+
+
+class Listening:
+    """The open streams of an owner, oldest first, and which of them ask for a pause. It holds none."""
+
+    __slots__ = ("_full", "_streams")
+
+    def __init__(self) -> None:
+        self._streams: tuple[weakref.ref[PacketStream], ...] = ()
+        self._full: weakref.WeakSet[PacketStream] | None = None
+
+    def open(self) -> tuple[PacketStream, ...]:
+        """Return the streams."""
+        found = (stream() for stream in self._streams)
+        return tuple(stream for stream in found if stream is not None)
+
+    def __bool__(self) -> bool:
+        return any(stream() is not None for stream in self._streams)
+
+    def add(self, stream: PacketStream) -> None:
+        """Take in one more."""
+        self._streams = (*self._streams, weakref.ref(stream))
+
+    def remove(self, stream: PacketStream | None) -> None:
+        """Forget a stream, and those that are gone."""
+        self._streams = tuple(one for one in self._streams if one() not in (None, stream))
+        if stream is not None:
+            self.relax(stream)
+
+    def fill(self, stream: PacketStream) -> None:
+        """Note that a stream asks for a pause."""
+        if self._full is None:
+            self._full = weakref.WeakSet()
+        self._full.add(stream)
+
+    def relax(self, stream: PacketStream) -> None:
+        """Note that it asks no more."""
+        if self._full is not None:
+            self._full.discard(stream)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one asks for a pause."""
+        return bool(self._full)

@@ -6,10 +6,12 @@ On a loop without it (the Windows proactor loop) the stock datagram transport fe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from .filters import SourceFilter
@@ -91,6 +93,11 @@ class ReadLoop:
             timer.cancel()
         self._set.forget(reader)
         self._follow()
+
+    def call_soon(self, call: Callable[..., object], *arguments: object) -> None:
+        """Call in the loop's next turn, from whichever thread; never where the loop has closed."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, *arguments)
 
     def pause(self) -> None:
         """Read nothing until `resume`; the kernel's buffers fill."""
@@ -186,9 +193,15 @@ class StockLoop:
     reader = cast(type[Reader], StockReader)  # the same contract, without a common base
     shared_stamps = False
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._added: set[Reader] = set()
         self._paused = False
+
+    def call_soon(self, call: Callable[..., object], *arguments: object) -> None:
+        """See `ReadLoop`."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call, *arguments)
 
     def reserve(self, reader: Reader) -> None:
         """See `ReadLoop`."""

@@ -115,6 +115,7 @@ async def test_a_signal_handler_that_raises_anywhere_in_an_apply(
 async def test_a_signal_handler_that_raises_anywhere_in_a_join_or_leave(what: str, any_group: str) -> None:
     async with Receiver() as receiver:
         await receiver.join(any_group, PORT + 1, sources=[A], interface="lo")
+        gc.collect()
         descriptors = open_descriptors()
         for which in itertools.count(1, 5):
             raising = Raising(which)

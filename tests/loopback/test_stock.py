@@ -405,7 +405,7 @@ def test_nothing_is_handed_over_after_discard(any_group: str, sources: Sources) 
     async def main() -> None:
         with aiomcast.open_socket(any_group, PORT, "lo") as sock:
             sock.set_filter(SourceFilter.include([A]))
-            reader, loop = StockReader(sock, sock.filter), StockLoop()
+            reader, loop = StockReader(sock, sock.filter), StockLoop(asyncio.get_running_loop())
             batches: list[list[Packet]] = []
             reader.sink = batches.append
             for end in (loop.discard, lambda _: loop.pause(), lambda _: loop.close()):
@@ -432,7 +432,7 @@ def test_a_sink_that_pauses_gets_no_more(any_group: str, sources: Sources) -> No
     async def main() -> None:
         with aiomcast.open_socket(any_group, PORT, "lo") as sock:
             sock.set_filter(SourceFilter.include([A]))
-            reader, loop = StockReader(sock, sock.filter), StockLoop()
+            reader, loop = StockReader(sock, sock.filter), StockLoop(asyncio.get_running_loop())
             batches: list[list[Packet]] = []
 
             def sink(batch: list[Packet]) -> None:

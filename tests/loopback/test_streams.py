@@ -373,3 +373,38 @@ async def test_a_closed_stream_that_nobody_holds_is_gone_and_what_it_held_is_cou
         assert receiver.statistics().queue_drops == 20 * 9
         if not left or owner == "membership":  # else it was left before
             assert one.statistics().queue_drops == 20 * 9
+
+
+@pytest.mark.parametrize("owner", ["receiver", "membership"])
+@pytest.mark.parametrize("stalled", [False, True])
+async def test_a_stream_that_is_forgotten_holds_up_nobody(
+    owner: str, stalled: bool, group: str, senders: Senders
+) -> None:
+    """Dropped without closing: what it held is counted, and the others go on."""
+    async with aiomcast.Receiver(capacity=8) as receiver:
+        one = await receiver.join(group, senders.port, sources=[A], interface="lo")
+        stays = receiver.packets()
+        forgotten = receiver.packets() if owner == "receiver" else one.packets()
+        count = 8 if stalled else 3
+        await senders.send(A, group, *numbered(count))
+        assert payloads(await take(stays, count)) == numbered(count)
+        assert len(forgotten) == count
+        await senders.send(A, group, b"behind")
+        await turns(20)
+        assert len(stays) == (0 if stalled else 1)
+        del forgotten
+        assert payloads(await take(stays, 1)) == [b"behind"]
+        await senders.send(A, group, b"more")
+        assert payloads(await take(stays, 1)) == [b"more"]
+        assert receiver.statistics().queue_drops == count + (not stalled)
+
+
+async def test_the_last_stream_that_is_forgotten_ends_the_reading(group: str, senders: Senders) -> None:
+    async with aiomcast.Receiver() as receiver:
+        await receiver.join(group, senders.port, sources=[A], interface="lo")
+        receiver.batches()
+        await turns()
+        await senders.send(A, group, b"waits in the kernel")
+        await turns(20)
+        assert receiver.statistics().received == 0
+        assert payloads(await take(aiter(receiver), 1)) == [b"waits in the kernel"]
