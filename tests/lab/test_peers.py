@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import os
 import re
 import shutil
@@ -22,7 +23,18 @@ from .traffic import Traffic, take
 PORT = 5001  # iperf's own
 DATAGRAMS = 50
 
-GROUPS = pytest.mark.parametrize("group", ["232.5.1.1", "ff3e::8005:1"], ids=["ipv4", "ipv6"])
+GROUPS = pytest.mark.parametrize(
+    "group", ["232.5.1.{}", "ff3e::8005:{}"], ids=["ipv4", "ipv6"], indirect=True
+)
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def group(request: pytest.FixtureRequest) -> str:
+    """A group that no test before had: the bridge forwards it when the peer has joined, not still."""
+    template: str = request.param
+    return template.format(next(_numbers))
 
 
 @pytest.fixture
