@@ -67,7 +67,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--without", action="append", default=[], choices=KINDS, help="draw none of these")
     parser.add_argument("--rule", help="stop at, and shrink for, violations of this rule only")
     parser.add_argument("--shrink", type=float, default=120, help="seconds for that (120)")
-    parser.add_argument("--keep-going", action="store_true", help="do not stop at a violation, nor shrink")
+    parser.add_argument(
+        "--keep-going", action="store_true", help="do not stop at a violation, nor shrink: keep all histories"
+    )
     parser.add_argument("--history", type=Path, help="replay this file instead")
     parser.add_argument(
         "--save", type=Path, default=Path("build/campaign.json"), help="where to keep a history"
@@ -102,6 +104,9 @@ def _concerns(options: argparse.Namespace, outcome: Outcome) -> bool:
 
 def _explain(options: argparse.Namespace, scenario: Scenario, way: Way, outcome: Outcome) -> None:
     if options.keep_going:
+        path = options.save.with_stem(f"{options.save.stem}-{scenario['seed']}")
+        keep(path, scenario, way)
+        path.with_suffix(".txt").write_text(told(outcome))
         print(violations(outcome), flush=True)
         return
     rule = options.rule or outcome["violations"][0]["rule"]

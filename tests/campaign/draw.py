@@ -22,7 +22,7 @@ Filters: TypeAlias = list[Any]
 """[include?, numbers of senders' addresses, first stranger, number of strangers]."""
 
 _POLICIES = ("PAUSE", "PAUSE", "DROP_OLDEST", "DROP_NEWEST")
-_CAPACITIES = (4, 16, 64, 256, 4096)
+_CAPACITIES = (4, 16, 64, 256, 1200, 1200, 4096)
 _RATES = (300, 1000, 2500, 5000, 12000)
 _BURSTS = (2, 8, 40, 120)
 _WAITS = (*[0] * 8, *[-1] * 4, 0.0003, 0.001, 0.002, 0.004, 0.006, 0.02, 0.05, 0.12)
@@ -173,9 +173,10 @@ class _Drawer:
             return [some("swap", filter=self.filter_of(include), **fixed) for include in (True, False)]
 
         made: list[Operation] = []
-        kind = chance.choice(
-            ("full queue", "modes", "lists", "fresh", "refused", *["refused"] * 3 * ("files" in self.trouble))
-        )
+        kinds = ["full queue", "modes", "lists", "fresh", "unheard", "refused"]
+        if "files" in self.trouble:
+            kinds += ["refused"] * 3
+        kind = chance.choice(kinds)
         if kind == "full queue" and "stall" in self.weights:  # a stream is full while the mode changes
             one, other = chance.sample(range(3), 2)
             made += [
@@ -198,6 +199,17 @@ class _Drawer:
             made += [some("swap", filter=long, before=5, after=5)]
         elif kind == "fresh":  # a change at once after the join
             made += [some("leave"), some("join", after=5, wait=0), *mode(before=5, after=5, wait=0)]
+        elif kind == "unheard":  # much has come before anybody listens
+            one, other, third = chance.sample(range(3), 3)
+            made += [some("close", stream=stream, slot=None) for stream in (one, other, third)]
+            made += [some("join", filter=self.filter_of(True)), some("send", count=400)]
+            made += [*mode(before=2, after=2)[: chance.choice((1, 2))]]
+            untagged = {"source": None, "group": None, "wait": 0}
+            made += [some("open", stream=one, slot=None, **untagged | {"wait": 0.02})]
+            made += [some("open", stream=other, slot=chance.choice((None, None, slot)), **untagged)]
+            made += [some("close", stream=chance.choice((one, one, other)), abandon=chance.random() < 0.75)]
+            made[-1]["wait"] = chance.choice((0, 0, -1, 0.001))
+            made += [some("send", count=2)]
         elif kind == "refused":  # a list that shrinks beside one that grows
             other = chance.choice([one for one in (0, 1, 2, 3) if one != slot])
             long, short = [True, [0, 1, 2, 3], 0, len(self.place.strangers)], [True, [0, 1], 0, 0]
