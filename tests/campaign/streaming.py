@@ -73,15 +73,15 @@ class Streaming:
         """Close a stream; what is queued is still taken from it, or abandoned."""
         consumer = self._pop(operation)
         if consumer is not None and consumer.stream is not None:
-            if operation["abandon"]:
-                await consumer.break_off()
-                consumer.is_abandoned = True
+            consumer.is_abandoned = operation["abandon"]
             consumer.record.closing = now()
             what = "closes and abandons" if operation["abandon"] else "closes"
             self._stage.log(consumer.record.closing, f"{what} stream {consumer.record.number}")
             async with asyncio.timeout(BOUND):
                 await consumer.stream.aclose()
             consumer.record.closed = now()
+            if consumer.is_abandoned:  # not before: another task could run
+                await consumer.break_off()
 
     async def forget(self, operation: Operation) -> None:
         """Drop a stream without closing it."""
