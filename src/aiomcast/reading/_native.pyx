@@ -780,7 +780,7 @@ cdef class ReadSet:
                 if reader.lanes is not None:
                     self.hand_on(batch, reader)
                     batch = []
-                    spent = self.visit(reader, budget)
+                    spent = self.visit(reader.lanes, reader, budget)
                     any_read |= spent > 0
                     budget -= spent
                     continue
@@ -799,9 +799,12 @@ cdef class ReadSet:
                 self.hand_on(batch, last)
                 batch = []
                 for lanes in list(self.holding):
+                    if not len(lanes):  # handed over elsewhere
+                        del self.holding[lanes]
+                        continue
                     reader = self.any_read_of(lanes)
                     if reader is not None and budget > 0:
-                        spent = self.visit(reader, budget)
+                        spent = self.visit(lanes, reader, budget)
                         any_read |= spent > 0
                         budget -= spent
             if not any_read:
@@ -817,9 +820,8 @@ cdef class ReadSet:
             self.failing = []
         return 0
 
-    cdef Py_ssize_t visit(self, Reader reader, Py_ssize_t budget) except -1:
+    cdef Py_ssize_t visit(self, lanes, Reader reader, Py_ssize_t budget) except -1:
         """Read sockets that belong together, once a turn; return how many datagrams that took, 0 if not."""
-        lanes = reader.lanes
         if lanes.turn == self.turn:
             return 0
         lanes.turn = self.turn

@@ -171,8 +171,9 @@ class ReadSet:
             reader = self._places.get(number)
             if reader is not None and reader in self._read and not reader.rests:
                 self._waiting.append(reader)
+        self._holding = {lanes: None for lanes in self._holding if len(lanes)}  # else handed over elsewhere
         for lanes in self._holding:
-            self._waiting += [one for one in lanes.readers if one in self._read][:1]
+            self._waiting += [one for one in lanes.readers if one in self._read and one.lanes is lanes][:1]
         return bool(self._waiting)
 
     def _is_read(self, lanes: Lanes) -> bool:
