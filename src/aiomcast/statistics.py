@@ -18,8 +18,9 @@ class Statistics:
     dropped by the kernel at the socket, because its receive buffer was full or, when they were
     read, the UDP checksum was wrong (Linux has one count for both); datagrams that it had
     coalesced (UDP_GRO) count as one then, however many they were, and each with `gro=False`.
-    `queue_drops` were dropped by a stream's overflow policy, or were unread when the membership
-    ended; `filtered` were refused by the filter in force (also the second copies during a change
+    `queue_drops` were dropped by a stream's overflow policy, were unread when the membership
+    ended or when nobody held the stream any more, or could not be made a packet (no memory);
+    `filtered` were refused by the filter in force (also the second copies during a change
     of mode, when two sockets hear the same), or matched the tags of no stream that listens;
     `truncated` were delivered, but cut short; `queued` wait in streams now. `receive_buffer` is
     the bytes of buffer the kernel granted, over all sockets.
