@@ -174,7 +174,8 @@ class Handover:
 
     def _end_drained(self) -> None:
         membership = self._membership
-        for _ in range(_READS_PER_TURN):
+        self._drained.intersection_update(membership.draining)  # others belong to a generation by now
+        for _ in range(_READS_PER_TURN if self._drained else 0):
             if not membership.is_taken:
                 return
             membership.read_some(membership.together, membership.lanes)
@@ -182,7 +183,8 @@ class Handover:
                 gone, self._drained = self._drained, set()
                 membership.end_draining(gone)
                 return
-        self._go_on()
+        if self._drained:
+            self._go_on()
 
     def all_apart(self) -> list[tuple[tuple[Reader, ...], Lanes | None]]:
         """Return the old readers, those together that are read together, in order."""

@@ -140,12 +140,23 @@ def _undo_all(changes: list[Change], error: BaseException) -> None:
 class Change:
     """One membership on its way from the filter in force to another."""
 
-    __slots__ = ("_before", "_hands_over", "_opened", "_parts", "_sets", "_wanted", "membership", "stands")
+    __slots__ = (
+        "_before",
+        "_begun_ns",
+        "_hands_over",
+        "_opened",
+        "_parts",
+        "_sets",
+        "_wanted",
+        "membership",
+        "stands",
+    )
 
     def __init__(self, membership: Membership, wanted: SourceFilter) -> None:
         self.membership = membership
         self._wanted = wanted
         self._hands_over = False
+        self._begun_ns = 0
         self._opened: list[Reader] = []
         self._parts: tuple[SourceFilter, ...] = ()
         self._sets: list[tuple[Reader, SourceFilter, bool]] = []  # and whether it lets in more
@@ -177,6 +188,7 @@ class Change:
 
     def join(self) -> None:
         """Have the new sockets join."""
+        self._begun_ns = time.time_ns()
         for reader, part in zip(self._opened, self._parts, strict=True):
             reader.sock.set_filter(part)
 
@@ -214,6 +226,6 @@ class Change:
         still come by the filter before. Can be gone through twice.
         """
         if self._hands_over:
-            self.membership.hand_over(self._wanted, self._opened, cut_ns, deliver)
+            self.membership.hand_over(self._wanted, self._opened, self._begun_ns, cut_ns, deliver)
         else:
             self.membership.take_filter(self._wanted, self._opened, cut_ns if deliver else None)

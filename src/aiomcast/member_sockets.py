@@ -211,8 +211,13 @@ class MemberSockets:
             return part
         return part | (passing & wanted)
 
-    def hand_over(self, wanted: SourceFilter, opened: Sequence[Reader], cut_ns: int, deliver: bool) -> None:
-        """Deliver what arrived up to `cut_ns` from the present sockets, the rest from `opened`."""
+    def hand_over(
+        self, wanted: SourceFilter, opened: Sequence[Reader], begun_ns: int, cut_ns: int, deliver: bool
+    ) -> None:
+        """Deliver what arrived up to `cut_ns` from the present sockets, the rest from `opened`.
+
+        `begun_ns` is a time before these joined.
+        """
         replacing = self._replacing()
         if self.readers != tuple(opened):
             old, lanes = self.together, self.lanes
@@ -227,7 +232,7 @@ class MemberSockets:
         for reader in replacing.readers:
             elsewhere |= reader.gate.passing
         for reader in self.readers:
-            reader.deliver_since(cut_ns, elsewhere)
+            reader.deliver_since(begun_ns, cut_ns, elsewhere)
         self._arrange()
         self.redirect()
 

@@ -17,6 +17,7 @@ from .member_sockets import MemberSockets
 from .packets import Channel, Packet
 from .reading import Reader
 from .reading.lanes import Lanes
+from .rfc3678.limits import with_open_files
 from .streams import PacketBatches, PacketStream
 
 if TYPE_CHECKING:
@@ -94,16 +95,16 @@ class Membership(MemberSockets):
         the system refuses; the membership then stays as it is.
         """
         self._check()
-        found = find_interface(self.interface.name)
+        found = with_open_files(lambda: find_interface(self.interface.name))
         if found.index == self.interface.index:
             self.ask_limit()
             if self.is_over_limit:  # what was left could not be joined again
-                make_all([Change(self, self._filter)])
+                with_open_files(lambda: make_all([Change(self, self._filter)]))
             for reader in self.readers:
                 reader.sock.rejoin()
         else:
             before = self.interface
-            self.move(found)
+            with_open_files(lambda: self.move(found))
             self._receiver.moved(self, before)
         self.announce(EventKind.REFRESHED)
 

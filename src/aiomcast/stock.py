@@ -106,7 +106,7 @@ class StockReader(asyncio.DatagramProtocol):
         """Refuse: without timestamps there is no such cut."""
         raise UnsupportedError("this event loop tells no time of arrival")
 
-    def deliver_since(self, since_ns: int, elsewhere: SourceFilter) -> None:
+    def deliver_since(self, begun_ns: int, since_ns: int, elsewhere: SourceFilter) -> None:
         """Refuse: without timestamps there is no such cut."""
         raise UnsupportedError("this event loop tells no time of arrival")
 

@@ -156,7 +156,7 @@ def test_another_sockets_times(reading: ModuleType, any_group: str, sender: sock
         stamps = [packet.timestamp_ns for packet in readers[0].read(5)]
         cut = stamps[-1] + 1
         readers[0].deliver_until(cut)
-        readers[1].deliver_since(cut, SourceFilter.any())
+        readers[1].deliver_since(0, cut, SourceFilter.any())
         assert readers[0].read(50) == []
         assert data(readers[1].read(50)) == [b"%d" % number for number in range(5, 20)]
         assert [reader.received for reader in readers] == [20, 20]

@@ -434,9 +434,9 @@ cdef class Reader:
         self.gate.end(until_ns)
         self.judge_anew()
 
-    def deliver_since(self, since_ns, elsewhere):
+    def deliver_since(self, begun_ns, since_ns, elsewhere):
         """See `portable.Reader.deliver_since`."""
-        self.gate.begin(since_ns, elsewhere)
+        self.gate.begin(begun_ns, since_ns, elsewhere)
         self.judge_anew()
 
     def read(self, Py_ssize_t limit):

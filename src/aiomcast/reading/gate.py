@@ -37,6 +37,8 @@ class Gate:
     `until_ns` is left to the socket that comes after this one; what passes up to then is
     remembered in `heard`. What is stamped at or before `since_ns` is left to the socket before
     this one if that can deliver it (`elsewhere`), and, once that has closed, if it did (`told`).
+    Of the other sources nothing passes that is stamped from `begun_ns` on, when this socket had
+    not joined yet, up to the cut: it would come after later packets of the old socket.
 
     Times are nanoseconds, of CLOCK_REALTIME where they are compared with stamps, else of
     CLOCK_MONOTONIC. A packet without a stamp came when the kernel was not stamping yet: it passes
@@ -45,6 +47,7 @@ class Gate:
 
     __slots__ = (
         "_past_over_ns",
+        "begun_ns",
         "current",
         "elsewhere",
         "heard",
@@ -63,6 +66,7 @@ class Gate:
         self.until_has_passed = False
         """Whether a packet stamped after `until_ns` was seen."""
         self.heard: deque[Heard] = deque(maxlen=_MOST_HEARD)
+        self.begun_ns = 0
         self.since_ns: int | None = None
         self.elsewhere = SourceFilter.none()
         self.told: frozenset[Heard] | None = None
@@ -95,9 +99,9 @@ class Gate:
                 self.past.popleft()
         self.current = wanted
 
-    def begin(self, since_ns: int, elsewhere: SourceFilter) -> None:
+    def begin(self, begun_ns: int, since_ns: int, elsewhere: SourceFilter) -> None:
         """Leave what is stamped up to `since_ns` to the sockets before this one, which pass `elsewhere`."""
-        self.since_ns, self.elsewhere, self.told = since_ns, elsewhere, None
+        self.begun_ns, self.since_ns, self.elsewhere, self.told = begun_ns, since_ns, elsewhere, None
 
     def end(self, until_ns: int) -> None:
         """Deliver only what is stamped up to `until_ns`, and remember what that was."""
@@ -134,7 +138,7 @@ class Gate:
                 self.since_ns = None
             return False
         if not _lets_in(self.elsewhere, source):
-            return False
+            return timestamp_ns is not None and timestamp_ns >= self.begun_ns
         return self.told is None or timestamp_ns is None or (source, timestamp_ns) in self.told
 
     def emptied(self, now_ns: int) -> None:

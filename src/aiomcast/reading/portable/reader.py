@@ -97,9 +97,12 @@ class Reader:
         self.gate.end(until_ns)
         self.judge_anew()
 
-    def deliver_since(self, since_ns: int, elsewhere: SourceFilter) -> None:
-        """Leave what is stamped up to `since_ns` to the sockets before, which let in `elsewhere`."""
-        self.gate.begin(since_ns, elsewhere)
+    def deliver_since(self, begun_ns: int, since_ns: int, elsewhere: SourceFilter) -> None:
+        """Leave what is stamped up to `since_ns` to the sockets before, which let in `elsewhere`.
+
+        `begun_ns` is a time before this socket joined.
+        """
+        self.gate.begin(begun_ns, since_ns, elsewhere)
         self.judge_anew()
 
     def read(self, limit: int) -> list[Packet]:
