@@ -181,10 +181,13 @@ class Changing:
         if fault is not None and fault.hit:
             what += f" (refused call: {operation['fault']})"
         stage.log(began, f"{what}, {(returned - began) / 1e6:.3f} ms{told}")
+        if stage.threads > 1 and stage.limits.did_msf_change(began):
+            for _, change in changes:
+                change.lossy = change.lossy or "met another limit"
         if error is not None:
             excuse = self._excuse(error, fault, began, [record for record, _ in changes])
             for record, change in changes:
-                if excuse is None:
+                if excuse is None or isinstance(error, aiomcast.InconsistentError):
                     record.broken = began
                 else:
                     change.lossy = change.lossy or excuse
@@ -203,12 +206,13 @@ class Changing:
         limits = self._stage.limits
         if isinstance(error, aiomcast.StateError) and any(one.leaving is not None for one in records):
             return ""
+        met_another = self._stage.threads > 1 and limits.did_msf_change(began)
+        if met_another and isinstance(error, aiomcast.RefusedError | aiomcast.InconsistentError):
+            return "met another limit"
         if not isinstance(error, aiomcast.RefusedError):
             return None
         if fault is not None and fault.hit:
             return "refused sets"
-        if self._stage.threads > 1 and limits.did_msf_change(began):
-            return "met another limit"
         if isinstance(error, aiomcast.LimitError) and limits.were_files_few(began):
             return ""
         return None

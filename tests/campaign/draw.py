@@ -71,7 +71,9 @@ class Scenario(TypedDict):
 
 
 class _Drawer:
-    def __init__(self, seed: int, place: Place, without: Collection[str], is_root: bool) -> None:
+    def __init__(
+        self, seed: int, place: Place, without: Collection[str], is_root: bool, threads: int
+    ) -> None:
         self.chance = random.Random(seed)
         self.place = place
         self.without = frozenset(without)
@@ -86,7 +88,9 @@ class _Drawer:
         if self.trouble == "msf":
             self.weights["msf"] = 6
         if "files" in self.trouble:
-            self.weights |= {"few files": 3, "many files": 5, "low soft limit": 2}
+            self.weights |= {"few files": 3, "many files": 5}
+            if threads == 1:  # two may meet it at once
+                self.weights["low soft limit"] = 2
 
     def receiver(self) -> ReceiverShape:
         policies = [one for one in _POLICIES if one == "PAUSE" or "drops" not in self.without]
@@ -259,7 +263,7 @@ def draw(
     is_root: bool = True,
 ) -> Scenario:
     """Draw a run of about `length` operations, without the kinds named in `without`."""
-    drawer = _Drawer(seed, place, without, is_root)
+    drawer = _Drawer(seed, place, without, is_root, threads)
     chance = drawer.chance
     shapes = [[drawer.receiver() for _ in range(chance.choice((1, 1, 2)))] for _ in range(threads)]
     operations: list[Operation] = []

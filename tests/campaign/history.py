@@ -150,7 +150,8 @@ class Note(NamedTuple):
 class History:
     """A run. `rest` is when nothing came any more with all streams taken from.
 
-    `excuses` are the system's own losses, by name: then nothing can be called lost.
+    `excuses` are the system's own losses, by name: then nothing can be called lost. `is_clock_set` is
+    whether CLOCK_REALTIME was: then nothing that rests on times of arrival can be judged.
     """
 
     flows: list[Flow]
@@ -161,6 +162,7 @@ class History:
     notes: list[Note] = field(default_factory=list)
     rest: int | None = None
     excuses: list[str] = field(default_factory=list)
+    is_clock_set: bool = False
 
 
 @dataclass(slots=True)

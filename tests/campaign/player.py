@@ -145,8 +145,9 @@ class Player:
                 return
         for consumer in stage.consumers:
             stream = None if consumer.has_ended or consumer.is_abandoned else consumer.stream
-            if stream is not None and len(stream):
-                text = f"stream {consumer.record.number} holds {len(stream)} packets and wakes nobody"
+            queued = 0 if stream is None else stream.statistics().queued
+            if queued:
+                text = f"stream {consumer.record.number} holds {queued} packets and wakes nobody"
                 stage.note("stuck", now(), text)
         self._changing.compare(list(stage.held.values()))
         self.rested = now()

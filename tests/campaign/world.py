@@ -91,6 +91,8 @@ def prepare() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare")
+    for which in ("all", "default"):  # no address is to change its state while it runs
+        Path(f"/proc/sys/net/ipv6/conf/{which}/accept_dad").write_text("0")
     commands = ["link set lo up", f"link add {_LINK} type veth peer name {_LINK}-end"]
     commands += [f"link set {_LINK}-end up", f"link set {_LINK} up"]
     commands += [f"addr add {source}/128 dev {_LINK} nodad" for source in _SOURCES[6]]

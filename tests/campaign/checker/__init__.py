@@ -15,6 +15,8 @@ __all__ = ["check"]
 def check(history: History) -> list[Violation]:
     """Return what broke a rule, earliest first."""
     found = [Violation(note.rule, note.time, note.text) for note in history.notes]
+    if history.is_clock_set:
+        return found
     for rule in (identity.check, leaks.check, losses.check, order.check, accounts.check):
         found += rule(history)
     return sorted(found, key=lambda one: one.time)

@@ -14,8 +14,12 @@ unknown flight   nobody knows when it had arrived, and a change was made meanwhi
 deliver          refused by a swap that delivers what had arrived, before which it may not have arrived;
                  or refused by a discarding one after that
 drop policy      as many as the stream counts as dropped
-stalled modes    eight or more changes that replace sockets while nobody took packets, and the membership
-                 counts drops
+stalled modes    several changes that replace sockets while nobody took packets, and the membership counts
+                 drops (those of eight changes wait, the oldest are dropped)
+kernel race      IPv6, filter mode EXCLUDE: another socket of the group on this interface, whose EXCLUDE
+                 list has the source, is changing or leaving (at once, or after a change of sockets). Linux
+                 counts down how many sockets exclude, then how many exclude this source, and looks at the
+                 two without a lock: for a moment all seem to exclude it
 system drops     the kernel says it has dropped some, at this membership's sockets or before any
 """
 
@@ -33,7 +37,9 @@ SLOW = 50_000_000
 """Flight that is too long for a change of sockets: replaced ones stay members for 100 ms."""
 _CLEARLY = 2_000_000
 """How long before a swap that delivers a packet must have arrived."""
-_MOST_REPLACED = 8
+_MOST_REPLACED = 4
+_REPLACED = 1_000_000_000
+"""How long after a change a socket that it has replaced may leave the group."""
 
 
 def check(history: History) -> list[Violation]:
@@ -168,7 +174,25 @@ class _Owed:
             return "unknown flight" if datagram.arrived is None else "slow flight"
         if self._membership.queue_drops and self._replaced(changes) >= _MOST_REPLACED:
             return "stalled modes"
+        if ":" in source and self._in_kernel_race(source, datagram.begin, there):
+            return "kernel race"
         return ""
+
+    def _in_kernel_race(self, source: str, begin: int, end: int) -> bool:
+        def excludes(change: Change) -> bool:
+            return not change.filter.include and source in change.filter.sources
+
+        if all(one.filter.include for one in self._timeline.touching(begin, end)):
+            return False
+        for other in self._history.memberships:
+            if other.group != self._membership.group:
+                continue
+            ends = [one.began for one in other.changes[1:]]
+            ends.append(self._history.rest or end if other.leaving is None else other.leaving)
+            for change, next_one in zip(other.changes, ends, strict=True):
+                if excludes(change) and change.began <= end and begin <= next_one + _REPLACED:
+                    return True
+        return False
 
     def _refused(self, changes: list[Change], datagram: Datagram, source: str) -> str:
         spared = False
