@@ -250,7 +250,7 @@ class _Drawer:
             made.append(self.operation("swap", receivers) | {"receiver": receiver, "wait": 0, "slot": 0})
         for one in made:
             one.pop("fault", None)
-        return made
+        return [one for one in made if one["do"] in self.weights]
 
 
 def draw(
