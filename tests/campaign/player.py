@@ -24,7 +24,6 @@ __all__ = ["Player"]
 _QUIET = 0.06  # seconds between two looks whether anything has come
 _LOOKS = 5  # without anything: in all longer than replaced sockets are kept
 _BUFFER = 8 << 20
-_SPARE_TIME = 60.0  # seconds for the other threads to come to rest
 
 
 class Player:
@@ -34,12 +33,16 @@ class Player:
     any more. Then it waits until nothing comes, and closes everything; `rested` is when that was.
     """
 
-    def __init__(self, stage: Stage, shapes: list[ReceiverShape], operations: list[Operation]) -> None:
+    def __init__(
+        self, stage: Stage, shapes: list[ReceiverShape], operations: list[Operation], patience: float
+    ) -> None:
+        """`patience` is how many seconds the other threads may take."""
         self.stage = stage
         self.acted = threading.Event()
         self.rested: int | None = None
         self._shapes = shapes
         self._operations = operations
+        self._patience = patience
         self._changing = Changing(stage)
         self._streaming = Streaming(stage)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -76,14 +79,14 @@ class Player:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._unhandled)
         try:
-            self._make_receivers()
+            await self._make_receivers()
             await self._act()
         except Exception as error:
             stage.unexpected("performing the operations", error)
         finally:
             self.acted.set()
         try:
-            async with asyncio.timeout(_SPARE_TIME):
+            async with asyncio.timeout(self._patience):
                 await self._resting.wait()
             await self._come_to_rest()
             await self._close()
@@ -93,16 +96,15 @@ class Player:
             await consumer.break_off()
             consumer.note_takes(stage.place.flows, stage.note)
 
-    def _make_receivers(self) -> None:
+    async def _make_receivers(self) -> None:
         stage = self.stage
         for number, shape in enumerate(self._shapes):
-            stage.receivers.append(
-                aiomcast.Receiver(
-                    capacity=shape["capacity"],
-                    overflow=aiomcast.Overflow[shape["policy"]],
-                    receive_buffer=_BUFFER,
-                )
+            receiver = aiomcast.Receiver(
+                capacity=shape["capacity"],
+                overflow=aiomcast.Overflow[shape["policy"]],
+                receive_buffer=_BUFFER,
             )
+            stage.receivers.append(await receiver.__aenter__())
             stage.drops.append(shape["policy"] != "PAUSE")
             what = f"{shape['policy']}, capacity {shape['capacity']}"
             stage.log(now(), f"makes receiver {stage.receiver_number(number)}: {what}")

@@ -32,6 +32,7 @@ LIMIT = 180.0
 """Seconds that a run may take beside the waits of its operations; then it counts as stuck."""
 _PATIENCE = 0.02  # seconds for a probe in a loop's thread
 _CLOCK_STEP = 200_000  # ns
+_FEW, _MANY = 2048, 8192  # files: where all but a few are held open for a while, and where none may lack
 
 
 class Outcome(TypedDict):
@@ -46,7 +47,8 @@ class Outcome(TypedDict):
 def run(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> Outcome:
     """Run a scenario and judge it."""
     place = world.place(scenario["family"])
-    limits = world.Limits()
+    waits = sum(max(one["wait"], 0) for one in scenario["operations"])
+    limits = world.Limits(_FEW if "files" in scenario["trouble"] else _MANY)
     faults.install()
     sys.setswitchinterval(scenario["switch"])
     seen: list[history.Note] = []
@@ -64,7 +66,7 @@ def run(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop
             stack.callback(gun.close)
             stage = Stage(thread, len(scenario["threads"]), place, gun, limits)
             mine = [one for one in scenario["operations"] if one["thread"] == thread]
-            players.append(Player(stage, shapes, mine))
+            players.append(Player(stage, shapes, mine, LIMIT + waits))
         traffic = Traffic(place.flows, place.interface, scenario["traffic"])
         try:
             threads = [
@@ -174,7 +176,7 @@ def _told(whole: history.History, key: history.Key, start: int) -> str:
 
 
 def _watch(seen: list[history.Note]) -> None:
-    """Note warnings, and what nobody catches."""
+    """Note warnings of what was not ended, and what nobody catches."""
 
     def note(rule: str, text: str) -> None:
         seen.append(history.Note(rule, time.monotonic_ns(), text))
@@ -187,10 +189,10 @@ def _watch(seen: list[history.Note]) -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        note("warning", f"{filename}:{lineno}: {category.__name__}: {message}")
+        if issubclass(category, ResourceWarning) or "never awaited" in str(message):
+            note("warning", f"{filename}:{lineno}: {category.__name__}: {message}")
 
     warnings.simplefilter("always")
-    warnings.filterwarnings("ignore", "[0-9]+ sources are blocked", RuntimeWarning)
     warnings.showwarning = show
     sys.unraisablehook = lambda what: note(
         "unexpected", f"{what.err_msg}: {what.exc_value!r} in {what.object!r}"

@@ -27,7 +27,6 @@ _DROPS_6 = {  # by whether it is of the link alone
     True: ("Ip6InDiscards", "Ip6OutDiscards"),
 }
 _PORT = 5000
-_FILES = 1024  # that a run may have open
 
 # The senders' addresses lie between the strangers', which never send: a long list that is spread over
 # several sockets has them on different ones.
@@ -124,10 +123,11 @@ class Limits:
     ordinary user the limits of the namespace stay as they are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, files: int) -> None:
+        """`files` is how many may be open from now on."""
         self._lock = threading.Lock()
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._most = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+        self._most = files if hard == resource.RLIM_INFINITY else min(hard, files)
         resource.setrlimit(resource.RLIMIT_NOFILE, (self._most, self._most))
         self._placeholders: list[int] = []
         self._few_files: list[tuple[int, int]] = []  # (from, to) of the past
