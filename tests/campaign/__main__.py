@@ -109,8 +109,8 @@ def _explain(options: argparse.Namespace, scenario: Scenario, way: Way, outcome:
         path.with_suffix(".txt").write_text(told(outcome))
         print(violations(outcome), flush=True)
         return
-    rule = options.rule or outcome["violations"][0]["rule"]
-    smallest = outcome
+    first = next(one for one in outcome["violations"] if options.rule in (None, one["rule"]))
+    rule, smallest = first["rule"], outcome
 
     def fails(operations: list[Operation]) -> bool:
         nonlocal smallest
@@ -124,7 +124,13 @@ def _explain(options: argparse.Namespace, scenario: Scenario, way: Way, outcome:
     print(f"looking for the shortest history that is {rule}", file=sys.stderr)
     until = time.monotonic() + options.shrink
     with ThreadPoolExecutor(_REPEATS) as pool:
-        operations = fewest(scenario["operations"], fails, until=until)
+        operations = scenario["operations"]
+        # What did nothing, or came later, is mostly not needed.
+        earlier = {int(number) for number, ms in outcome["performed"].items() if ms <= first["ms"]}
+        likely = [one for number, one in enumerate(operations) if number in earlier]
+        if fails(likely):
+            operations = likely
+        operations = fewest(operations, fails, until=until)
     found: Scenario = {**scenario, "operations": operations}
     keep(options.save, found, way)
     print(f"{len(operations)} operations, kept in {options.save}:")

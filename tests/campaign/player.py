@@ -34,9 +34,13 @@ class Player:
     """
 
     def __init__(
-        self, stage: Stage, shapes: list[ReceiverShape], operations: list[Operation], patience: float
+        self,
+        stage: Stage,
+        shapes: list[ReceiverShape],
+        operations: list[tuple[int, Operation]],
+        patience: float,
     ) -> None:
-        """`patience` is how many seconds the other threads may take."""
+        """`operations` have their places in the list; `patience` is seconds the other threads may take."""
         self.stage = stage
         self.acted = threading.Event()
         self.rested: int | None = None
@@ -110,22 +114,25 @@ class Player:
             stage.log(now(), f"makes receiver {stage.receiver_number(number)}: {what}")
 
     async def _act(self) -> None:
-        actors: dict[int, list[Operation]] = {}
-        for operation in self._operations:
-            actors.setdefault(operation["actor"], []).append(operation)
+        actors: dict[int, list[tuple[int, Operation]]] = {}
+        for number, operation in self._operations:
+            actors.setdefault(operation["actor"], []).append((number, operation))
         tasks = [asyncio.create_task(self._perform(listed)) for listed in actors.values()]
         if tasks:
             await asyncio.wait(tasks)
 
-    async def _perform(self, operations: list[Operation]) -> None:
-        for operation in operations:
+    async def _perform(self, operations: list[tuple[int, Operation]]) -> None:
+        for number, operation in operations:
             wait = operation["wait"]
             if wait:
                 await asyncio.sleep(max(wait, 0))
+            began, before = now(), len(self.stage.lines)
             try:
                 await self._does[operation["do"]](operation)
             except Exception as error:
                 self.stage.unexpected(f"{operation}", error)
+            if len(self.stage.lines) > before:
+                self.stage.performed[number] = began
 
     async def _come_to_rest(self) -> None:
         """Take from every stream until nothing comes any more."""
@@ -176,6 +183,8 @@ class Player:
 
     async def _send(self, operation: Operation) -> None:
         slot = self.stage.place.slots[operation["slot"]]
+        what = f"sends {operation['count']} from each source to {slot.group} port {slot.port}"
+        self.stage.log(now(), what)
         self.stage.send([(slot.group, slot.port)], operation["count"])
 
     async def _msf(self, operation: Operation) -> None:

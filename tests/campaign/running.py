@@ -64,4 +64,4 @@ def _no_answer(rule: str, text: str) -> Outcome:
         "membership": None,
         "packets": [],
     }
-    return Outcome(violations=[violation], lines=[], counts={}, excuses=[])
+    return Outcome(violations=[violation], performed={}, lines=[], counts={}, excuses=[])

@@ -47,6 +47,8 @@ class Stage:
         self.limits = limits
         self.records = history.History(place.flows, {})
         self.lines: list[tuple[int, str]] = []
+        self.performed: dict[int, int] = {}
+        """When each operation that fitted was begun, by its place in the list."""
         self.receivers: list[aiomcast.Receiver] = []
         self.drops: list[bool] = []
         """Whether the policy of a receiver drops."""

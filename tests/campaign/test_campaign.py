@@ -105,7 +105,8 @@ def test_a_broken_rule_ends_with_status_1_and_its_history(
     def performed(scenario: Scenario, way: Way) -> dict[str, object]:
         joins = [one for one in scenario["operations"] if one["do"] == "leave"]
         violation = {"rule": "lost", "ms": 5.0, "text": "one", "stream": 0, "membership": None, "packets": []}
-        return {"violations": [violation] if joins else [], "lines": ["line"], "counts": {}, "excuses": []}
+        found = [violation] if joins else []
+        return {"violations": found, "performed": {}, "lines": ["line"], "counts": {}, "excuses": []}
 
     monkeypatch.setattr(command, "perform", performed)
     saved = tmp_path / "history.json"

@@ -36,9 +36,13 @@ _FEW, _MANY = 2048, 8192  # files: where all but a few are held open for a while
 
 
 class Outcome(TypedDict):
-    """What a run came to: violations, as dictionaries of `history.Violation`, and its history as text."""
+    """What a run came to: violations, as dictionaries of `history.Violation`, and its history as text.
+
+    `performed` has the operations that fitted, by their place in the list, and when they were begun (ms).
+    """
 
     violations: list[dict[str, Any]]
+    performed: dict[str, float]
     lines: list[str]
     counts: dict[str, int]
     excuses: list[str]
@@ -65,7 +69,9 @@ def run(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop
             gun = Gun(1 + thread, place.flows, place.interface, _PATIENCE)
             stack.callback(gun.close)
             stage = Stage(thread, len(scenario["threads"]), place, gun, limits)
-            mine = [one for one in scenario["operations"] if one["thread"] == thread]
+            mine = [
+                (number, one) for number, one in enumerate(scenario["operations"]) if one["thread"] == thread
+            ]
             players.append(Player(stage, shapes, mine, LIMIT + waits))
         traffic = Traffic(place.flows, place.interface, scenario["traffic"])
         try:
@@ -98,6 +104,11 @@ def run(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop
             excuses.append("the clock was set")
             whole.is_clock_set = True
         whole.excuses += excuses
+        performed = {
+            str(number): (began - start) / 1e6
+            for player in players
+            for number, began in player.stage.performed.items()
+        }
         lines = sorted(line for player in players for line in player.stage.lines)
         del players, player, threads, thread_, stage, gun
     gc.collect()
@@ -118,6 +129,7 @@ def run(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop
             }
             for one in found
         ],
+        performed=performed,
         lines=[f"{(when - start) / 1e6:10.3f} ms  {text}" for when, text in lines],
         counts={
             "datagrams": len(whole.datagrams),

@@ -24,7 +24,7 @@ _LINK = "campaign"  # lo does not loop IPv6 multicast
 _MSF = Path("/proc/sys/net/ipv4/igmp_max_msf")
 _DROPS_6 = {  # by whether it is of the link alone
     False: ("Udp6RcvbufErrors", "Udp6MemErrors"),
-    True: ("Ip6InDiscards", "Ip6OutDiscards"),
+    True: ("Ip6OutDiscards",),
 }
 _PORT = 5000
 
@@ -100,12 +100,15 @@ def prepare() -> None:
 
 
 def dropped() -> dict[str, int]:
-    """Return what the system has dropped so far, by reason, before any socket could count it."""
+    """Return what the system has dropped so far, by reason, whether or not a socket has counted it.
+
+    Not what was discarded on the way in: that is also what meets a filter that is changing.
+    """
     lines = Path("/proc/net/softnet_stat").read_text().splitlines()
     counts = {"backlog": sum(int(line.split()[1], 16) for line in lines)}
     snmp = [line.split() for line in Path("/proc/net/snmp").read_text().splitlines()]
     for names, values in zip(snmp[::2], snmp[1::2], strict=True):
-        for name in ("InDiscards", "OutDiscards", "RcvbufErrors", "MemErrors"):
+        for name in ("OutDiscards", "RcvbufErrors", "MemErrors"):
             if name in names:
                 counts[f"{names[0]} {name}"] = int(values[names.index(name)])
     for path in (Path("/proc/net/snmp6"), Path("/proc/net/dev_snmp6") / _LINK):
