@@ -162,8 +162,8 @@ class _Drawer:
         made[1] = [one for one in made[1] if one != 0] + [0] * include
         return [include, sorted(made[1]), *made[2:]]
 
-    def turmoil(self, receivers: int) -> list[Operation]:
-        """Draw a short sequence of the kind that is hard: each step with little or no pause before it."""
+    def turmoil(self, receivers: int, kind: str = "") -> list[Operation]:
+        """Draw a short sequence of a kind that is hard: each step with little or no pause before it."""
         chance = self.chance
         receiver, slot = chance.randrange(receivers), chance.choice((0, 1, 3))
         common = {"receiver": receiver, "slot": slot, "wait": 0}
@@ -180,7 +180,7 @@ class _Drawer:
         kinds = ["full queue", "modes", "lists", "fresh", "unheard", "refused"]
         if "files" in self.trouble:
             kinds += ["refused"] * 3
-        kind = chance.choice(kinds)
+        kind = kind or chance.choice(kinds)
         if kind == "full queue" and "stall" in self.weights:  # a stream is full while the mode changes
             one, other = chance.sample(range(3), 2)
             made += [
@@ -268,7 +268,11 @@ def draw(
     shapes = [[drawer.receiver() for _ in range(chance.choice((1, 1, 2)))] for _ in range(threads)]
     operations: list[Operation] = []
     for thread, receivers in enumerate(shapes):
-        operations += [one | {"thread": thread, "actor": 0} for one in drawer.prelude(len(receivers))]
+        begin = drawer.prelude(len(receivers))
+        if chance.random() < 0.2:  # instead, much waits before anybody listens
+            receivers[:] = [ReceiverShape(policy="PAUSE", capacity=1200) for _ in receivers]
+            begin = drawer.turmoil(len(receivers), "unheard")
+        operations += [one | {"thread": thread, "actor": 0} for one in begin]
     kinds: Sequence[str] = list(drawer.weights)
     weights = list(drawer.weights.values())
     actors = chance.choice((1, 2, 3))
