@@ -171,14 +171,15 @@ class Change:
         limit = membership.source_limit(wanted)
         held = [reader.sock.held() for reader in readers]
         parts = spread(held, wanted, limit)
-        self._hands_over = membership.can_hand_over and (
-            needs_handover(membership.filter, wanted) or moves(held, parts)
-        )
-        if self._hands_over:
-            readers, parts = (), spread((), wanted, limit)
-        self._parts = parts[len(readers) :]
-        for part in self._parts:
-            membership.open_reader(part, self._opened)
+        if len(parts) > 1 or not readers or membership.filter.is_include is not wanted.is_include:
+            self._hands_over = membership.can_hand_over and (
+                needs_handover(membership.filter, wanted) or moves(held, parts)
+            )
+            if self._hands_over:
+                readers, parts = (), spread((), wanted, limit)
+            self._parts = parts[len(readers) :]
+            for part in self._parts:
+                membership.open_reader(part, self._opened)
         # Where the mode changes in place, the first may come to let all in: last.
         for number in range(len(readers) - 1, -1, -1):
             part, now = parts[number], held[number]
@@ -188,6 +189,8 @@ class Change:
 
     def join(self) -> None:
         """Have the new sockets join."""
+        if not self._opened:
+            return
         self._begun_ns = time.time_ns()
         for reader, part in zip(self._opened, self._parts, strict=True):
             reader.sock.set_filter(part)

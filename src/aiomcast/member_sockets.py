@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-import weakref
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
@@ -75,7 +74,7 @@ class MemberSockets:
         self.lanes: Lanes | None = None  # of readers and draining, where there are several
         self.listening = Listening()
         # With something queued still, and somebody who may take it
-        self.closed_streams: weakref.WeakSet[PacketStream] = weakref.WeakSet()
+        self.closed_streams = Listening()
         self._filter = SourceFilter.none()
         self._handover: Handover | None = None
         self._gone: tuple[Reader, ...] = ()  # of `draining`, not seen to yet
@@ -108,7 +107,7 @@ class MemberSockets:
         return total + Statistics(
             queue_drops=self._queue_drops,
             filtered=self._swapped_out,
-            queued=sum(len(stream) for stream in (*self.streams, *self.closed_streams)) + self._held,
+            queued=sum(len(stream) for stream in (*self.streams, *self.closed_streams.open())) + self._held,
         )
 
     @property
@@ -173,9 +172,11 @@ class MemberSockets:
         """
         before = self.readers
         readers = before if not opened else (*before, *(one for one in opened if one not in before))
-        for reader in readers:
-            reader.set_filter(self._judge(reader, wanted, until_ns), until_ns)
-        if len(readers) > 1:
+        if len(readers) == 1 and not self.draining:
+            readers[0].set_filter(wanted, until_ns)
+        else:
+            for reader in readers:
+                reader.set_filter(self._judge(reader, wanted, until_ns), until_ns)
             holding = tuple(reader for reader in readers if not reader.sock.filter.is_none)
             readers = holding or readers[:1]
         self._take(wanted, until_ns)
@@ -206,8 +207,10 @@ class MemberSockets:
         if not wanted.is_include:
             return wanted
         part = reader.sock.filter
+        if until_ns is not None:
+            return part
         passing = reader.gate.passing
-        if until_ns is not None or (passing.is_include and passing.sources <= part.sources):
+        if passing.is_include and part.sources.issuperset(passing.sources & wanted.sources):
             return part
         return part | (passing & wanted)
 
@@ -246,12 +249,12 @@ class MemberSockets:
         self._filter = wanted
         if until_ns is not None:
             return
-        old = self.draining if self._handover is None else (*self._handover.readers, *self.draining)
-        for reader in old:
-            reader.set_filter(reader.gate.passing & wanted)
-        for reader in (*old, *self.readers):
-            if reader.gate.since_ns is not None:
-                reader.gate.elsewhere &= wanted
+        if self._handover is not None or self.draining:
+            for reader in self.all_readers:
+                if reader not in self.readers:
+                    reader.set_filter(reader.gate.passing & wanted)
+                if reader.gate.since_ns is not None:
+                    reader.gate.elsewhere &= wanted
         self._refuse_queued(wanted)
 
     def _arrange(self) -> None:
@@ -345,11 +348,9 @@ class MemberSockets:
         self._stop()
 
     def _refuse_queued(self, wanted: SourceFilter) -> None:
-        streams = (*self.streams, *self._receiver.streams)
-        for closed in (self.closed_streams, self._receiver.closed_streams):
-            if closed:
-                streams += tuple(closed)
-        for stream in streams:
+        receiver = self._receiver
+        closed = self.closed_streams.open() + receiver.closed_streams.open()
+        for stream in self.listening.open() + receiver.listening.open() + closed:
             if len(stream):
                 self._swapped_out += stream.refuse(lambda flow: self._refuses(flow, wanted))
         if self._handover is not None or self.lanes is not None:

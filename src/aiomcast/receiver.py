@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self
@@ -76,7 +75,7 @@ class Receiver:
         self._reading: ReadLoop | StockLoop | None = None
         self._default: PacketStream | None = None
         # With something queued still, and somebody who may take it
-        self.closed_streams: weakref.WeakSet[PacketStream] = weakref.WeakSet()
+        self.closed_streams = Listening()
         self._events: tuple[EventStream, ...] = ()
         self._shared_sink: Callable[[list[Packet]], None] | None = None
         self._past = Statistics()
@@ -172,7 +171,7 @@ class Receiver:
 
     def statistics(self) -> Statistics:
         """Return the counters of all memberships, those that were left included."""
-        queued = sum(len(stream) for stream in (*self.streams, *self.closed_streams))
+        queued = sum(len(stream) for stream in (*self.streams, *self.closed_streams.open()))
         total = self._past + Statistics(queued=queued)
         for membership in self._memberships.values():
             total += membership.statistics()
@@ -263,7 +262,7 @@ class Receiver:
 
     def ended(self, membership: Membership) -> None:
         """Keep the counters of a membership that has been left, and what can still be taken."""
-        for stream in membership.closed_streams:
+        for stream in membership.closed_streams.open():
             self.closed_streams.add(stream)
         self._past += attrs.evolve(membership.statistics(), queued=0)
 

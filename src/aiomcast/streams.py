@@ -260,14 +260,16 @@ class Listening:
 
     def open(self) -> tuple[PacketStream, ...]:
         """Return the streams."""
-        found = (stream() for stream in self._streams)
-        return tuple(stream for stream in found if stream is not None)
+        if not self._streams:
+            return ()
+        return tuple([found for stream in self._streams if (found := stream()) is not None])
 
     def __bool__(self) -> bool:
         return any(stream() is not None for stream in self._streams)
 
     def add(self, stream: PacketStream) -> None:
         """Take in one more."""
+        self.remove(None)
         self._streams = (*self._streams, weakref.ref(stream))
 
     def remove(self, stream: PacketStream | None) -> None:

@@ -83,7 +83,7 @@ class MulticastSocket(socket.socket):
         Between two lists of one mode this is a single call of the kernel, which never refuses
         a source that both allow.
         """
-        held = self.held()
+        held = self.filter if self._is_certain else self.held()
         try:
             for step in plan(held, wanted, _RULES):
                 self._take(step)
@@ -136,27 +136,24 @@ class MulticastSocket(socket.socket):
         index, group = self.interface.index, self.group
         self._is_certain = False
         try:
-            self._call(step, index, group)
+            match step.action:
+                case Action.SET_FILTER:
+                    calls.setsourcefilter(self, index, group, step.after)
+                case Action.JOIN_GROUP:
+                    calls.join_group(self, index, group)
+                case Action.LEAVE_GROUP:
+                    calls.leave_group(self, index, group)
+                case Action.JOIN_SOURCE:
+                    assert step.source is not None
+                    self._join_source(index, group, step.source)
+                case Action.UNBLOCK_SOURCE:
+                    assert step.source is not None
+                    calls.unblock_source(self, index, group, step.source)
         except RefusedError:  # then nothing has changed
             self._is_certain = True
             raise
         self.filter = step.after
         self._is_certain = True
-
-    def _call(self, step: Step, index: int, group: str) -> None:
-        match step.action:
-            case Action.SET_FILTER:
-                calls.setsourcefilter(self, index, group, step.after)
-            case Action.JOIN_GROUP:
-                calls.join_group(self, index, group)
-            case Action.LEAVE_GROUP:
-                calls.leave_group(self, index, group)
-            case Action.JOIN_SOURCE:
-                assert step.source is not None
-                self._join_source(index, group, step.source)
-            case Action.UNBLOCK_SOURCE:
-                assert step.source is not None
-                calls.unblock_source(self, index, group, step.source)
 
     def _join_source(self, index: int, group: str, source: str) -> None:
         try:
