@@ -22,8 +22,9 @@ class Statistics:
     ended or when nobody held the stream any more, or could not be made a packet (no memory);
     `filtered` were refused by the filter in force (also the second copies during a change
     of mode, when two sockets hear the same), or matched the tags of no stream that listens;
-    `truncated` were delivered, but cut short; `queued` wait in streams now. `receive_buffer` is
-    the bytes of buffer the kernel granted, over all sockets.
+    `truncated` were delivered, but cut short; `queued` wait in streams now, or
+    were read ahead and wait for earlier packets of another socket. `receive_buffer` is the bytes of
+    buffer the kernel granted, over all sockets.
     """
 
     received: int = 0
