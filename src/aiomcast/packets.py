@@ -52,8 +52,8 @@ class Packet(NamedTuple):
     """One datagram and its tags. Immutable; a tuple so that making one is as cheap as can be.
 
     `data` is the payload; `timestamp_ns` the kernel's receive time in nanoseconds of
-    CLOCK_REALTIME, None where the system gives none, or had not begun to; `truncated` whether the datagram was
-    longer than what could be kept; `hop_limit` (TTL) and `traffic_class` (TOS) are None unless
+    CLOCK_REALTIME, None where the system gives none, or had not begun to; `truncated` whether
+    the datagram was longer than what could be kept; `hop_limit` (TTL) and `traffic_class` (TOS) are None unless
     asked for. The addresses in `flow` are canonical text without zone.
     """
 
