@@ -53,8 +53,8 @@ class Packet(NamedTuple):
 
     `data` is the payload; `timestamp_ns` the kernel's receive time in nanoseconds of
     CLOCK_REALTIME, None where the system gives none, or had not begun to; `truncated` whether
-    the datagram was longer than what could be kept; `hop_limit` (TTL) and `traffic_class` (TOS) are None unless
-    asked for. The addresses in `flow` are canonical text without zone.
+    the datagram was longer than what could be kept; `hop_limit` (TTL) and `traffic_class` (TOS)
+    are None unless asked for. The addresses in `flow` are canonical text without zone.
     """
 
     data: bytes

@@ -8,8 +8,8 @@ over its streams, so for each stream that has heard everything, without tags and
              + what the receiver has filtered, dropped and queued beyond the sum over its streams
 
 What is queued beyond them was read ahead, over the sockets of a membership that has several, and
-waits for earlier packets. With one stream that is: received = taken + queue_drops + filtered + queued. Where a stream was
-forgotten, its counters are gone with it, and the rule says nothing.
+waits for earlier packets. With one stream that is: received = taken + queue_drops + filtered +
+queued. Where a stream was forgotten, its counters are gone with it, and the rule says nothing.
 """
 
 from __future__ import annotations
