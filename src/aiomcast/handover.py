@@ -15,14 +15,11 @@ When the old ones have closed, the new ones refuse nothing any more but what tho
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .errors import RefusedError
-from .filters import SourceFilter
 from .reading import Reader
 from .reading.gate import Heard
 from .reading.lanes import Lanes
@@ -133,13 +130,19 @@ class Handover:
                     self._go_on()
                 return
             if self._waiting and self._waiting[0] is old:  # reading out may have come here again
-                self._waiting.popleft()
                 if old.has_left:
+                    membership.flush(old.readers, old.lanes)
+                    if not self._read_to_the_end(old):
+                        return
+                    self._waiting.popleft()
                     self._close(old)
                     membership.redirect()
                 else:
+                    self._waiting.popleft()
                     self._linger(old)
-        while self._lingering and self._lingering[0].is_over and membership.is_taken:
+        while self._lingering and self._lingering[0].is_over:
+            if not self._read_to_the_end(self._lingering[0]):
+                return
             self._close(self._lingering.popleft())
         if self._drained and not self._waiting and membership.is_taken:
             self._end_drained()
@@ -170,6 +173,21 @@ class Handover:
                 return False
             if self._membership.read_some(old.readers, old.lanes):
                 return True
+        return False
+
+    def _read_to_the_end(self, old: _Generation) -> bool:
+        """Leave, and hand over what there still is, as far as somebody takes it; say if that was all."""
+        membership = self._membership
+        if not membership.is_taken:
+            return False
+        membership.leave_group(old.readers)
+        for _ in range(_READS_PER_TURN):
+            if membership.read_some(old.readers, old.lanes):
+                membership.flush(old.readers, old.lanes)
+                return True
+            if not membership.is_taken:  # it goes on when the stream has drained
+                return False
+        self._go_on()
         return False
 
     def _end_drained(self) -> None:
@@ -228,13 +246,10 @@ class Handover:
         if old not in self._waiting:
             return
         old.has_left = True
-        for reader in old.readers:
-            with contextlib.suppress(RefusedError):
-                if reader.sock.fileno() >= 0:
-                    reader.sock.set_filter(SourceFilter.none())
+        self._membership.leave_group(old.readers)
 
     def _close(self, old: _Generation) -> None:
-        """Leave, read to the end and close; from here on those that come next are alone."""
+        """Close; from here on those that come next are alone."""
         self._membership.retire(old.readers, old.lanes)
         for reader in old.readers:
             self._heard += reader.gate.heard

@@ -396,9 +396,7 @@ class MemberSockets:
         """Leave with these sockets, hand over or count what they hold, and close them."""
         readers = tuple(reader for reader in readers if not reader.is_retired)
         alive = tuple(reader for reader in readers if reader.sock.fileno() >= 0)
-        for reader in alive:
-            with contextlib.suppress(RefusedError):  # the interface may be gone; closing leaves too
-                reader.sock.set_filter(SourceFilter.none())
+        self.leave_group(alive)
         for _ in range(_MOST_READS if alive else 0):
             if self.is_taken:
                 if self.read_some(alive, lanes):
@@ -410,6 +408,13 @@ class MemberSockets:
                     break
         for reader in readers:
             self._close_reader(reader)
+
+    def leave_group(self, readers: Sequence[Reader]) -> None:
+        """Have these sockets be members no more."""
+        for reader in readers:
+            if reader.sock.fileno() >= 0:
+                with contextlib.suppress(RefusedError):  # the interface may be gone; closing leaves too
+                    reader.sock.set_filter(SourceFilter.none())
 
     def end_draining(self, gone: Collection[Reader]) -> None:
         """Close sockets that have left the group and hold nothing that is still to come."""

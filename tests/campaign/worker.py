@@ -75,8 +75,9 @@ def run(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop
             players.append(Player(stage, shapes, mine, LIMIT + waits))
         traffic = Traffic(place.flows, place.interface, scenario["traffic"])
         try:
+            made = threading.Barrier(len(players))
             threads = [
-                threading.Thread(target=_play, args=(player, loop_factory, seen), daemon=True)
+                threading.Thread(target=_play, args=(player, loop_factory, made, seen), daemon=True)
                 for player in players
             ]
             for thread_ in threads:
@@ -146,10 +147,15 @@ def run(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop
 
 
 def _play(
-    player: Player, loop_factory: Callable[[], asyncio.AbstractEventLoop], seen: list[history.Note]
+    player: Player,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+    made: threading.Barrier,
+    seen: list[history.Note],
 ) -> None:
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.get_loop()
+            made.wait(10)  # before another thread leaves no files to be opened
             runner.run(player.run())
     except BaseException:
         text = traceback.format_exc()

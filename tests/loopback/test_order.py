@@ -244,3 +244,21 @@ async def test_a_long_block_list_leaks_no_longer_than_the_cut_lasts(
         sender.send(newly, newly)
         last = sender.send(A)
         assert data(await take(stream, 1)) == last
+
+
+@pytest.mark.parametrize("sources", [MANY, MANY[:1]])
+async def test_a_stream_that_fills_while_old_sockets_end_loses_nothing(
+    sources: list[str], any_group: str, sender: Sender
+) -> None:
+    """Nobody listens until they have left the group; then a stream that is full at once."""
+    async with Receiver(capacity=4, receive_buffer=4 << 20) as receiver:
+        one = await receiver.join(any_group, PORT, sources=sources, interface="lo")
+        chosen = random.Random(5)
+        for _ in range(3):
+            sender.send(*[chosen.choice(sources) for _ in range(700)])
+            await one.swap(exclude([C]) if one.filter.is_include else sources)
+            sender.send(*[chosen.choice(sources) for _ in range(700)])
+            await asyncio.sleep(0.12)
+        stream = receiver.packets()
+        assert data(await take(stream, len(sender.sent))) == sender.sent
+        assert receiver.statistics().queue_drops == 0
