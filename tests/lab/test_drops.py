@@ -133,10 +133,11 @@ async def test_a_full_buffer_and_wrong_checksums_are_one_count(
         assert overflow < 50
         assert host_errors(ssm) == before
         if reads:
-            receiver.packets()
+            listening = receiver.packets()
             async with asyncio.timeout(10):
                 while receiver.statistics().kernel_drops < 50:
                     await asyncio.sleep(0.001)
+            assert len(listening) == 0
         await membership.leave()
         assert receiver.statistics().kernel_drops == 50
         assert receiver.statistics().received == 0

@@ -72,7 +72,7 @@ async def test_a_signal_handler_that_raises_anywhere_in_an_apply(
 ) -> None:
     """Wholly before or wholly after, or a second `apply` makes it so; and nothing is left behind."""
     first, first_after, second, second_after = CHANGES[change]
-    step = 7 if change == "lists" else 41  # the lines, one in so many: all of them take minutes
+    step = 13 if change == "lists" else 97  # the lines, one in so many: all of them take minutes
     async with Receiver() as receiver:
         events = receiver.events()
         for which in itertools.count(1, step):
@@ -107,7 +107,7 @@ async def test_a_signal_handler_that_raises_anywhere_in_an_apply(
             await stream.aclose()
             if raising.lines < which:
                 break
-        assert which > 5 * step
+        assert which > 3 * step
         assert len(events) > 0
 
 
@@ -117,7 +117,7 @@ async def test_a_signal_handler_that_raises_anywhere_in_a_join_or_leave(what: st
         await receiver.join(any_group, PORT + 1, sources=[A], interface="lo")
         gc.collect()
         descriptors = open_descriptors()
-        for which in itertools.count(1, 5):
+        for which in itertools.count(1, 17):
             raising = Raising(which)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ResourceWarning)
@@ -210,7 +210,11 @@ async def test_memory_that_runs_out_in_a_batch(any_group: str) -> None:
                 while len(stream):
                     await anext(stream)
                     taken += 1
-        await until(lambda: one.statistics().received == 600)
+        await turns(20)
         statistics = one.statistics()
-        assert statistics.queue_drops > 0, "no allocation failed"
+        if aiomcast.reading.implementation == "native":
+            assert statistics.received == 600
+            assert statistics.queue_drops > 0, "no allocation failed"
+        else:  # what recvmsg itself had no memory for is lost, uncounted
+            assert 500 < statistics.received <= 600
         accounted(statistics, taken)

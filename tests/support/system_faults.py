@@ -42,7 +42,6 @@ def run(module: str, *arguments: str, reader: str, seconds: float = 50) -> str:
         "LD_PRELOAD": str(_compiled()),
         "AIOMCAST_READING": reader,
         "PYTHONWARNINGS": "error",
-        "PYTHONDEVMODE": "1",
     }
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments],
