@@ -348,14 +348,15 @@ class MemberSockets:
         self._stop()
 
     def _refuse_queued(self, wanted: SourceFilter) -> None:
+        # What was read ahead first: a stream that has room again goes on reading at once.
+        if self._handover is not None or self.lanes is not None:
+            for lanes in {reader.lanes for reader in self.all_readers if reader.lanes is not None}:
+                self._swapped_out += lanes.refuse(lambda packet: self._refuses(packet.flow, wanted))
         receiver = self._receiver
         closed = self.closed_streams.open() + receiver.closed_streams.open()
         for stream in self.listening.open() + receiver.listening.open() + closed:
             if len(stream):
                 self._swapped_out += stream.refuse(lambda flow: self._refuses(flow, wanted))
-        if self._handover is not None or self.lanes is not None:
-            for lanes in {reader.lanes for reader in self.all_readers if reader.lanes is not None}:
-                self._swapped_out += lanes.refuse(lambda packet: self._refuses(packet.flow, wanted))
 
     def _refuses(self, flow: Flow, wanted: SourceFilter) -> bool:
         mine = (flow.group, flow.port) == (self.group, self.port) and flow.interface_index in self._indexes

@@ -34,12 +34,12 @@ class Membership(MemberSockets):
     manager that leaves at the end.
     """
 
-    __slots__ = ("_default", "_ended", "_leaving")
+    __slots__ = ("_default", "_ended", "_is_counted", "_leaving")
 
     def __init__(self, receiver: Receiver, group: str, port: int, interface: Interface) -> None:
         super().__init__(receiver, group, port, interface)
         self._default: PacketStream | None = None
-        self._ended = False
+        self._ended = self._is_counted = False  # by the receiver, once it was left
         self._leaving: list[tuple[tuple[Reader, ...], Lanes | None]] | None = None
 
     def __repr__(self) -> str:
@@ -169,7 +169,9 @@ class Membership(MemberSockets):
             del self._leaving[0]
         for stream in self.streams:
             stream.end()
-        self._receiver.ended(self)
+        if not self._is_counted:
+            self._is_counted = True
+            self._receiver.ended(self)
         self.announce(EventKind.LEFT)
 
     def stream_full(self, stream: PacketStream) -> None:
@@ -195,7 +197,7 @@ class Membership(MemberSockets):
     def stream_dropped(self, stream: PacketStream, packets: list[Packet]) -> None:
         """Count what the stream's overflow policy dropped, or what nobody can take any more."""
         self._queue_drops += len(packets)
-        if self._ended:
+        if self._is_counted:
             self._receiver.dropped_later(len(packets))
 
     def _check(self) -> None:

@@ -262,3 +262,24 @@ async def test_a_stream_that_fills_while_old_sockets_end_loses_nothing(
         stream = receiver.packets()
         assert data(await take(stream, len(sender.sent))) == sender.sent
         assert receiver.statistics().queue_drops == 0
+
+
+async def test_a_swap_refuses_what_old_sockets_gave_ahead_before_a_stream_goes_on(
+    any_group: str, sender: Sender
+) -> None:
+    """The swap makes room in a full stream, which reads on in the middle of it."""
+    kept = MANY[:2]
+    async with Receiver(capacity=64, receive_buffer=4 << 20) as receiver:
+        one = await receiver.join(any_group, PORT, sources=MANY, interface="lo")
+        chosen = random.Random(11)
+        sources = [chosen.choice(MANY) for _ in range(1500)]
+        sender.send(*sources)
+        await one.swap(exclude([C]))
+        await asyncio.sleep(0.02)  # the old sockets are due
+        stream = receiver.packets()
+        assert len(stream) >= 64
+        await one.swap(kept)
+        expected = [sent for sent, source in zip(sender.sent, sources, strict=True) if source in kept]
+        assert data(await take(stream, len(expected))) == expected
+        sender.send(kept[0])
+        assert data(await take(stream, 1)) == sender.sent[-1:]

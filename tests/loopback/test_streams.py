@@ -408,3 +408,17 @@ async def test_the_last_stream_that_is_forgotten_ends_the_reading(group: str, se
         await turns(20)
         assert receiver.statistics().received == 0
         assert payloads(await take(aiter(receiver), 1)) == [b"waits in the kernel"]
+
+
+@pytest.mark.parametrize("overflow", [Overflow.DROP_OLDEST, Overflow.DROP_NEWEST])
+async def test_what_a_stream_drops_while_its_membership_ends_is_counted_once(
+    overflow: Overflow, group: str, senders: Senders
+) -> None:
+    async with aiomcast.Receiver(capacity=8, overflow=overflow) as receiver:
+        one = await receiver.join(group, senders.port, sources=[A], interface="lo")
+        await senders.send(A, group, *numbered(50))
+        stream = one.packets()
+        await one.leave()  # which reads out what waits
+        for statistics in (one.statistics(), receiver.statistics()):
+            assert (statistics.received, statistics.queue_drops, statistics.queued) == (50, 42, 8)
+        assert len(await rest(stream)) == 8
