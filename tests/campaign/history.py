@@ -151,7 +151,8 @@ class History:
     """A run. `rest` is when nothing came any more with all streams taken from.
 
     `excuses` are the system's own losses, by name: then nothing can be called lost. `is_clock_set` is
-    whether CLOCK_REALTIME was: then nothing that rests on times of arrival can be judged.
+    whether CLOCK_REALTIME was: then nothing that rests on times of arrival can be judged. `unstamped` are
+    datagrams that came without a time of arrival, which the library says of the first on a machine.
     """
 
     flows: list[Flow]
@@ -163,6 +164,7 @@ class History:
     rest: int | None = None
     excuses: list[str] = field(default_factory=list)
     is_clock_set: bool = False
+    unstamped: set[Key] = field(default_factory=set)
 
 
 @dataclass(slots=True)

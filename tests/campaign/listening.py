@@ -108,21 +108,22 @@ class Consumer:
             await asyncio.wait({self._task}, timeout=seconds)
         return self.has_ended or self.is_abandoned
 
-    def note_takes(self, flows: list[history.Flow], wrong: Callable[[str, int, str], None]) -> None:
-        """Fill the record with what came, once the run is over."""
+    def note_takes(self, records: history.History, wrong: Callable[[str, int, str], None]) -> None:
+        """Fill the records with what came, once the run is over."""
         for when, item in self._items:
             for packet in item if self._batches else [item]:
                 assert isinstance(packet, aiomcast.Packet)
-                self._note(when, packet, flows, wrong)
+                self._note(when, packet, records, wrong)
         self._items.clear()
 
     def _note(
         self,
         when: int,
         packet: aiomcast.Packet,
-        flows: list[history.Flow],
+        records: history.History,
         wrong: Callable[[str, int, str], None],
     ) -> None:
+        flows = records.flows
         key = key_of(packet.data)
         tags = history.Flow(packet.source, packet.group, packet.port)
         if key is None or key[1] >= len(flows):
@@ -131,3 +132,5 @@ class Consumer:
             wrong("garbled", when, f"stream {self.record.number} yielded {key} of {flows[key[1]]} as {tags}")
         else:
             self.record.takes.append((when, key))
+            if packet.timestamp_ns is None:
+                records.unstamped.add(key)

@@ -98,7 +98,7 @@ class Player:
             stage.unexpected("coming to rest", error)
         for consumer in stage.consumers:
             await consumer.break_off()
-            consumer.note_takes(stage.place.flows, stage.note)
+            consumer.note_takes(stage.records, stage.note)
 
     async def _make_receivers(self) -> None:
         stage = self.stage

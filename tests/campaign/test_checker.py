@@ -80,6 +80,17 @@ def test_deliver_spares_also_what_came_long_before() -> None:
     assert story.broken() == set()
 
 
+def test_deliver_cannot_judge_what_has_no_time_of_arrival() -> None:
+    story = Story()
+    story.swap(20, 20.1, ONLY_B, "deliver")
+    key = story.send(20.2, A, taken=26)
+    story.history.unstamped.add(key)
+    assert story.broken() == set()
+    story.swap(30, 30.1, ONLY_B)
+    story.history.unstamped.add(story.send(30.2, A, taken=31))
+    assert story.broken() == {"leaked"}
+
+
 def test_discard_ends_what_deliver_had_spared() -> None:
     story = Story()
     story.swap(20, 20.1, ONLY_B, "deliver")
@@ -155,6 +166,15 @@ def test_in_any_order_where_they_overlap_or_nobody_knows(took: float | None) -> 
     late = story.send(10, A, took=took)
     story.send(10.1 if took != 6 else 17, B, taken=18)
     story.take(late, 19)
+    assert story.broken() == set()
+
+
+def test_in_any_order_without_a_time_of_arrival() -> None:
+    story = Story()
+    late = story.send(10, A)
+    story.send(10.1, B, taken=11)
+    story.take(late, 12)
+    story.history.unstamped.add(late)
     assert story.broken() == set()
 
 

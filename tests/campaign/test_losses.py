@@ -191,10 +191,22 @@ def test_a_race_of_the_kernel() -> None:
 
 def test_many_changes_of_mode_while_nobody_takes() -> None:
     story = Story()
-    story.send(10, A)
+    story.send(30, A)
     for number in range(9):
         wanted = ONLY_A if number % 2 else Filter(False, frozenset((B,)))
-        story.swap(20 + number, 20.1 + number, wanted)
+        story.swap(40 + number, 40.1 + number, wanted)
     assert story.broken() == {"lost"}
     story.membership.queue_drops = 1
     assert story.broken() == set()
+
+
+def test_several_changes_of_mode_around_the_first_packets() -> None:
+    for sent, broken in ((10, set()), (30, {"lost"})):
+        story = Story()
+        story.send(sent, A)
+        for number in range(3):
+            wanted = ONLY_A if number % 2 else Filter(False, frozenset((B,)))
+            story.swap(sent + 1 + number, sent + 1.1 + number, wanted)
+        assert story.broken() == broken
+        story.history.unstamped.add(story.send(sent + 5, A, taken=sent + 6))
+        assert story.broken() == set()

@@ -172,6 +172,7 @@ def _together(players: list[Player], sent: list[history.Datagram]) -> history.Hi
         whole.streams += records.streams
         whole.accounts += records.accounts
         whole.notes += records.notes
+        whole.unstamped |= records.unstamped
     rests = [player.rested for player in players]
     whole.rest = None if None in rests else min(one for one in rests if one is not None)
     return whole

@@ -4,6 +4,7 @@ Exceptions, each of them "may come":
 
 deliver          `pending="deliver"`: what was sent before the swap returned, if a filter since the last
                  swap that discards allowed it
+first stamps     the same of a packet without a time of arrival, whenever it was sent
 in progress      a swap that has not returned: both filters
 left             after a leave, what was sent before the leave returned and its last filter allowed
 """
@@ -40,7 +41,7 @@ def _of_stream(history: History, stream: Stream, timelines: list[Timeline]) -> l
             continue  # another rule's
         if stream.closed is not None and datagram.begin > stream.closed:
             _add(found, "after the end", time, stream, None, datagram, "was sent after the stream was closed")
-        why, whose = _refused(candidates, datagram, flow, time)
+        why, whose = _refused(candidates, datagram, flow, time, key not in history.unstamped)
         if why:
             ended = stream.closed is not None and stream.closed < time
             rule = "leaked from a closed stream" if ended else "leaked"
@@ -48,7 +49,9 @@ def _of_stream(history: History, stream: Stream, timelines: list[Timeline]) -> l
     return list(found.values())
 
 
-def _refused(candidates: list[Timeline], datagram: Datagram, flow: Flow, time: int) -> tuple[str, int | None]:
+def _refused(
+    candidates: list[Timeline], datagram: Datagram, flow: Flow, time: int, is_stamped: bool
+) -> tuple[str, int | None]:
     """Say why none of the memberships lets this packet come now, and which came closest; "" if one does."""
     why, whose = "no membership was joined when it was sent", None
     for timeline in candidates:
@@ -59,7 +62,7 @@ def _refused(candidates: list[Timeline], datagram: Datagram, flow: Flow, time: i
             continue
         if membership.left is not None and datagram.begin > membership.left:
             continue
-        if timeline.may_come(datagram, flow.source, time):
+        if timeline.may_come(datagram, flow.source, time, is_stamped):
             return "", None
         why, whose = "the filter in force refuses its source", membership.number
     return why, whose

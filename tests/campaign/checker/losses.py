@@ -16,6 +16,7 @@ deliver          refused by a swap that delivers what had arrived, before which 
 drop policy      as many as the stream counts as dropped
 stalled modes    several changes that replace sockets while nobody took packets, and the membership counts
                  drops (those of eight changes wait, the oldest are dropped)
+first stamps     several changes of mode around one of the first packets, which have no time of arrival
 kernel race      IPv6, filter mode EXCLUDE: another socket of the group on this interface, whose EXCLUDE
                  list has the source, is changing or leaving (at once, or after a change of sockets). Linux
                  counts down how many sockets exclude, then how many exclude this source, and looks at the
@@ -38,6 +39,9 @@ SLOW = 50_000_000
 _CLEARLY = 2_000_000
 """How long before a swap that delivers a packet must have arrived."""
 _MOST_REPLACED = 4
+_MOST_UNSTAMPED = 3
+_FIRST_STAMPS = 20_000_000
+"""How long after a run's first join, or after a packet without a time of arrival, there may be others."""
 _REPLACED = 1_000_000_000
 """How long after a change a socket that it has replaced may leave the group."""
 
@@ -102,6 +106,7 @@ class _Owed:
         ends = (membership.leaving, stream.closing, membership.broken, history.rest)
         self._until = min(one for one in ends if one is not None)
         self._is_ended_early = self._until < history.rest
+        self._unstamped_until = _unstamped_until(history)
         self._taken: set[Key] = set()
         # By flow: times of takes, and when the newest of those taken by then was sent
         self._times: dict[int, list[int]] = {}
@@ -174,6 +179,8 @@ class _Owed:
             return "unknown flight" if datagram.arrived is None else "slow flight"
         if self._membership.queue_drops and self._replaced(changes) >= _MOST_REPLACED:
             return "stalled modes"
+        if datagram.begin < self._unstamped_until and self._replaced(changes) >= _MOST_UNSTAMPED:
+            return "first stamps"
         if ":" in source and self._in_kernel_race(source, datagram.begin, there):
             return "kernel race"
         return ""
@@ -213,3 +220,9 @@ class _Owed:
             after.pending == "deliver" or before.filter.include is not after.filter.include
             for before, after in itertools.pairwise(changes)
         )
+
+
+def _unstamped_until(history: History) -> int:
+    known = [history.datagrams[key].begin for key in history.unstamped if key in history.datagrams]
+    joins = [one.changes[0].began for one in history.memberships]
+    return max([*known, min(joins, default=0)]) + _FIRST_STAMPS

@@ -1,7 +1,7 @@
 """In order: of one membership, nothing comes after a packet that was sent when it had arrived already.
 
-Exceptions: packets of which nobody knows when they had arrived, and those in flight for longer than
-4 ms, which may come late during a change of sockets (5 ms are promised).
+Exceptions: packets of which nobody knows when they had arrived; those in flight for longer than 4 ms,
+which may come late during a change of sockets (5 ms are promised); and those without a time of arrival.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _of_stream(history: History, stream: Stream) -> list[Violation]:
     late: list[tuple[int, Datagram, Datagram]] = []
     for time, key in stream.takes:
         datagram = history.datagrams.get(key)
-        if datagram is None or key in seen:
+        if datagram is None or key in seen or key in history.unstamped:
             continue
         seen.add(key)
         _, group, port = history.flows[key[1]]

@@ -42,7 +42,7 @@ class Timeline:
                 break
         return range(low, begun)
 
-    def may_come(self, datagram: Datagram, source: str, time: int) -> bool:
+    def may_come(self, datagram: Datagram, source: str, time: int, is_stamped: bool = True) -> bool:
         """Whether the filters let a stream yield this packet at `time`."""
         candidates = self.in_force(time)
         if any(self.changes[number].filter.allows(source) for number in candidates):
@@ -53,7 +53,7 @@ class Timeline:
         while number > 0 and self.changes[number].pending == "deliver":
             # What had arrived before this swap is judged by the filter before.
             cut = self.changes[number].returned
-            if cut is not None and datagram.begin > cut:
+            if cut is not None and datagram.begin > cut and is_stamped:
                 return False
             number -= 1
             if self.changes[number].filter.allows(source):
