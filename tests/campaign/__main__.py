@@ -70,7 +70,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--keep-going", action="store_true", help="do not stop at a violation, nor shrink: keep all histories"
     )
-    parser.add_argument("--history", type=Path, help="replay this file instead")
+    parser.add_argument("--history", type=Path, help="replay this file instead, and shrink it further")
     parser.add_argument(
         "--save", type=Path, default=Path("build/campaign.json"), help="where to keep a history"
     )
@@ -128,7 +128,7 @@ def _explain(options: argparse.Namespace, scenario: Scenario, way: Way, outcome:
         # What did nothing, or came later, is mostly not needed.
         earlier = {int(number) for number, ms in outcome["performed"].items() if ms <= first["ms"]}
         likely = [one for number, one in enumerate(operations) if number in earlier]
-        if fails(likely):
+        if options.shrink and fails(likely):
             operations = likely
         operations = fewest(operations, fails, until=until)
     found: Scenario = {**scenario, "operations": operations}
@@ -144,7 +144,7 @@ def _replay(options: argparse.Namespace) -> int:
         outcome = perform(scenario, way)
         print(summary(scenario, way, outcome), flush=True)
         if _concerns(options, outcome):
-            print(told(outcome))
+            _explain(options, scenario, way, outcome)
             return 1
     return 0
 

@@ -46,7 +46,8 @@ def perform(scenario: Scenario, way: Way) -> Outcome:
     except subprocess.TimeoutExpired as expired:
         return _no_answer("stuck", str(expired))
     if done.returncode:
-        return _no_answer("stuck" if "Timeout (" in done.stderr else "crash", done.stderr)
+        text = f"the worker ended with status {done.returncode}: {done.stderr}"
+        return _no_answer("stuck" if "Timeout (" in done.stderr else "crash", text)
     return cast(Outcome, json.loads(done.stdout))
 
 
@@ -59,7 +60,7 @@ def _no_answer(rule: str, text: str) -> Outcome:
     violation = {
         "rule": rule,
         "ms": 0.0,
-        "text": text[-4000:],
+        "text": text[:4000],
         "stream": None,
         "membership": None,
         "packets": [],

@@ -169,6 +169,19 @@ def test_in_any_order_where_they_overlap_or_nobody_knows(took: float | None) -> 
     assert story.broken() == set()
 
 
+def test_in_any_order_before_the_source_is_let_in() -> None:
+    story = Story(ONLY_B)
+    story.swap(20, 21, BOTH)
+    late = story.send(20.5, A)
+    story.send(20.6, B, taken=22)
+    story.take(late, 23)
+    assert story.broken() == set()
+    late = story.send(30.5, A)
+    story.send(30.6, B, taken=32)
+    story.take(late, 33)
+    assert story.broken() == {"out of order"}
+
+
 def test_in_any_order_without_a_time_of_arrival() -> None:
     story = Story()
     late = story.send(10, A)

@@ -247,6 +247,7 @@ def _main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints must not end up in the answer
     waits = sum(max(one["wait"], 0) for one in scenario["operations"])
+    faulthandler.enable()
     faulthandler.dump_traceback_later(LIMIT + waits, exit=True)
     if world.is_root():
         world.prepare()

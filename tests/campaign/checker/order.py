@@ -1,12 +1,14 @@
 """In order: of one membership, nothing comes after a packet that was sent when it had arrived already.
 
 Exceptions: packets of which nobody knows when they had arrived; those in flight for longer than 4 ms,
-which may come late during a change of sockets (5 ms are promised); and those without a time of arrival.
+which may come late during a change of sockets (5 ms are promised); those without a time of arrival; and
+those sent before the change had returned that let their source in, which need not come at all.
 """
 
 from __future__ import annotations
 
 from ..history import Datagram, History, Stream, Violation
+from .timeline import Timeline
 
 __all__ = ["check"]
 
@@ -15,19 +17,20 @@ _PROMPT = 4_000_000
 
 def check(history: History) -> list[Violation]:
     """Return packets that came too late."""
+    timelines = [Timeline(one) for one in history.memberships if one.joined is not None]
     found: list[Violation] = []
     for stream in history.streams:
-        found += _of_stream(history, stream)
+        found += _of_stream(history, stream, timelines)
     return found
 
 
-def _of_stream(history: History, stream: Stream) -> list[Violation]:
+def _of_stream(history: History, stream: Stream, timelines: list[Timeline]) -> list[Violation]:
     # A group and port that was left and joined again is another membership, whose packets begin anew.
-    joins: dict[tuple[str, int], list[int]] = {}
-    for membership in history.memberships:
+    by_place: dict[tuple[str, int], list[Timeline]] = {}
+    for timeline in timelines:
+        membership = timeline.membership
         if membership.receiver == stream.receiver:
-            place = (membership.group, membership.port)
-            joins.setdefault(place, []).append(membership.changes[0].began)
+            by_place.setdefault((membership.group, membership.port), []).append(timeline)
     newest: dict[tuple[str, int, int], Datagram] = {}
     seen = set()
     late: list[tuple[int, Datagram, Datagram]] = []
@@ -36,8 +39,9 @@ def _of_stream(history: History, stream: Stream) -> list[Violation]:
         if datagram is None or key in seen or key in history.unstamped:
             continue
         seen.add(key)
-        _, group, port = history.flows[key[1]]
-        began = sum(datagram.begin > one for one in joins.get((group, port), []))
+        source, group, port = history.flows[key[1]]
+        begun = [one for one in by_place.get((group, port), []) if datagram.begin > one.changes[0].began]
+        began = len(begun)
         before = newest.get((group, port, began))
         if before is None or datagram.begin > before.begin:
             newest[group, port, began] = datagram
@@ -45,6 +49,7 @@ def _of_stream(history: History, stream: Stream) -> list[Violation]:
             datagram.arrived is not None
             and datagram.arrived < before.begin
             and datagram.arrived - datagram.begin < _PROMPT
+            and (not begun or _was_let_in(begun[-1], datagram, source))
         ):
             late.append((time, datagram, before))
     if not late:
@@ -56,3 +61,9 @@ def _of_stream(history: History, stream: Stream) -> list[Violation]:
     )
     keys = [one.key for _, one, _ in late]
     return [Violation("out of order", time, text, stream.number, stream.membership, keys)]
+
+
+def _was_let_in(timeline: Timeline, datagram: Datagram, source: str) -> bool:
+    """Whether the filter in force when it was sent allowed its source already."""
+    in_force = timeline.in_force(datagram.begin)
+    return bool(in_force) and timeline.changes[in_force[0]].filter.allows(source)
