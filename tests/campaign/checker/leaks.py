@@ -40,12 +40,22 @@ def _of_stream(history: History, stream: Stream, timelines: list[Timeline]) -> l
         if datagram is None or not candidates:
             continue  # another rule's
         if stream.closed is not None and datagram.begin > stream.closed:
-            _add(found, "after the end", time, stream, None, datagram, "was sent after the stream was closed")
+            _add(
+                found,
+                "after the end",
+                time,
+                stream,
+                None,
+                datagram,
+                "the first was sent after the stream was closed",
+            )
         why, whose = _refused(candidates, datagram, flow, time, key not in history.unstamped)
         if why:
             ended = stream.closed is not None and stream.closed < time
             rule = "leaked from a closed stream" if ended else "leaked"
             _add(found, rule, time, stream, whose, datagram, why)
+    for violation in found.values():
+        violation.text = f"{len(violation.keys)} packets came of which {violation.text}"
     return list(found.values())
 
 
@@ -53,7 +63,7 @@ def _refused(
     candidates: list[Timeline], datagram: Datagram, flow: Flow, time: int, is_stamped: bool
 ) -> tuple[str, int | None]:
     """Say why none of the memberships lets this packet come now, and which came closest; "" if one does."""
-    why, whose = "no membership was joined when it was sent", None
+    why, whose = "the first was sent when no membership was joined", None
     for timeline in candidates:
         membership = timeline.membership
         if membership.broken is not None and time >= membership.broken:
@@ -64,7 +74,7 @@ def _refused(
             continue
         if timeline.may_come(datagram, flow.source, time, is_stamped):
             return "", None
-        why, whose = "the filter in force refuses its source", membership.number
+        why, whose = "the filter in force refuses the source", membership.number
     return why, whose
 
 
