@@ -3,10 +3,12 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import hypothesis
 import pytest
+
+from tests.support.stamping import stamping
 
 # A shell starts what it puts into the background with Ctrl-C ignored, and every process that a test
 # starts would inherit that.
@@ -35,3 +37,10 @@ def pytest_report_header(config: pytest.Config) -> str:
     from aiomcast import reading
 
     return f"aiomcast: {reading.implementation} reader"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stamping() -> Iterator[None]:
+    """Every packet of a test has its time of arrival: the kernel stamps before the first one comes."""
+    with stamping():
+        yield
