@@ -1,6 +1,8 @@
 """An asyncio-native multicast receiver with the whole source-filter API of RFC 3678."""
 
-from .addresses import Address, Scope, is_ssm, scope
+from .endpoint.protocol import MulticastProtocol, create_multicast_endpoint
+from .endpoint.sender import Sender
+from .endpoint.transport import MulticastTransport
 from .errors import (
     AddressError,
     ArgumentError,
@@ -16,21 +18,20 @@ from .errors import (
     StateError,
     UnsupportedError,
 )
-from .event_stream import EventStream
-from .events import Event, EventKind
-from .filters import FilterMode, SourceFilter, Sources
-from .interfaces import Interface, InterfaceLike, interfaces
-from .listener import Listener, listen
-from .manager import FilterManager, Pending
-from .membership import Membership
-from .packets import Channel, Flow, Packet
-from .protocol import MulticastProtocol, create_multicast_endpoint
-from .receiver import Receiver
-from .rfc3678.sockets import MulticastSocket, open_socket
-from .sender import Sender
-from .statistics import Statistics, StreamStatistics
-from .streams import Overflow, PacketBatches, PacketStream
-from .transport import MulticastTransport
+from .receiving.listener import Listener, listen
+from .receiving.manager import FilterManager, Pending
+from .receiving.membership import Membership
+from .receiving.receiver import Receiver
+from .streams.event_stream import EventStream
+from .streams.streams import Overflow, PacketBatches, PacketStream
+from .system.interfaces import interfaces
+from .system.sockets import MulticastSocket, open_socket
+from .values.addresses import Address, Scope, is_ssm, scope
+from .values.events import Event, EventKind
+from .values.filters import FilterMode, SourceFilter, Sources
+from .values.interface import Interface, InterfaceLike
+from .values.packets import Channel, Flow, Packet
+from .values.statistics import Statistics, StreamStatistics
 
 __version__ = "0.1.0"
 

@@ -351,7 +351,9 @@ def test_interfaces_as_a_table() -> None:
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
-    code = f"import sys; sys.modules[{missing!r}] = None; from aiomcast.cli import main; sys.exit(main())"
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\nfrom aiomcast.__main__ import main; sys.exit(main())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

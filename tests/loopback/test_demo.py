@@ -13,7 +13,8 @@ import pytest
 
 pytest.importorskip("rich")
 
-from aiomcast import FilterMode, Flow, Packet, SourceFilter, demo
+from aiomcast import FilterMode, Flow, Packet, SourceFilter
+from aiomcast.command import demo
 
 DEMO = [sys.executable, "-m", "aiomcast", "demo"]
 VERDICT = re.compile(

@@ -17,7 +17,7 @@ import pytest
 import aiomcast
 from aiomcast import InconsistentError, LimitError, Membership, Receiver, RefusedError, SourceFilter, errors
 from aiomcast.rfc3678 import kernel
-from aiomcast.rfc3678.sockets import MulticastSocket
+from aiomcast.system.sockets import MulticastSocket
 
 from .helpers import A, B, C, Faults, faults, open_descriptors, sending, turns, until
 

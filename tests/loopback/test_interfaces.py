@@ -7,7 +7,8 @@ import pytest
 
 import aiomcast
 from aiomcast import Interface, InterfaceError, interfaces
-from aiomcast.interfaces import find_interface
+from aiomcast.system.interfaces import find_interface
+from aiomcast.values.addresses import canonical
 
 from .helpers import LO
 
@@ -22,7 +23,7 @@ def test_the_list_is_the_systems() -> None:
     assert "127.0.0.1" in lo.addresses
     assert lo.multicast is True
     for one in interfaces():
-        assert all(aiomcast.addresses.canonical(address) == address for address in one.addresses)
+        assert all(canonical(address) == address for address in one.addresses)
 
 
 LO_FORMS = ["lo", LO, "127.0.0.1", "::ffff:127.0.0.1", "[::1]", "::1%lo", f"::1%{LO}"]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from aiomcast import FilterMode, LimitError, RefusedError, SourceFilter
-from aiomcast.addresses import pack
 from aiomcast.rfc3678 import calls, kernel
 from aiomcast.rfc3678.abi import native
 from aiomcast.rfc3678.refusals import sysctl_value
+from aiomcast.values.addresses import pack
 
 from ..model import IPV4, IPV6, KernelSocket, Limits
 from .helpers import LO

@@ -13,7 +13,8 @@ from contextlib import ExitStack
 import pytest
 
 import aiomcast
-from aiomcast import Receiver, SourceFilter, manager
+from aiomcast import Receiver, SourceFilter
+from aiomcast.receiving import manager
 
 from .conftest import take
 from .helpers import A, B, C, sending, turns, until

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiomcast
 from aiomcast import SourceFilter
-from aiomcast.rfc3678.sockets import MulticastSocket
+from aiomcast.system.sockets import MulticastSocket
 
 from .helpers import LO, wait_readable
 from .test_readers import PORT, data, reading, sender, sock

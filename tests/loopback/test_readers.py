@@ -12,7 +12,7 @@ import pytest
 import aiomcast
 from aiomcast import SourceFilter, open_socket
 from aiomcast.reading import portable
-from aiomcast.rfc3678.sockets import MulticastSocket
+from aiomcast.system.sockets import MulticastSocket
 
 from .helpers import LO, A, B, ipv6_way, sending, wait_readable
 

@@ -13,9 +13,9 @@ import pytest
 
 import aiomcast
 from aiomcast import EventKind, Overflow, Receiver, RefusedError, SourceFilter
-from aiomcast.packets import Packet
-from aiomcast.stock import StockReader
-from aiomcast.transport import StockLoop
+from aiomcast.loops.stock_loop import StockLoop
+from aiomcast.loops.stock_reader import StockReader
+from aiomcast.values.packets import Packet
 
 from .conftest import take
 from .helpers import accounted, open_descriptors, sending, turns, until

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiomcast import AddressError, ArgumentError, Scope, addresses, is_ssm, scope
+from aiomcast import AddressError, ArgumentError, Scope, is_ssm, scope
+from aiomcast.values import addresses
 
 v4 = st.ip_addresses(v=4)
 v6 = st.ip_addresses(v=6)

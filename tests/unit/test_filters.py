@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiomcast import AddressError, FilterError, FilterMode, SourceFilter, filters
+from aiomcast import AddressError, FilterError, FilterMode, SourceFilter
+from aiomcast.values import filters
 
 POOL = [f"192.0.2.{number}" for number in range(1, 7)]
 POOL6 = ["2001:db8::1", "2001:db8::a:b", "fe80::1"]

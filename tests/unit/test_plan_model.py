@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from aiomcast import FilterMode, SourceFilter
-from aiomcast.planner import Action, Step, needs_handover, plan, spread
+from aiomcast.system.planner import Action, Step, needs_handover, plan, spread
 
 from ..model import KernelSocket, Limits, State
 

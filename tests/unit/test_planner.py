@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aiomcast import FilterMode, SourceFilter
-from aiomcast.planner import Action, Rules, Step, plan, spread
+from aiomcast.system.planner import Action, Rules, Step, plan, spread
 
 POOL = [f"192.0.2.{number}" for number in range(1, 9)]
 LINUX, BSD = Rules(), Rules(empty_set_clears=False)

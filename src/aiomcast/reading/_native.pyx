@@ -21,9 +21,9 @@ from libc.string cimport memcmp, memcpy, memset
 
 import os
 
-from ..addresses import unpack
+from ..values.addresses import unpack
 from ..errors import StateError
-from ..packets import Flow, Packet
+from ..values.packets import Flow, Packet
 from . import options
 from .gate import Gate
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import final
 
-from ..filters import SourceFilter
+from ..values.filters import SourceFilter
 
 __all__ = ["Gate", "Heard"]
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, final
 
-from ..packets import Packet
+from ..values.packets import Packet
 
 if TYPE_CHECKING:
     from . import Reader

@@ -6,12 +6,12 @@ import socket
 import struct
 from collections.abc import Iterable
 
-from ..addresses import family
 from ..errors import ArgumentError, RefusedError, UnsupportedError
 from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusals
-from ..rfc3678.sockets import MulticastSocket
+from ..system.sockets import MulticastSocket
+from ..values.addresses import family
 
 __all__ = [
     "ANCILLARY",

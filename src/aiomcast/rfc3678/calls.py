@@ -11,9 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from ..addresses import Address, canonical, family, group_address, pack, source_address
 from ..errors import AddressError, InterfaceError
-from ..filters import FilterMode, SourceFilter
+from ..values.addresses import Address, canonical, family, group_address, pack, source_address
+from ..values.filters import FilterMode, SourceFilter
 from . import full_state, kernel, shortage
 from .abi import native
 from .refusals import Shortage, refusal

@@ -12,8 +12,8 @@ import socket
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 
-from ..addresses import pack, unpack
-from ..filters import FilterMode, SourceFilter
+from ..values.addresses import pack, unpack
+from ..values.filters import FilterMode, SourceFilter
 from . import kernel
 from .abi import native
 

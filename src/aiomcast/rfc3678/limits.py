@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..addresses import family
 from ..errors import LimitError
+from ..values.addresses import family
 from .abi import native
 from .refusals import sysctl_value
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..addresses import unpack
+from ..values.addresses import unpack
 from . import full_state, kernel
 from .abi import native
 from .limits import SOURCE_SYSCTL, source_limit

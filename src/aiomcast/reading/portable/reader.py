@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ...addresses import canonical
-from ...filters import SourceFilter
-from ...packets import Flow, Packet
 from ...rfc3678.abi import native
-from ...rfc3678.sockets import MulticastSocket
+from ...system.sockets import MulticastSocket
+from ...values.addresses import canonical
+from ...values.filters import SourceFilter
+from ...values.packets import Flow, Packet
 from .. import options
 from ..gate import Gate
 

@@ -7,7 +7,7 @@ import errno
 import os
 from collections import deque
 
-from ...packets import Packet
+from ...values.packets import Packet
 from ..lanes import Lanes
 from .reader import Reader
 from .watch import Watch

@@ -1,7 +1,4 @@
-"""Own transport: reads batches from sockets of its own on loops that have `add_reader`.
-
-On a loop without it (the Windows proactor loop) the stock datagram transport feeds the same sinks.
-"""
+"""Reading by an event loop that has `add_reader`."""
 
 from __future__ import annotations
 
@@ -12,19 +9,12 @@ import os
 import socket
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
 
-from .filters import SourceFilter
-from .packets import Packet
-from .reading import Reader, ReadSet
-from .reading.options import SHARED_STAMPS
-from .rfc3678.refusals import refusal, refusals
-from .stock import StockReader
+from ..reading import Reader, ReadSet
+from ..reading.options import SHARED_STAMPS
+from ..rfc3678.refusals import refusals
 
-if TYPE_CHECKING:
-    from .protocol import MulticastProtocol
-
-__all__ = ["MulticastTransport", "ReadLoop", "StockLoop", "can_watch"]
+__all__ = ["ReadLoop", "can_watch"]
 
 BUDGET = 512
 """Datagrams read per wake-up, about: then the other tasks of the loop have their turn."""
@@ -185,173 +175,6 @@ _KEEPS_PLACE = sys.platform == "linux"
 
 def _nothing() -> None:
     """Never called."""
-
-
-class StockLoop:
-    """Does what `ReadLoop` does on a loop that has no `add_reader`."""
-
-    reader = cast(type[Reader], StockReader)  # the same contract, without a common base
-    shared_stamps = False
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._added: set[Reader] = set()
-        self._paused = False
-
-    def call_soon(self, call: Callable[..., object], *arguments: object) -> None:
-        """See `ReadLoop`."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(call, *arguments)
-
-    def reserve(self, reader: Reader) -> None:
-        """See `ReadLoop`."""
-
-    def add(self, reader: Reader) -> None:
-        """See `ReadLoop`."""
-        self._added.add(reader)
-        self._set(reader)
-
-    def discard(self, reader: Reader) -> None:
-        """See `ReadLoop`."""
-        self._added.discard(reader)
-        self._set(reader)
-
-    def forget(self, reader: Reader) -> None:
-        """See `ReadLoop`."""
-        self.discard(reader)
-
-    def pause(self) -> None:
-        """See `ReadLoop`."""
-        self._paused = True
-        for reader in tuple(self._added):
-            self._set(reader)
-
-    def resume(self) -> None:
-        """See `ReadLoop`."""
-        self._paused = False
-        for reader in tuple(self._added):
-            self._set(reader)
-
-    def close(self) -> None:
-        """See `ReadLoop`."""
-        for reader in tuple(self._added):
-            self.discard(reader)
-
-    def _set(self, reader: Reader) -> None:
-        cast(StockReader, reader).watch(reader in self._added and not self._paused)
-
-
-class MulticastTransport(asyncio.ReadTransport):
-    """A receiving datagram transport over one socket: reads in batches, can pause.
-
-    `get_extra_info` knows "socket", "sockname" and "interface". Made by
-    `create_multicast_endpoint`. It does not send: use a `Sender`.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, reader: Reader, protocol: MulticastProtocol) -> None:
-        sock = reader.sock
-        super().__init__({"socket": sock, "sockname": sock.getsockname(), "interface": sock.interface})
-        self._loop = loop
-        self._reader = reader
-        self._protocol = protocol
-        self._is_reading = False
-        self._closing = True  # until there is something to close
-        reader.sink = self._received
-        reader.failed = self._failed
-        self._reading = ReadLoop(loop)
-        try:
-            with refusals(f"watching a socket of {sock.group}"):
-                self._reading.reserve(reader)
-        except BaseException:
-            self._reading.close()
-            raise
-        self._closing = False
-
-    @property
-    def reader(self) -> Reader:
-        """The reader, for its counters."""
-        return self._reader
-
-    def set_filter(self, wanted: SourceFilter) -> None:
-        """Let `wanted` decide, in the kernel and for what it has queued already."""
-        self._reader.sock.set_filter(wanted)
-        self._reader.set_filter(wanted)
-
-    def get_protocol(self) -> asyncio.BaseProtocol:
-        """Return the protocol."""
-        return self._protocol
-
-    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Hand what arrives to another protocol, which has `packets_received` too."""
-        self._protocol = protocol  # type: ignore[assignment]  # asyncio's signature is wider
-
-    def is_reading(self) -> bool:
-        """Whether datagrams are being read."""
-        return self._is_reading
-
-    def pause_reading(self) -> None:
-        """Read nothing until `resume_reading`; the kernel's buffer fills, then drops and counts."""
-        if self._is_reading:
-            self._is_reading = False
-            self._reading.discard(self._reader)
-
-    def resume_reading(self) -> None:
-        """Start reading, or go on."""
-        if not self._is_reading and not self._closing:
-            self._is_reading = True
-            self._reading.add(self._reader)
-
-    def is_closing(self) -> bool:
-        """Whether `close` was called."""
-        return self._closing
-
-    def close(self) -> None:
-        """Leave the group and close the socket; `connection_lost(None)` follows."""
-        if self._closing:
-            return
-        self.pause_reading()
-        self._closing = True
-        self._loop.call_soon(self._lost)
-
-    def abort(self) -> None:
-        """The same as `close`: nothing is buffered here."""
-        self.close()
-
-    def _lost(self) -> None:
-        try:
-            self._protocol.connection_lost(None)
-        finally:
-            self._end()
-
-    def _end(self) -> None:
-        self._reading.forget(self._reader)
-        self._reading.close()
-        self._reader.close()
-
-    def _received(self, packets: list[Packet]) -> None:
-        try:
-            self._protocol.packets_received(packets)
-        except Exception as error:
-            self._report(error, "packets_received() raised")
-
-    def _failed(self, error: OSError) -> None:
-        try:
-            self._protocol.error_received(refusal(error, f"receiving {self._reader.sock.group}"))
-        except Exception as raised:
-            self._report(raised, "error_received() raised")
-
-    def _report(self, error: Exception, what: str) -> None:
-        context: dict[str, Any] = {  # Any: asyncio's own type for a context
-            "message": f"{what} in {self._protocol!r}",
-            "exception": error,
-            "transport": self,
-            "protocol": self._protocol,
-        }
-        self._loop.call_exception_handler(context)
-
-    def __del__(self) -> None:
-        if not self._closing:
-            self._end()
 
 
 def can_watch(loop: asyncio.AbstractEventLoop) -> bool:

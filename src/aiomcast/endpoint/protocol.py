@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from . import filters
-from .addresses import Address, canonical
-from .errors import StateError, UnsupportedError
-from .filters import SourceFilter, Sources, filter_for
-from .interfaces import InterfaceLike, placed
-from .packets import Flow, Packet
-from .reading import Reader
-from .reading.options import set_receive_buffer
-from .rfc3678.sockets import MulticastSocket, open_socket, socket_of
-from .transport import MulticastTransport, can_watch
+from ..errors import StateError, UnsupportedError
+from ..loops.read_loop import can_watch
+from ..reading import Reader
+from ..reading.options import set_receive_buffer
+from ..system.interfaces import placed
+from ..system.sockets import MulticastSocket, open_socket, socket_of
+from ..values import filters
+from ..values.addresses import Address, canonical
+from ..values.filters import SourceFilter, Sources, filter_for
+from ..values.interface import InterfaceLike
+from ..values.packets import Flow, Packet
+from .transport import MulticastTransport
 
 __all__ = ["MulticastProtocol", "create_multicast_endpoint"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .events import Event
+from ..values.events import Event
 from .streams import Stream
 
 __all__ = ["EventStream"]

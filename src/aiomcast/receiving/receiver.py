@@ -9,22 +9,24 @@ from typing import Self
 
 import attrs
 
-from .addresses import Address, check_port, group_address
-from .errors import ArgumentError, StateError
-from .event_stream import EventStream
-from .events import Event, EventKind
-from .filters import Sources
-from .interfaces import Interface, InterfaceLike, placed
+from ..errors import ArgumentError, StateError
+from ..loops.read_loop import ReadLoop, can_watch
+from ..loops.stock_loop import StockLoop
+from ..reading import Reader
+from ..reading.options import ANCILLARY
+from ..rfc3678.limits import with_open_files
+from ..streams.event_stream import EventStream
+from ..streams.streams import Listening, Overflow, PacketBatches, PacketStream
+from ..system.interfaces import placed
+from ..values.addresses import Address, check_port, group_address
+from ..values.events import Event, EventKind
+from ..values.filters import Sources
+from ..values.interface import Interface, InterfaceLike
+from ..values.packets import Channel, Packet
+from ..values.statistics import Statistics
 from .manager import FilterManager, Key
 from .member_sockets import MemberSockets
 from .membership import Membership
-from .packets import Channel, Packet
-from .reading import Reader
-from .reading.options import ANCILLARY
-from .rfc3678.limits import with_open_files
-from .statistics import Statistics
-from .streams import Listening, Overflow, PacketBatches, PacketStream
-from .transport import ReadLoop, StockLoop, can_watch
 
 __all__ = ["Receiver"]
 

@@ -9,37 +9,17 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable
-from typing import TypeAlias, Union
 
-import attrs
 import ifaddr
 
-from .addresses import Address, canonical, family, group_address, split_zone
-from .errors import AddressError, FilterError, InterfaceError, NoRouteError
-from .filters import SourceFilter, Sources, filter_for
-from .rfc3678.refusals import refusals
+from ..errors import AddressError, FilterError, InterfaceError, NoRouteError
+from ..rfc3678.refusals import refusals
+from ..values.addresses import Address, canonical, family, group_address, split_zone
+from ..values.filters import SourceFilter, Sources, filter_for
+from ..values.interface import Interface, InterfaceLike
 
-__all__ = ["Interface", "InterfaceLike", "find_interface", "interfaces", "placed"]
+__all__ = ["find_interface", "interfaces", "placed"]
 
-
-@attrs.frozen(slots=True)
-class Interface:
-    """A network interface.
-
-    `index` is its number (if_nametoindex(3)) and stays its identity here; `addresses` are its
-    IPv4 and IPv6 addresses as canonical text; `multicast` says whether it can multicast
-    (loopback counts: it works there), None where the system does not tell.
-    """
-
-    index: int
-    name: str
-    addresses: tuple[str, ...] = ()
-    multicast: bool | None = None
-
-
-InterfaceLike: TypeAlias = Union[Interface, Address, int, None]
-"""What `interface=` takes: a name, an index, one of its addresses, an `Interface`, or None
-for the interface of the route to the first source, else to the group."""
 
 # (request, size of struct ifreq, IFF_LOOPBACK | IFF_MULTICAST) by system: net/if.h, sys/sockio.h
 _LINUX_FLAGS = (0x8913, 40, 0x8 | 0x1000)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import attrs
 
-from .filters import SourceFilter
+from ..values.filters import SourceFilter
 
 __all__ = ["Action", "Rules", "Step", "moves", "needs_handover", "plan", "spread"]
 

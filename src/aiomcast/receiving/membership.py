@@ -6,19 +6,20 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from . import filters
-from .addresses import Address
-from .errors import StateError
-from .events import EventKind
-from .filters import SourceFilter, Sources
-from .interfaces import Interface, find_interface
+from ..errors import StateError
+from ..reading import Reader
+from ..reading.lanes import Lanes
+from ..rfc3678.limits import with_open_files
+from ..streams.streams import PacketBatches, PacketStream
+from ..system.interfaces import find_interface
+from ..values import filters
+from ..values.addresses import Address
+from ..values.events import EventKind
+from ..values.filters import SourceFilter, Sources
+from ..values.interface import Interface
+from ..values.packets import Channel, Packet
 from .manager import Change, Pending, make_all
 from .member_sockets import MemberSockets
-from .packets import Channel, Packet
-from .reading import Reader
-from .reading.lanes import Lanes
-from .rfc3678.limits import with_open_files
-from .streams import PacketBatches, PacketStream
 
 if TYPE_CHECKING:
     from .receiver import Receiver

@@ -8,12 +8,13 @@ import struct
 from types import TracebackType
 from typing import Self
 
-from .addresses import Address, check_port, family, group_address, source_address
-from .errors import ArgumentError, RefusedError, StateError
-from .interfaces import Interface, InterfaceLike, find_interface
-from .rfc3678 import kernel
-from .rfc3678.abi import native
-from .rfc3678.refusals import refusal, refusals
+from ..errors import ArgumentError, RefusedError, StateError
+from ..rfc3678 import kernel
+from ..rfc3678.abi import native
+from ..rfc3678.refusals import refusal, refusals
+from ..system.interfaces import find_interface
+from ..values.addresses import Address, check_port, family, group_address, source_address
+from ..values.interface import Interface, InterfaceLike
 
 __all__ = ["Sender"]
 

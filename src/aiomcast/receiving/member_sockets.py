@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from .addresses import family
-from .errors import RefusedError
-from .events import Event, EventKind
-from .filters import SourceFilter
+from ..errors import RefusedError
+from ..reading import Reader
+from ..reading.lanes import Lanes
+from ..reading.options import receive_buffer, set_receive_buffer
+from ..rfc3678.limits import SOURCE_SYSCTL, source_limit
+from ..rfc3678.refusals import refusal, refusals
+from ..streams.streams import Listening, PacketStream
+from ..system.sockets import open_socket
+from ..values.addresses import family
+from ..values.events import Event, EventKind
+from ..values.filters import SourceFilter
+from ..values.interface import Interface
+from ..values.packets import Flow, Packet
+from ..values.statistics import Statistics
 from .handover import Handover
-from .interfaces import Interface
 from .manager import Key
-from .packets import Flow, Packet
-from .reading import Reader
-from .reading.lanes import Lanes
-from .reading.options import receive_buffer, set_receive_buffer
-from .rfc3678.limits import SOURCE_SYSCTL, source_limit
-from .rfc3678.refusals import refusal, refusals
-from .rfc3678.sockets import open_socket
-from .statistics import Statistics
-from .streams import Listening, PacketStream
 
 if TYPE_CHECKING:
     from .receiver import Receiver

@@ -11,7 +11,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TypeAlias, Union
 
-from .errors import AddressError, ArgumentError
+from ..errors import AddressError, ArgumentError
 
 __all__ = [
     "Address",

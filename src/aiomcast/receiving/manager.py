@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from .errors import ArgumentError, InconsistentError, LimitError, RefusedError, StateError
-from .events import EventKind
-from .filters import SourceFilter, Sources, filter_for
-from .planner import moves, needs_handover, spread
-from .reading import Reader
+from ..errors import ArgumentError, InconsistentError, LimitError, RefusedError, StateError
+from ..reading import Reader
+from ..system.planner import moves, needs_handover, spread
+from ..values.events import EventKind
+from ..values.filters import SourceFilter, Sources, filter_for
 
 if TYPE_CHECKING:
     from .membership import Membership

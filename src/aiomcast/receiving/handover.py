@@ -20,9 +20,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .reading import Reader
-from .reading.gate import Heard
-from .reading.lanes import Lanes
+from ..reading import Reader
+from ..reading.gate import Heard
+from ..reading.lanes import Lanes
 
 if TYPE_CHECKING:
     from .member_sockets import MemberSockets

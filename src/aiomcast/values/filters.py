@@ -8,8 +8,8 @@ from typing import TypeAlias, Union
 
 import attrs
 
+from ..errors import AddressError, FilterError
 from .addresses import Address, canonical, is_ssm, pack, source_address, unicast
-from .errors import AddressError, FilterError
 
 __all__ = [
     "FilterMode",

@@ -9,15 +9,16 @@ import sys
 import weakref
 from collections.abc import Callable
 
-from ..addresses import Address, check_port, family, group_address
 from ..errors import InconsistentError, RefusedError, StateError
-from ..filters import SourceFilter
-from ..interfaces import Interface, InterfaceLike, find_interface
-from ..planner import Action, Rules, Step, plan
-from . import calls, kernel
-from .abi import native
-from .limits import with_open_files
-from .refusals import refusals
+from ..rfc3678 import calls, kernel
+from ..rfc3678.abi import native
+from ..rfc3678.limits import with_open_files
+from ..rfc3678.refusals import refusals
+from ..values.addresses import Address, check_port, family, group_address
+from ..values.filters import SourceFilter
+from ..values.interface import Interface, InterfaceLike
+from .interfaces import find_interface
+from .planner import Action, Rules, Step, plan
 
 __all__ = ["MulticastSocket", "open_socket", "socket_of"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Self
 
-from .addresses import Address
-from .filters import Sources
-from .interfaces import InterfaceLike
+from ..streams.streams import Overflow
+from ..values.addresses import Address
+from ..values.filters import Sources
+from ..values.interface import InterfaceLike
 from .membership import Membership
 from .receiver import Receiver
-from .streams import Overflow
 
 __all__ = ["Listener", "listen"]
 

@@ -10,14 +10,14 @@ import errno
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from .addresses import canonical
-from .errors import UnsupportedError
-from .filters import SourceFilter
-from .packets import Flow, Packet
-from .reading.gate import Gate
-from .reading.lanes import Lanes
-from .reading.options import dropped
-from .rfc3678.sockets import MulticastSocket
+from ..errors import UnsupportedError
+from ..reading.gate import Gate
+from ..reading.lanes import Lanes
+from ..reading.options import dropped
+from ..system.sockets import MulticastSocket
+from ..values.addresses import canonical
+from ..values.filters import SourceFilter
+from ..values.packets import Flow, Packet
 
 __all__ = ["StockReader"]
 

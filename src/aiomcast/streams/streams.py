@@ -8,11 +8,11 @@ import weakref
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from .addresses import Address, group_address, source_address
-from .errors import StateError
-from .packets import Channel, Flow, Packet
-from .reading import PacketQueue
-from .statistics import StreamStatistics
+from ..errors import StateError
+from ..reading import PacketQueue
+from ..values.addresses import Address, group_address, source_address
+from ..values.packets import Channel, Flow, Packet
+from ..values.statistics import StreamStatistics
 
 __all__ = ["Listening", "Overflow", "PacketBatches", "PacketStream", "Stream", "StreamOwner"]
 

@@ -1,0 +1,1 @@
+"""Who wakes the reading: an event loop that watches descriptors, or the loop's own transport."""

@@ -1,0 +1,1 @@
+"""Memberships: their sockets, their filters, and the receiver that has them."""

@@ -1,0 +1,1 @@
+"""Packets and events as async iterators."""

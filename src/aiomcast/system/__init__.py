@@ -1,0 +1,1 @@
+"""What the system has: interfaces, sockets that hold a filter, and the plan of calls."""

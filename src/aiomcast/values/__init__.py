@@ -1,0 +1,1 @@
+"""What is passed around: pure values, which know nothing but Python."""
