@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +12,7 @@ from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusal, refusals
 from ..system.interfaces import find_interface
-from ..values.addresses import Address, check_port, family, group_address, source_address
+from ..values.addresses import Address, check_port, family, group_address, pack, source_address
 from ..values.interface import Interface, InterfaceLike
 
 __all__ = ["Sender"]
@@ -69,7 +68,8 @@ class Sender:
             sock.bind((bound or "::", 0, 0, interface.index if bound else 0))
             sock.connect((self.group, self.port, 0, interface.index))
             return
-        kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_IF, _outgoing(interface, bound))
+        address = pack(bound or "0.0.0.0")
+        kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_IF, ABI.outgoing(address, interface.index))
         kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_TTL, ttl)
         kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_LOOP, int(loop))
         sock.bind((bound or "0.0.0.0", 0))
@@ -133,11 +133,3 @@ class Sender:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-
-def _outgoing(interface: Interface, bound: str | None) -> bytes:
-    """IP_MULTICAST_IF by index: ip_mreqn, or on Windows the index as an address."""
-    if ABI.name == "windows":
-        return struct.pack("!I", interface.index)
-    address = socket.inet_aton(bound) if bound else bytes(4)
-    return ABI.ip_mreqn(bytes(4), address, interface.index)

@@ -26,19 +26,16 @@ __all__ = [
 ]
 
 ABI = native()
-NANOSECONDS = ABI.SO_TIMESTAMPNS is not None
+NANOSECONDS = ABI.facts.time_in_nanoseconds
 """Whether the time of arrival is a struct timespec; else it is a struct timeval."""
-# 32-bit Linux: the new number, whose stamp holds 64-bit seconds everywhere
-_NUMBER = ABI.SO_TIMESTAMPNS if ABI.name == "linux-64" else ABI.SO_TIMESTAMPNS_NEW
-_TIME_OPTION = _NUMBER if NANOSECONDS else ABI.SO_TIMESTAMP  # None where the system does not tell it
-TIME_KIND = _NUMBER if NANOSECONDS else ABI.SCM_TIMESTAMP
+_TIME_OPTION = ABI.facts.time_option
+TIME_KIND = ABI.facts.time_kind
 """The type of the control message that the time of arrival comes in."""
 STAMPS = _TIME_OPTION is not None
 """Whether the system tells the time of arrival at all."""
 ANCILLARY = frozenset({"hop_limit", "traffic_class"})
-SHARED_STAMPS = ABI.full_state == "linux"
-"""Whether two sockets see the same time of arrival for the same packet. FreeBSD and macOS stamp
-each socket's copy by itself."""
+SHARED_STAMPS = ABI.facts.shared_stamps
+"""Whether two sockets see the same time of arrival for the same packet."""
 
 # name -> {family: (level, option that asks, what the platform lacks is None)}
 _ASKING: dict[str, dict[int, tuple[int, int | None]]] = {

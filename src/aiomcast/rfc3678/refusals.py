@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,8 +14,11 @@ from ..errors import (
     NoRouteError,
     RefusedError,
 )
+from .abi import native
 
 __all__ = ["Limit", "Shortage", "open_files", "refusal", "refusals", "sysctl_value"]
+
+ABI = native()
 
 
 class Limit(NamedTuple):
@@ -45,10 +47,10 @@ def sysctl_value(name: str) -> int | None:
 
 def open_files() -> int | None:
     """Return how many files this process may have open (the soft limit), None where unknown."""
-    if sys.platform == "win32":
+    try:
+        import resource
+    except ImportError:  # Windows
         return None
-    import resource
-
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
@@ -115,8 +117,7 @@ def _shown(limit: Limit) -> str:
 def _raised(limit: Limit) -> str:
     if limit.sysctl is None:
         return ""
-    # Linux shows some only in the network namespace that the host starts with.
-    hidden = sys.platform == "linux" and sysctl_value(limit.sysctl) is None
+    hidden = ABI.facts.hides_sysctls and sysctl_value(limit.sysctl) is None
     return f"; raise it with sysctl -w {limit.sysctl}=..." + " in the host's own network namespace" * hidden
 
 

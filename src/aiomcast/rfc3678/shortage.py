@@ -21,10 +21,8 @@ from .refusals import Limit, Shortage, sysctl_value
 __all__ = ["of_join", "of_less", "of_list", "of_source"]
 
 ABI = native()
-_LINUX = ABI.full_state == "linux"
 _MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h: SK_MEMINFO_*
 _IN_OPTIONS = 6  # SK_MEMINFO_OPTMEM
-_SO_NETNS_COOKIE = 71  # asm-generic/socket.h
 
 # What Linux keeps of a membership and of a list of sources, in bytes, by the length of a packed
 # address: struct ip_mc_socklist, ipv6_mc_socklist; ip_sf_socklist, ip6_sf_socklist. Joined one by
@@ -100,20 +98,21 @@ def _unknown(*limits: Limit | None) -> Shortage:
 
 def _is_here(sock: socket.socket) -> bool:
     """Whether the limits that are to be seen are those of `sock`: of its network namespace."""
-    if not _LINUX:
+    cookie = ABI.SO_NETNS_COOKIE
+    if cookie is None:
         return True
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
-            one, other = (each.getsockopt(ABI.SOL_SOCKET, _SO_NETNS_COOKIE, 8) for each in (sock, ours))
+            one, other = (each.getsockopt(ABI.SOL_SOCKET, cookie, 8) for each in (sock, ours))
     except OSError:  # Linux before 5.14 does not tell
         return True
     return one == other
 
 
 def _groups(group: bytes, here: bool) -> Limit | None:
-    if not _LINUX or len(group) != 4:  # IPv6 has no such limit
+    sysctl = ABI.facts.groups_ipv4_sysctl
+    if sysctl is None or len(group) != 4:
         return None
-    sysctl = "net.ipv4.igmp_max_memberships"
     return Limit("groups per socket", sysctl_value(sysctl) if here else None, sysctl)
 
 
@@ -123,9 +122,9 @@ def _sources(group: bytes, here: bool) -> Limit:
 
 
 def _memory(sock: socket.socket, here: bool) -> _Memory:
-    if not _LINUX:
+    sysctl = ABI.facts.option_memory_sysctl
+    if sysctl is None:
         return _Memory(None, None)
-    sysctl = "net.core.optmem_max"
     limit = Limit("bytes of option memory per socket", sysctl_value(sysctl) if here else None, sysctl)
     try:
         answer = kernel.getsockopt(sock, ABI.SOL_SOCKET, ABI.SO_MEMINFO, bytes(_MEMINFO.size))

@@ -5,14 +5,14 @@ Addresses come from ifaddr; only the flags and the route are asked of the system
 
 from __future__ import annotations
 
+import os
 import socket
-import struct
-import sys
 from collections.abc import Iterable
 
 import ifaddr
 
 from ..errors import AddressError, FilterError, InterfaceError, NoRouteError
+from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusals
 from ..values.addresses import Address, canonical, family, group_address, split_zone
 from ..values.filters import SourceFilter, Sources, filter_for
@@ -21,20 +21,16 @@ from ..values.interface import Interface, InterfaceLike
 __all__ = ["find_interface", "interfaces", "placed"]
 
 
-# (request, size of struct ifreq, IFF_LOOPBACK | IFF_MULTICAST) by system: net/if.h, sys/sockio.h
-_LINUX_FLAGS = (0x8913, 40, 0x8 | 0x1000)
-_BSD_FLAGS = (0xC0206911, 32, 0x8 | 0x8000)
-_FLAGS = {"linux": _LINUX_FLAGS, "darwin": _BSD_FLAGS, "freebsd": _BSD_FLAGS}
+ABI = native()
 
 
 def _can_multicast(name: str) -> bool | None:
-    known = next((flags for system, flags in _FLAGS.items() if sys.platform.startswith(system)), None)
-    if known is None:
+    request, loopback, multicast = ABI.SIOCGIFFLAGS, ABI.IFF_LOOPBACK, ABI.IFF_MULTICAST
+    if request is None or loopback is None or multicast is None:
         return None
-    import fcntl
+    import fcntl  # there is none on a system without the request
 
-    request, size, either = known
-    question = name.encode()[:15].ljust(size, b"\0")
+    question = ABI.ifreq(os.fsencode(name))
     with refusals("asking for an interface's flags"):
         asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with asked:
@@ -42,8 +38,8 @@ def _can_multicast(name: str) -> bool | None:
             answer = fcntl.ioctl(asked, request, question)
         except OSError:  # gone since it was listed
             return None
-    (flags,) = struct.unpack_from("H", answer, 16)
-    return bool(flags & either)
+    _, flags = ABI.parse_ifreq(answer)
+    return bool(flags & (loopback | multicast))
 
 
 def interfaces() -> list[Interface]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-import sys
 import weakref
 from collections.abc import Callable
 
@@ -23,7 +22,8 @@ from .planner import Action, Rules, Step, plan
 __all__ = ["MulticastSocket", "open_socket", "socket_of"]
 
 ABI = native()
-_RULES = Rules(empty_set_clears=ABI.full_state != "bsd")
+_RULES = Rules(empty_set_clears=ABI.facts.empty_set_clears)
+_WILDCARD = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
 
 
 class MulticastSocket(socket.socket):
@@ -208,13 +208,13 @@ def _opened(group: str, port: int, interface: Interface) -> MulticastSocket:
             sock._is_certain, sock.taken_away = True, None
             sock.setblocking(False)
             kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if ABI.name in ("freebsd", "macos"):  # there, sharing a port takes both
+            if ABI.facts.reuse_port:
                 kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_REUSEPORT, 1)
             if v6:
                 _prepare_ipv6(sock, interface)
             elif ABI.IP_MULTICAST_ALL is not None:
                 kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
-            host = ("::" if v6 else "0.0.0.0") if sys.platform == "win32" else group
+            host = group if ABI.facts.binds_to_group else _WILDCARD[sock.family]
             sock.bind((host, port, 0, interface.index) if v6 else (host, port))
         except BaseException:
             sock.close()

@@ -1,4 +1,4 @@
-"""The multicast ABI of each platform as data, and the bytes its socket calls take. No calls here.
+"""The multicast ABI and the facts of each platform as data, and the bytes its calls take. No calls here.
 
 Any table packs and parses on any host. `native` is the one place that looks at the platform.
 """

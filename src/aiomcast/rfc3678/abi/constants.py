@@ -76,6 +76,12 @@ class Constants:
     SO_BINDTOIFINDEX: int | None
     SO_RCVBUFFORCE: int | None
     SO_REUSEPORT: int | None
+    SO_NETNS_COOKIE: int | None
+
+    # What an interface can do (ioctl).
+    SIOCGIFFLAGS: int | None
+    IFF_LOOPBACK: int | None
+    IFF_MULTICAST: int | None
 
     # Ancillary data (RFC 3542, 6).
     IP_RECVTTL: int

@@ -11,6 +11,7 @@ import struct
 
 import attrs
 
+from .facts import Facts, Setting
 from .table import Abi
 
 __all__ = ["LINUX_32", "LINUX_64"]
@@ -66,6 +67,10 @@ LINUX_64 = Abi(
     SO_BINDTOIFINDEX=62,  # asm-generic/socket.h, since Linux 5.0
     SO_RCVBUFFORCE=33,
     SO_REUSEPORT=15,
+    SO_NETNS_COOKIE=71,  # since Linux 5.14
+    SIOCGIFFLAGS=0x8913,
+    IFF_LOOPBACK=0x8,
+    IFF_MULTICAST=0x1000,
     IP_RECVTTL=12,
     IP_TTL=2,
     IP_RECVTOS=13,
@@ -95,7 +100,23 @@ LINUX_64 = Abi(
     ip_msfilter_layout=struct.Struct("=4s4sII"),
     group_filter_layout=struct.Struct("=I4x128sII"),
     msfilterreq_layout=None,
+    ifreq_layout=struct.Struct("=16sH22x"),
     index_as_address=False,
+    facts=Facts(
+        reuse_port=False,
+        binds_to_group=True,
+        empty_set_clears=True,
+        time_option=35,  # SO_TIMESTAMPNS
+        time_kind=35,
+        time_in_nanoseconds=True,
+        shared_stamps=True,
+        # In a network namespace /proc does not show IPv6's: the kernel's MLD_MAX_MSF still holds.
+        sources_ipv4=Setting("net.ipv4.igmp_max_msf", 10),
+        sources_ipv6=Setting("net.ipv6.mld_max_msf", 64),
+        groups_ipv4_sysctl="net.ipv4.igmp_max_memberships",  # IPv6 has no such limit
+        option_memory_sysctl="net.core.optmem_max",
+        hides_sysctls=True,
+    ),
 )
 
 LINUX_32 = attrs.evolve(
@@ -104,4 +125,7 @@ LINUX_32 = attrs.evolve(
     group_req_layout=struct.Struct("=I128s"),
     group_source_req_layout=struct.Struct("=I128s128s"),
     group_filter_layout=struct.Struct("=I128sII"),
+    ifreq_layout=struct.Struct("=16sH14x"),
+    # SO_TIMESTAMPNS_NEW, whose stamp holds 64-bit seconds everywhere.
+    facts=attrs.evolve(LINUX_64.facts, time_option=64, time_kind=64),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from .facts import Facts, Setting
 from .table import Abi
 
 __all__ = ["MACOS"]
@@ -59,6 +60,10 @@ MACOS = Abi(
     SO_BINDTOIFINDEX=None,
     SO_RCVBUFFORCE=None,
     SO_REUSEPORT=0x200,
+    SO_NETNS_COOKIE=None,
+    SIOCGIFFLAGS=0xC0206911,
+    IFF_LOOPBACK=0x8,
+    IFF_MULTICAST=0x8000,
     IP_RECVTTL=24,
     IP_TTL=4,
     IP_RECVTOS=27,
@@ -88,5 +93,20 @@ MACOS = Abi(
     ip_msfilter_layout=None,
     group_filter_layout=None,
     msfilterreq_layout=struct.Struct("=III4x128sQ"),
+    ifreq_layout=struct.Struct("=16sH14x"),
     index_as_address=False,
+    facts=Facts(
+        reuse_port=True,
+        binds_to_group=True,
+        empty_set_clears=False,
+        time_option=0x400,  # SO_TIMESTAMP
+        time_kind=2,
+        time_in_nanoseconds=False,
+        shared_stamps=False,
+        sources_ipv4=Setting("net.inet.ip.mcast.maxsocksrc", 128),  # IP_MAX_SOCK_SRC_FILTER
+        sources_ipv6=Setting("net.inet6.ip6.mcast.maxsocksrc", 128),
+        groups_ipv4_sysctl=None,
+        option_memory_sysctl=None,
+        hides_sysctls=False,
+    ),
 )

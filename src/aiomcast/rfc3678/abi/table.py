@@ -14,6 +14,7 @@ import attrs
 
 from ...errors import UnsupportedError
 from .constants import Constants
+from .facts import Facts
 
 __all__ = ["Abi"]
 
@@ -57,7 +58,9 @@ class Abi(Constants):
     ip_msfilter_layout: struct.Struct | None  # up to the list of sources
     group_filter_layout: struct.Struct | None  # up to the list of sources
     msfilterreq_layout: struct.Struct | None
+    ifreq_layout: struct.Struct | None  # with a name and flags
     index_as_address: bool
+    facts: Facts
 
     # Socket addresses (RFC 3493, 3.3 and 3.10)
 
@@ -132,6 +135,30 @@ class Abi(Constants):
         if not 0 <= ifindex < 1 << 24:
             raise ValueError(f"interface index {ifindex} does not fit in 24 bits")
         return ifindex.to_bytes(4, "big")
+
+    def outgoing(self, address: bytes, ifindex: int) -> bytes:
+        """Return the value for IP_MULTICAST_IF that names an interface by its index.
+
+        `address` is the one to send from, 0.0.0.0 for the system's choice, where there is room for it.
+        """
+        if self.index_as_address:
+            return self.interface_as_address(ifindex)
+        return self.ip_mreqn(bytes(4), address, ifindex)
+
+    # The flags of an interface (net/if.h)
+
+    def ifreq(self, name: bytes) -> bytes:
+        """Return the question for SIOCGIFFLAGS. A name of more than 15 bytes is a ValueError."""
+        layout = self._has(self.ifreq_layout, "ifreq")
+        if len(name) > 15:
+            raise ValueError(f"an interface's name has at most 15 bytes, not {len(name)}")
+        return layout.pack(name, 0)
+
+    def parse_ifreq(self, data: bytes) -> tuple[bytes, int]:
+        """Return (name, the low 16 flags)."""
+        layout = self._has(self.ifreq_layout, "ifreq")
+        name, flags = _unpack(layout, data, "ifreq")
+        return name.rstrip(b"\0"), flags
 
     # The full state, Linux and Windows (RFC 3678, 4.2 and 5.2, and its appendix)
 

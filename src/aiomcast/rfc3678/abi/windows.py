@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from .facts import Facts, Setting
 from .table import Abi
 
 __all__ = ["WINDOWS"]
@@ -59,6 +60,10 @@ WINDOWS = Abi(
     SO_BINDTOIFINDEX=None,
     SO_RCVBUFFORCE=None,
     SO_REUSEPORT=None,
+    SO_NETNS_COOKIE=None,
+    SIOCGIFFLAGS=None,
+    IFF_LOOPBACK=None,
+    IFF_MULTICAST=None,
     IP_RECVTTL=21,
     IP_TTL=4,
     IP_RECVTOS=40,
@@ -87,5 +92,20 @@ WINDOWS = Abi(
     ip_msfilter_layout=struct.Struct("=4s4sII"),
     group_filter_layout=struct.Struct("=I4x128sII"),
     msfilterreq_layout=None,
+    ifreq_layout=None,
     index_as_address=True,
+    facts=Facts(
+        reuse_port=False,
+        binds_to_group=False,
+        empty_set_clears=True,
+        time_option=None,
+        time_kind=None,
+        time_in_nanoseconds=False,
+        shared_stamps=False,
+        sources_ipv4=Setting(None, None),
+        sources_ipv6=Setting(None, None),
+        groups_ipv4_sysctl=None,
+        option_memory_sysctl=None,
+        hides_sysctls=False,
+    ),
 )

@@ -1,0 +1,58 @@
+"""`Facts`: how a platform behaves, where its headers have no number for it. Data only."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import attrs
+
+__all__ = ["Facts", "Setting"]
+
+
+class Setting(NamedTuple):
+    """A limit of the system: the sysctl that holds it (None: there is none), and its default.
+
+    The default holds where the sysctl cannot be read; None means that there is no limit then.
+    """
+
+    sysctl: str | None
+    default: int | None
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Facts:
+    """What the code would otherwise have to ask the platform's name for."""
+
+    # Sockets.
+    reuse_port: bool
+    """Whether sharing a port takes SO_REUSEPORT besides SO_REUSEADDR."""
+    binds_to_group: bool
+    """Whether a socket may be bound to a group, so that it hears no other; else to the wildcard."""
+    empty_set_clears: bool
+    """Whether setting an empty source list clears the one that was there."""
+
+    # The time of arrival.
+    time_option: int | None
+    """The option that makes a socket tell it with every datagram."""
+    time_kind: int | None
+    """The type of the control message that it comes in."""
+    time_in_nanoseconds: bool
+    """Whether that message is a struct timespec; else it is a struct timeval."""
+    shared_stamps: bool
+    """Whether two sockets see the same time of arrival for the same packet; else each copy is stamped."""
+
+    # Limits.
+    sources_ipv4: Setting
+    """How many sources a socket may list for an IPv4 group."""
+    sources_ipv6: Setting
+    """How many sources a socket may list for an IPv6 group."""
+    groups_ipv4_sysctl: str | None
+    """The sysctl that limits the IPv4 groups of a socket, where a refusal can mean it."""
+    option_memory_sysctl: str | None
+    """The sysctl that limits the memory of a socket's options, where a refusal can mean it."""
+    hides_sysctls: bool
+    """Whether some sysctls are only there in the network namespace that the host starts with."""
+
+    def sources(self, family: int) -> Setting:
+        """Return how many sources a socket may list for a group of family 4 or 6."""
+        return self.sources_ipv4 if family == 4 else self.sources_ipv6
