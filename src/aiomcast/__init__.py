@@ -18,18 +18,17 @@ from .errors import (
     StateError,
     UnsupportedError,
 )
+from .interfaces import Interface, InterfaceLike, list_interfaces
 from .receiving.listener import Listener, listen
 from .receiving.manager import FilterManager, Pending
 from .receiving.membership import Membership
 from .receiving.receiver import Receiver
 from .streams.event_stream import EventStream
 from .streams.streams import Overflow, PacketBatches, PacketStream
-from .system.interfaces import interfaces
 from .system.sockets import MulticastSocket, open_socket
 from .values.addresses import Address, Scope, is_ssm, scope
 from .values.events import Event, EventKind
 from .values.filters import FilterMode, SourceFilter, Sources
-from .values.interface import Interface, InterfaceLike
 from .values.packets import Channel, Flow, Packet
 from .values.statistics import Statistics, StreamStatistics
 
@@ -77,8 +76,8 @@ __all__ = [
     "StreamStatistics",
     "UnsupportedError",
     "create_multicast_endpoint",
-    "interfaces",
     "is_ssm",
+    "list_interfaces",
     "listen",
     "open_socket",
     "scope",

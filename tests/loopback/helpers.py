@@ -42,7 +42,7 @@ def ipv6_way() -> tuple[aiomcast.Interface, str]:
     An interface-local group (ff31::) is looped back there and never sent. lo itself mostly has
     no route for multicast.
     """
-    for interface in aiomcast.interfaces():
+    for interface in aiomcast.list_interfaces():
         for source in interface.addresses:
             if ":" in source and not source.startswith("fe80"):
                 with contextlib.suppress(OSError), sending(source, "ff31::1", 9, interface.index) as sock:

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 import aiomcast
-from aiomcast import Interface, InterfaceError, interfaces
+from aiomcast import Interface, InterfaceError, list_interfaces
 from aiomcast.system.interfaces import find_interface
 from aiomcast.values.addresses import canonical
 
@@ -14,15 +14,15 @@ from .helpers import LO
 
 
 def loopback() -> Interface:
-    return next(one for one in interfaces() if one.name == "lo")
+    return next(one for one in list_interfaces() if one.name == "lo")
 
 
 def test_the_list_is_the_systems() -> None:
-    assert [(one.index, one.name) for one in interfaces()] == sorted(socket.if_nameindex())
+    assert [(one.index, one.name) for one in list_interfaces()] == sorted(socket.if_nameindex())
     lo = loopback()
     assert "127.0.0.1" in lo.addresses
     assert lo.multicast is True
-    for one in interfaces():
+    for one in list_interfaces():
         assert all(canonical(address) == address for address in one.addresses)
 
 

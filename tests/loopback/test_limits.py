@@ -77,7 +77,7 @@ async def test_thousands_of_memberships_in_one_receiver(count: int, any_group: s
     open_files(count + 200)
     first, second = any_group.split(".")[:2]
     groups = [f"{first}.{second}.{n >> 7 & 127 | 128}.{n & 127 | 128}" for n in range(count)]
-    lo = next(one for one in aiomcast.interfaces() if one.index == LO)
+    lo = next(one for one in aiomcast.list_interfaces() if one.index == LO)
     async with Receiver() as receiver:
         for group in groups:
             await receiver.join(group, PORT, sources=[A], interface=lo)

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import sys
 import types
 
 import pytest
@@ -27,7 +28,6 @@ def test_all_is_sorted_and_there_is_nothing_else() -> None:
         for name, value in vars(aiomcast).items()
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     }
-    # a function may carry the name of its module, as `interfaces` does
     assert public == set(aiomcast.__all__)
 
 
@@ -76,6 +76,23 @@ def test_every_module_says_what_lives_there_and_exports_what_it_has(name: str) -
     assert (module.__doc__ or "").strip()
     for exported in getattr(module, "__all__", ()):
         assert hasattr(module, exported)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_is_imported_by_the_name_of_a_module_is_the_module(name: str) -> None:
+    """`import aiomcast.X` never yields something else than the module X, and no public name hides one."""
+    module = importlib.import_module(name)
+    parent, _, last = name.rpartition(".")
+    assert getattr(sys.modules[parent], last) is module
+    assert name not in {f"aiomcast.{public}" for public in aiomcast.__all__}
+
+
+def test_the_public_modules_export_public_names() -> None:
+    from aiomcast import interfaces
+
+    assert isinstance(interfaces, types.ModuleType)
+    for name in interfaces.__all__:
+        assert getattr(interfaces, name) is getattr(aiomcast, name)
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -135,7 +135,7 @@ def interfaces() -> None:
     A table on a terminal; elsewhere lines with tabs between the four, commas between addresses.
     """
     capable = {True: "yes", False: "no", None: "unknown"}
-    rows = [(str(i.index), i.name, i.addresses, capable[i.multicast]) for i in aiomcast.interfaces()]
+    rows = [(str(i.index), i.name, i.addresses, capable[i.multicast]) for i in aiomcast.list_interfaces()]
     if not os.isatty(STDOUT):
         lines = ("\t".join((index, name, ",".join(held), can)) for index, name, held, can in rows)
         print("\n".join(lines), flush=True)

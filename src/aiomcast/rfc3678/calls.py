@@ -238,7 +238,7 @@ def _setting(wanted: SourceFilter, group: Address) -> str:
 
 def _index(ifindex: int) -> int:
     if isinstance(ifindex, bool) or not isinstance(ifindex, int) or not 0 <= ifindex < 1 << 32:
-        raise InterfaceError(f"{ifindex!r} is no interface index", "see aiomcast.interfaces()")
+        raise InterfaceError(f"{ifindex!r} is no interface index", "see aiomcast.list_interfaces()")
     return ifindex
 
 

@@ -18,7 +18,7 @@ from ..values.addresses import Address, canonical, family, group_address, split_
 from ..values.filters import SourceFilter, Sources, filter_for
 from ..values.interface import Interface, InterfaceLike
 
-__all__ = ["find_interface", "interfaces", "placed"]
+__all__ = ["find_interface", "list_interfaces", "placed"]
 
 
 ABI = native()
@@ -42,7 +42,7 @@ def _can_multicast(name: str) -> bool | None:
     return bool(flags & (loopback | multicast))
 
 
-def interfaces() -> list[Interface]:
+def list_interfaces() -> list[Interface]:
     """Return all interfaces, by index."""
     addresses: dict[int, list[str]] = {}
     with refusals("listing the interfaces"):
@@ -107,7 +107,7 @@ def placed(group: Address, sources: Sources, interface: InterfaceLike) -> tuple[
 
 
 def _by_likeness(wanted: Address | int) -> Interface:
-    known = interfaces()
+    known = list_interfaces()
     if isinstance(wanted, bool):
         matching = []
     elif isinstance(wanted, int):
@@ -160,7 +160,7 @@ def _route_to(address: str) -> Interface:
                 error.errno or 0, f"{doing}: {error.strerror}", "name the interface, or add a route"
             ) from error
         local = asked.getsockname()
-    known = interfaces()
+    known = list_interfaces()
     if len(local) == 4 and local[3]:
         matching = [one for one in known if one.index == local[3]]
     else:
