@@ -4,7 +4,11 @@ MulticastError
 ├── ArgumentError (ValueError)          a wrong argument, whatever the system
 │   ├── AddressError                    not an address, or not one that fits here
 │   ├── FilterError                     a source list or mode that cannot be meant
-│   └── InterfaceError                  no such interface, or one that cannot multicast
+│   ├── InterfaceError                  no such interface, or one that cannot multicast
+│   └── ArgumentTypeError (TypeError)   an argument of a wrong type
+│       ├── AddressTypeError            ... which is also an AddressError
+│       ├── FilterTypeError             ... a FilterError
+│       └── InterfaceTypeError          ... an InterfaceError
 ├── StateError (RuntimeError)           closed, left, joined already, used by two tasks
 ├── RefusedError (OSError)              the system said no; `errno` is kept
 │   ├── LimitError                      a limit of the system; names it, its value, its sysctl
@@ -19,11 +23,15 @@ from __future__ import annotations
 
 __all__ = [
     "AddressError",
+    "AddressTypeError",
     "ArgumentError",
+    "ArgumentTypeError",
     "FilterError",
+    "FilterTypeError",
     "InconsistentError",
     "InterfaceError",
     "InterfaceGoneError",
+    "InterfaceTypeError",
     "LimitError",
     "MulticastError",
     "NoPermissionError",
@@ -63,6 +71,22 @@ class FilterError(ArgumentError):
 
 class InterfaceError(ArgumentError):
     """No such interface, several where one is meant, or one that cannot multicast."""
+
+
+class ArgumentTypeError(ArgumentError, TypeError):
+    """An argument has a type that cannot be meant."""
+
+
+class AddressTypeError(AddressError, ArgumentTypeError):
+    """Where an address is asked for: neither text nor an `ipaddress` object."""
+
+
+class FilterTypeError(FilterError, ArgumentTypeError):
+    """Where a source filter is asked for: no `SourceFilter`, mode, or iterable of addresses."""
+
+
+class InterfaceTypeError(InterfaceError, ArgumentTypeError):
+    """Where an interface is asked for: no name, index, address or `Interface`."""
 
 
 class StateError(MulticastError, RuntimeError):

@@ -8,15 +8,17 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
 
 import ifaddr
 
-from ..errors import AddressError, FilterError, InterfaceError, NoRouteError
+from ..errors import AddressError, InterfaceError, InterfaceTypeError, NoRouteError
 from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusals
 from ..values.addresses import Address, canonical, family, group_address, split_zone
-from ..values.filters import SourceFilter, Sources, filter_for
+from ..values.filters import SourceFilter, Sources, filter_for, listed_sources
 from ..values.interface import Interface, InterfaceLike
+from ..values.shown import shown
 
 __all__ = ["find_interface", "list_interfaces", "placed"]
 
@@ -79,7 +81,7 @@ def find_interface(
     zone = None if group is None else split_zone(group)[1]
     if zone is not None and zone not in (found.name, str(found.index)):
         raise InterfaceError(
-            f"{group} is on {zone}, but the interface is {found.name}", "name one of the two"
+            f"{shown(group)} is on {shown(zone)}, but the interface is {found.name}", "name one of the two"
         )
     if found.multicast is False:
         raise InterfaceError(
@@ -98,25 +100,25 @@ def placed(group: Address, sources: Sources, interface: InterfaceLike) -> tuple[
         wanted = filter_for(text, sources)
         named: list[Address] = sorted(wanted.sources)
     else:
-        try:
-            named = list(sources)  # with their zones, which the filter does not keep
-        except TypeError:
-            raise FilterError(f"{sources!r} is no list of sources", "give an iterable of addresses") from None
+        named = listed_sources(sources)  # with their zones, which the filter does not keep
         wanted = filter_for(text, named)
     return wanted, find_interface(interface, group, named if wanted.is_include else ())
 
 
 def _by_likeness(wanted: Address | int) -> Interface:
     known = list_interfaces()
-    if isinstance(wanted, bool):
-        matching = []
-    elif isinstance(wanted, int):
+    if isinstance(wanted, bool) or not isinstance(wanted, (int, str, IPv4Address, IPv6Address)):
+        raise InterfaceTypeError(f"{shown(wanted)} is no interface", f"there are {_names(known)}")
+    if isinstance(wanted, int):
         matching = [one for one in known if one.index == wanted]
     else:
-        matching = [one for one in known if one.name == wanted]
-        if not matching:
-            matching = _holding(known, wanted)
-    return _the_one(matching, f"{wanted!r}", known)
+        matching = [one for one in known if one.name == wanted] or _holding(known, wanted)
+    return _the_one(matching, shown(wanted), known)
+
+
+def _by_zone(zone: str) -> Interface:
+    known = list_interfaces()
+    return _the_one([one for one in known if zone in (one.name, str(one.index))], shown(zone), known)
 
 
 def _holding(known: list[Interface], wanted: Address) -> list[Interface]:
@@ -128,12 +130,15 @@ def _holding(known: list[Interface], wanted: Address) -> list[Interface]:
 
 
 def _the_one(matching: list[Interface], meant: str, known: list[Interface]) -> Interface:
-    names = ", ".join(one.name for one in matching or known)
     if not matching:
-        raise InterfaceError(f"there is no interface {meant}", f"there are {names}")
+        raise InterfaceError(f"there is no interface {meant}", f"there are {_names(known)}")
     if len(matching) > 1:
-        raise InterfaceError(f"{meant} could be any of {names}", "name one of them")
+        raise InterfaceError(f"{meant} could be any of {_names(matching)}", "name one of them")
     return matching[0]
+
+
+def _names(interfaces: list[Interface]) -> str:
+    return ", ".join(one.name for one in interfaces)
 
 
 def _by_route(group: Address | None, sources: list[Address]) -> Interface:
@@ -143,7 +148,7 @@ def _by_route(group: Address | None, sources: list[Address]) -> Interface:
     for target in targets:
         _, zone = split_zone(target)
         if zone is not None:
-            return _by_likeness(int(zone) if zone.isdigit() else zone)
+            return _by_zone(zone)
     return _route_to(canonical(targets[0]))
 
 

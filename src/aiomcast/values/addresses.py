@@ -11,7 +11,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TypeAlias, Union
 
-from ..errors import AddressError, ArgumentError
+from ..errors import AddressError, AddressTypeError, ArgumentError, ArgumentTypeError
+from .shown import shown
 
 __all__ = [
     "Address",
@@ -59,7 +60,7 @@ def _parse(value: Address) -> tuple[str, str | None, bytes]:
         parsed = ip_address(text)
     except ValueError:
         raise AddressError(
-            f"{value!r} is not an address",
+            f"{shown(value)} is not an address",
             "give an IPv4 or IPv6 address in numbers; names are not looked up",
         ) from None
     if isinstance(parsed, IPv4Address):
@@ -75,9 +76,9 @@ def _hashable(value: Address) -> Address:
     return value
 
 
-def _no_address(value: object) -> AddressError:
-    return AddressError(
-        f"{value!r} is not an address",
+def _no_address(value: object) -> AddressTypeError:
+    return AddressTypeError(
+        f"{shown(value)} is not an address",
         "give text such as '192.0.2.10' or an ipaddress.IPv4Address or IPv6Address",
     )
 
@@ -104,7 +105,7 @@ def family(address: Address) -> int:
 
 @lru_cache(maxsize=_CACHED)
 def pack(address: Address) -> bytes:
-    """Return the 4 or 16 bytes of `address` in network order."""
+    """Return the 4 or 16 bytes of `address` in network order. It must be hashable."""
     return _known(address)[2]
 
 
@@ -165,14 +166,21 @@ def unicast(address: Address) -> str:
 
 def check_port(port: int) -> int:
     """Return `port` if it is a whole number in 1..65535, else raise ArgumentError."""
-    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
-        raise ArgumentError(f"port {port!r} is not a UDP port", "give a whole number from 1 to 65535")
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise ArgumentTypeError(
+            f"port {shown(port)} is not a UDP port", "give a whole number from 1 to 65535"
+        )
+    if not 1 <= port <= 65535:
+        raise ArgumentError(f"port {shown(port)} is not a UDP port", "give a whole number from 1 to 65535")
     return port
 
 
 def is_ssm(group: Address) -> bool:
-    """Whether `group` lies in a source-specific range: 232.0.0.0/8, ff3x::/32 (RFC 4607, 1)."""
-    packed = pack(group)
+    """Whether `group` lies in a source-specific range: 232.0.0.0/8, ff3x::/32 (RFC 4607, 1).
+
+    False for an address that is no group; AddressError if it is no address.
+    """
+    packed = _known(group)[2]
     if len(packed) == 4:
         return packed[0] == 232
     return packed[0] == 0xFF and packed[1] >> 4 == 3 and packed[2:4] == b"\0\0"
@@ -181,6 +189,7 @@ def is_ssm(group: Address) -> bool:
 def scope(group: Address) -> Scope:
     """Return how far `group` reaches: RFC 4291, 2.7 and RFC 7346 for IPv6, RFC 2365 for IPv4.
 
+    AddressError if it is not multicast.
     Scopes that RFC 7346 leaves unassigned count as the next wider one that is assigned.
     """
     packed = pack(group_address(group))

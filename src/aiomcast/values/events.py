@@ -8,6 +8,7 @@ from typing import final
 import attrs
 
 from .filters import SourceFilter
+from .sealed import sealed
 
 __all__ = ["Event", "EventKind"]
 
@@ -23,6 +24,7 @@ class EventKind(enum.Enum):
 
 
 @final
+@sealed
 @attrs.frozen(slots=True)
 class Event:
     """One thing that happened to the membership of (group, port, interface name).

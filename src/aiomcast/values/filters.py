@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterable
-from typing import TypeAlias, Union
+from typing import NoReturn, TypeAlias, Union, final
 
 import attrs
 
-from ..errors import AddressError, FilterError
+from ..errors import AddressError, FilterError, FilterTypeError
 from .addresses import Address, canonical, is_ssm, pack, source_address, unicast
+from .sealed import sealed
+from .shown import shown
 
 __all__ = [
     "FilterMode",
@@ -19,6 +21,7 @@ __all__ = [
     "filter_for",
     "joined",
     "left",
+    "listed_sources",
     "unblocked",
 ]
 
@@ -41,19 +44,20 @@ class _Checked(frozenset[str]):
 
 def _mode(given: FilterMode) -> FilterMode:
     if given.__class__ is not FilterMode:
-        raise FilterError(f"{given!r} is no filter mode", "choose FilterMode.INCLUDE or FilterMode.EXCLUDE")
+        raise FilterTypeError(
+            f"{shown(given)} is no filter mode", "choose FilterMode.INCLUDE or FilterMode.EXCLUDE"
+        )
     return given
 
 
 def _sources(given: Iterable[Address]) -> frozenset[str]:
     if isinstance(given, _Checked):
         return given
-    if isinstance(given, (str, bytes)):
-        raise FilterError(f"{given!r} is one address, not several", "put it in a list or a set")
+    each = listed_sources(given)
     try:
-        listed = [unicast(one) for one in given]
-    except TypeError:
-        raise FilterError(f"{given!r} is no list of sources", "give an iterable of addresses") from None
+        listed = [unicast(one) for one in each]
+    except TypeError:  # one of them cannot be hashed: this says which
+        listed = [source_address(one) for one in each]
     known = _Checked(listed)
     if len(known) != len(listed):
         twice = next(one for one in listed if listed.count(one) > 1)
@@ -65,13 +69,30 @@ def _sources(given: Iterable[Address]) -> frozenset[str]:
     return known
 
 
+def listed_sources(given: Iterable[Address]) -> list[Address]:
+    """Return what an iterable of addresses yields, unlooked at. FilterTypeError for no iterable."""
+    if isinstance(given, (str, bytes)):
+        raise FilterTypeError(f"{shown(given)} is one address, not several", "put it in a list or a set")
+    try:
+        each = iter(given)
+    except TypeError:
+        raise FilterTypeError(
+            f"{shown(given)} is no list of sources", "give an iterable of addresses"
+        ) from None
+    return list(each)
+
+
+@final
+@sealed
 @attrs.frozen(slots=True, repr=False, cache_hash=True)
 class SourceFilter:
     """A filter mode and its sources, as canonical text of one family. Frozen, hashable.
 
     `SourceFilter(mode, sources)`: `sources` is any iterable of addresses. AddressError for an
     address no source can have or for two families in one filter, FilterError for a source
-    that is listed twice.
+    that is listed twice; AddressTypeError or FilterTypeError for what has a wrong type.
+
+    It is no container: `allows` says whether a source is let in, `sources` which are listed.
     """
 
     mode: FilterMode = attrs.field(converter=_mode)
@@ -109,11 +130,23 @@ class SourceFilter:
 
     def only(self, sources: Collection[str]) -> SourceFilter:
         """The same mode with some of its own `sources`."""
-        return SourceFilter(self.mode, _Checked(self.sources.intersection(sources)))
+        try:
+            kept = self.sources.intersection(sources)
+        except TypeError:
+            raise FilterTypeError(
+                f"{shown(sources)} is no list of sources", "give some of the filter's own sources"
+            ) from None
+        return SourceFilter(self.mode, _Checked(kept))
 
     def allows(self, source: Address) -> bool:
         """Whether a packet from `source` (any accepted form) passes."""
         return (canonical(source) in self.sources) is self.is_include
+
+    def __contains__(self, source: object) -> NoReturn:
+        raise FilterTypeError(
+            f"{shown(source)} in a source filter could mean two things",
+            "ask filter.allows(source) whether it passes, or look into filter.sources",
+        )
 
     def __or__(self, other: SourceFilter) -> SourceFilter:
         """What either lets through (the interface state of RFC 3376, 3.2)."""
@@ -151,7 +184,7 @@ Sources: TypeAlias = Union[Iterable[Address], SourceFilter, None]
 
 
 def filter_for(group: str, sources: Sources) -> SourceFilter:
-    """Return the filter that `sources` means for `group` (canonical).
+    """Return the filter that `sources` means for `group` (canonical). Every filter is asked for here.
 
     AddressError where a source is of the other family, and where an any-source or EXCLUDE
     filter is asked for inside the source-specific ranges (RFC 4607, 1; RFC 4604, 2.2).

@@ -2,29 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeAlias, Union, final
 
 import attrs
 
-from .addresses import Address
+from ..errors import InterfaceError, InterfaceTypeError
+from .addresses import Address, canonical
+from .sealed import sealed
+from .shown import shown
 
 __all__ = ["Interface", "InterfaceLike"]
 
 
+def _index(given: int) -> int:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise InterfaceTypeError(f"{shown(given)} is no interface index", "give a whole number above 0")
+    if not 0 < given < 1 << 32:
+        raise InterfaceError(f"{shown(given)} is no interface index", "give a whole number above 0")
+    return given
+
+
+def _name(given: str) -> str:
+    if not isinstance(given, str):
+        raise InterfaceTypeError(f"{shown(given)} is no interface name", "give text, such as 'eth0'")
+    return given
+
+
+def _addresses(given: Iterable[Address]) -> tuple[str, ...]:
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise InterfaceTypeError(f"{shown(given)} is no list of addresses", "give an iterable of addresses")
+    return tuple(canonical(address) for address in given)
+
+
+def _multicast(given: bool | None) -> bool | None:
+    if given is not None and not isinstance(given, bool):
+        raise InterfaceTypeError(
+            f"multicast {shown(given)}", "give True, False, or None where it is not known"
+        )
+    return given
+
+
 @final
+@sealed
 @attrs.frozen(slots=True)
 class Interface:
     """A network interface.
 
     `index` is its number (if_nametoindex(3)) and stays its identity here; `addresses` are its
     IPv4 and IPv6 addresses as canonical text; `multicast` says whether it can multicast
-    (loopback counts: it works there), None where the system does not tell.
+    (loopback counts: it works there), None where the system does not tell. InterfaceError for
+    an index that none can have, InterfaceTypeError for a wrong type, AddressError for a wrong address.
     """
 
-    index: int
-    name: str
-    addresses: tuple[str, ...] = ()
-    multicast: bool | None = None
+    index: int = attrs.field(converter=_index)
+    name: str = attrs.field(converter=_name)
+    addresses: tuple[str, ...] = attrs.field(default=(), converter=_addresses)
+    multicast: bool | None = attrs.field(default=None, converter=_multicast)
 
 
 InterfaceLike: TypeAlias = Union[Interface, Address, int, None]

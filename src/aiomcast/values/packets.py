@@ -7,26 +7,42 @@ from typing import NamedTuple, final
 
 import attrs
 
+from .addresses import Address, group_address, source_address
+from .sealed import sealed
+
 __all__ = ["Channel", "Flow", "Packet"]
 
 _CHANNELS = 65536  # how many (source, group) pairs are kept interned
 
 
 @final
-@attrs.frozen(slots=True, cache_hash=True)
+@sealed
+@attrs.frozen(slots=True)
 class Channel:
-    """A source and a group, (S,G) of RFC 4607, as canonical text."""
+    """A source and a group, (S,G) of RFC 4607, as canonical text.
+
+    Any form of an address is taken. AddressError for a group that is not multicast, and for a
+    source that no packet to that group can have.
+    """
 
     source: str
     group: str
 
+    def __init__(self, source: Address, group: Address) -> None:
+        text = group_address(group)
+        self.__attrs_init__(source_address(source, text), text)  # type: ignore[attr-defined]  # attrs' own
+
 
 @lru_cache(maxsize=_CHANNELS)
 def _channel(source: str, group: str) -> Channel:
-    return Channel(source, group)
+    """Return the channel of two canonical addresses that came with a packet: they are not looked at."""
+    channel = object.__new__(Channel)
+    channel.__attrs_init__(source, group)  # type: ignore[attr-defined]  # attrs' own
+    return channel
 
 
 @final
+@sealed
 @attrs.frozen(slots=True, cache_hash=True)
 class Flow:
     """Who sent to what, and where it came in: all that consecutive packets share.

@@ -6,10 +6,13 @@ from typing import final
 
 import attrs
 
+from .sealed import sealed
+
 __all__ = ["Statistics", "StreamStatistics"]
 
 
 @final
+@sealed
 @attrs.frozen(slots=True)
 class Statistics:
     """Counters since the start, of a membership or a whole receiver.
@@ -25,6 +28,9 @@ class Statistics:
     `truncated` were delivered, but cut short; `queued` wait in streams now, or
     were read ahead and wait for earlier packets of another socket. `receive_buffer` is the bytes of
     buffer the kernel granted, over all sockets.
+
+    `later - earlier` is what was counted in between. `queued` and `receive_buffer` are no
+    counters but levels: their difference is how much they have changed, below 0 where they fell.
     """
 
     received: int = 0
@@ -42,8 +48,15 @@ class Statistics:
         mine, others = attrs.astuple(self), attrs.astuple(other)
         return Statistics(*(one + two for one, two in zip(mine, others, strict=True)))
 
+    def __sub__(self, earlier: Statistics) -> Statistics:
+        if not isinstance(earlier, Statistics):
+            return NotImplemented
+        mine, others = attrs.astuple(self), attrs.astuple(earlier)
+        return Statistics(*(one - two for one, two in zip(mine, others, strict=True)))
+
 
 @final
+@sealed
 @attrs.frozen(slots=True)
 class StreamStatistics:
     """Counters of one stream since it was made.
