@@ -134,12 +134,33 @@ async def test_misuse_leaves_the_filter(stock: bool, group: str) -> None:
             (protocol.block_source, B, FilterError), (protocol.unblock_source, A, FilterError),
             (protocol.join_source, "::1", AddressError), (protocol.join_source, "x", AddressError),
             (protocol.set_filter, None, AddressError), (protocol.set_filter, [A, A], FilterError),
+            (protocol.set_filter, SourceFilter.any(), AddressError), (protocol.set_filter, 5, FilterError),
+            (protocol.set_filter, exclude([B]), AddressError), (protocol.set_filter, [5], AddressError),
             (protocol.set_filter, [f"127.0.1.{n}" for n in range(1, 200)], LimitError),
         ):  # fmt: skip
             with pytest.raises(error) as caught:
                 call(argument)
             assert caught.value.hint
             assert protocol.get_filter() == include([A])
+
+
+async def test_the_transport_takes_what_the_socket_takes(group: str, any_group: str) -> None:
+    async with endpoint(Batches, any_group, 5000, False) as (transport, protocol):
+        assert isinstance(transport, aiomcast.MulticastTransport)
+        for sources, expected in (
+            ([A], include([A])),
+            (None, SourceFilter.any()),
+            (exclude([A]), exclude([A])),
+        ):
+            transport.set_filter(sources)
+            assert protocol.get_filter() == transport.reader.gate.current == expected
+    async with endpoint(Batches, group, 5000, False) as (transport, protocol):
+        assert isinstance(transport, aiomcast.MulticastTransport)
+        transport.set_filter([A])
+        for wrong in (None, SourceFilter.any(), exclude([A])):
+            with pytest.raises(AddressError, match="source-specific"):
+                transport.set_filter(wrong)
+            assert protocol.get_filter() == transport.reader.gate.current == include([A])
 
 
 @both

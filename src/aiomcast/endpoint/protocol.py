@@ -14,7 +14,7 @@ from ..system.interfaces import placed
 from ..system.sockets import MulticastSocket, open_socket, socket_of
 from ..values import filters
 from ..values.addresses import Address, canonical
-from ..values.filters import SourceFilter, Sources, filter_for
+from ..values.filters import SourceFilter, Sources
 from ..values.interface import InterfaceLike
 from ..values.packets import Flow, Packet
 from .transport import MulticastTransport
@@ -89,8 +89,11 @@ class MulticastProtocol(asyncio.DatagramProtocol):
         self._change(filters.unblocked, source)
 
     def set_filter(self, sources: Sources) -> None:
-        """Put another filter in the place of the present one, in one call (RFC 3678, 5.2.1)."""
-        self._hold(filter_for(self._member().group, sources))
+        """Put another filter in the place of the present one, in one call (RFC 3678, 5.2.1).
+
+        `sources` is an iterable of addresses, a `SourceFilter`, or None for any source.
+        """
+        self._hold(sources)
 
     def get_filter(self) -> SourceFilter:
         """Return the filter as the kernel reports it (RFC 3678, 5.2.2)."""
@@ -109,11 +112,12 @@ class MulticastProtocol(asyncio.DatagramProtocol):
         sock = self._member()
         self._hold(change(sock.filter, sock.group, source))
 
-    def _hold(self, wanted: SourceFilter) -> None:
+    def _hold(self, sources: Sources) -> None:
+        sock = self._member()
         if isinstance(self._transport, MulticastTransport):
-            self._transport.set_filter(wanted)
+            self._transport.set_filter(sources)
         else:
-            self._member().set_filter(wanted)
+            sock.set_filter(sources)
 
 
 async def create_multicast_endpoint(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from types import TracebackType
 from typing import Self
 
-from ..errors import ArgumentError, RefusedError, StateError
+from ..errors import ArgumentError, ArgumentTypeError, RefusedError, StateError
 from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusal, refusals
 from ..system.interfaces import find_interface
 from ..values.addresses import Address, check_port, family, group_address, pack, source_address
 from ..values.interface import Interface, InterfaceLike
+from ..values.shown import shown
 
 __all__ = ["Sender"]
 
@@ -27,8 +29,8 @@ class Sender:
     group, or of `source`. `ttl` is the TTL or hop limit (0 to 255, 1 stays on the link),
     `loop` whether receivers on this host hear it too, `source` the local address to send from.
 
-    An async context manager. AddressError, ArgumentError, InterfaceError for wrong arguments;
-    RefusedError when the system refuses.
+    An async context manager. AddressError, ArgumentError, InterfaceError for wrong arguments
+    (ArgumentTypeError for a wrong type); RefusedError when the system refuses.
     """
 
     def __init__(
@@ -43,8 +45,12 @@ class Sender:
     ) -> None:
         self.group = group_address(group)
         self.port = check_port(port)
-        if isinstance(ttl, bool) or not isinstance(ttl, int) or not 0 <= ttl <= 255:
-            raise ArgumentError(f"ttl {ttl!r}", "give a whole number from 0 to 255")
+        if isinstance(ttl, bool) or not isinstance(ttl, int):
+            raise ArgumentTypeError(f"ttl {shown(ttl)}", "give a whole number from 0 to 255")
+        if not 0 <= ttl <= 255:
+            raise ArgumentError(f"ttl {shown(ttl)}", "give a whole number from 0 to 255")
+        if not isinstance(loop, bool):
+            raise ArgumentTypeError(f"loop {shown(loop)}", "give True or False")
         bound = None if source is None else source_address(source, self.group)
         self.interface = find_interface(interface, group, () if source is None else (source,))
         kind = socket.AF_INET if family(self.group) == 4 else socket.AF_INET6
@@ -80,24 +86,25 @@ class Sender:
         """The address it sends from."""
         return str(self._socket.getsockname()[0])
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send one datagram, waiting while the system's buffer is full.
 
-        RefusedError when the system refuses (EMSGSIZE: longer than 65,507 bytes),
-        StateError when closed.
+        `data` is bytes or another contiguous buffer, else it is an ArgumentTypeError. RefusedError
+        when the system refuses (EMSGSIZE: longer than 65,507 bytes), StateError when closed.
         """
+        content = _bytes_of(data)
         while True:
             if self._closed:
                 raise StateError("the sender is closed", "make a new one")
             try:
-                self._socket.send(data)
+                self._socket.send(content)
                 return
             except BlockingIOError:
                 await self._writable()
             except RefusedError:
                 raise
             except OSError as error:
-                raise refusal(error, f"sending {len(data)} bytes to {self.group}") from error
+                raise refusal(error, f"sending {content.nbytes} bytes to {self.group}") from error
 
     async def _writable(self) -> None:
         loop = asyncio.get_running_loop()
@@ -133,3 +140,11 @@ class Sender:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _bytes_of(data: bytes | bytearray | memoryview) -> memoryview:
+    with contextlib.suppress(TypeError, ValueError, BufferError):
+        content = memoryview(data)
+        if content.c_contiguous:
+            return content
+    raise ArgumentTypeError(f"{shown(data)} is no datagram", "give bytes; text has to be encoded first")

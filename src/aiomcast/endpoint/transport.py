@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..loops.read_loop import ReadLoop
 from ..reading import Reader
 from ..rfc3678.refusals import refusal, refusals
-from ..values.filters import SourceFilter
+from ..values.filters import Sources, filter_for
 from ..values.packets import Packet
 
 if TYPE_CHECKING:
@@ -48,8 +48,12 @@ class MulticastTransport(asyncio.ReadTransport):
         """The reader, for its counters."""
         return self._reader
 
-    def set_filter(self, wanted: SourceFilter) -> None:
-        """Let `wanted` decide, in the kernel and for what it has queued already."""
+    def set_filter(self, sources: Sources) -> None:
+        """Let `sources` decide, in the kernel and for what it has queued already.
+
+        `sources` and the errors are those of `MulticastSocket.set_filter`.
+        """
+        wanted = filter_for(self._reader.sock.group, sources)
         self._reader.sock.set_filter(wanted)
         self._reader.set_filter(wanted)
 

@@ -1,7 +1,8 @@
 """One function per call of RFC 3678, on the running platform. No state, no policy.
 
 Groups and sources are any accepted address form; an interface is an index, or for the
-IPv4-only forms one of its addresses. A refusal is a `RefusedError` with the system's errno.
+IPv4-only forms one of its addresses. A refusal is a `RefusedError` with the system's errno, a
+wrong argument an `ArgumentError` (AddressError, FilterError, InterfaceError), before any call.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from ..errors import AddressError, InterfaceError
+from ..errors import AddressError, ArgumentTypeError, FilterTypeError, InterfaceError, InterfaceTypeError
 from ..values.addresses import Address, canonical, family, group_address, pack, source_address
 from ..values.filters import FilterMode, SourceFilter
+from ..values.shown import shown
 from . import full_state, kernel, shortage
 from .abi import native
 from .refusals import Shortage, refusal
@@ -52,7 +54,7 @@ def _group_call(
 ) -> None:
     packed = pack(group_address(group))
     try:
-        kernel.setsockopt(sock, _level(packed), option, ABI.group_req(_index(ifindex), packed))
+        kernel.setsockopt(_socket(sock), _level(packed), option, ABI.group_req(_index(ifindex), packed))
     except OSError as error:
         doing = f"{verb} {canonical(group)} on interface {ifindex}"
         raise refusal(error, doing, lambda: cause(sock, packed)) from error
@@ -70,7 +72,9 @@ def _source_call(
     packed = pack(group_address(group))
     sender = pack(source_address(source, canonical(group)))
     try:
-        kernel.setsockopt(sock, _level(packed), option, ABI.group_source_req(_index(ifindex), packed, sender))
+        kernel.setsockopt(
+            _socket(sock), _level(packed), option, ABI.group_source_req(_index(ifindex), packed, sender)
+        )
     except OSError as error:
         doing = f"{verb} source {canonical(source)} of {canonical(group)} on interface {ifindex}"
         held = partial(full_state.count_by_index, sock, ifindex, packed)
@@ -115,7 +119,7 @@ def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: S
     packed = pack(group_address(group))
     _of_one_family(wanted, group, packed)
     try:
-        full_state.set_by_index(sock, _index(ifindex), packed, _mode(wanted), wanted.sources)
+        full_state.set_by_index(_socket(sock), _index(ifindex), packed, _mode(wanted), wanted.sources)
     except OSError as error:
         count = len(wanted.sources)
         size = partial(full_state.size_by_index, packed, count)
@@ -130,7 +134,7 @@ def getsourcefilter(sock: socket.socket, ifindex: int, group: Address) -> Source
     """Return mode and list of a membership as the kernel holds them (RFC 3678, 5.2.2)."""
     packed = pack(group_address(group))
     try:
-        return full_state.filter_of(*full_state.get_by_index(sock, _index(ifindex), packed))
+        return full_state.filter_of(*full_state.get_by_index(_socket(sock), _index(ifindex), packed))
     except OSError as error:
         raise refusal(error, f"reading the filter of {canonical(group)} on interface {ifindex}") from error
 
@@ -152,7 +156,7 @@ def _ipv4_call(
     local = _ipv4(interface)
     value = ABI.ip_mreq_source(packed, local, sender)
     try:
-        kernel.setsockopt(sock, ABI.IPPROTO_IP, option, value)
+        kernel.setsockopt(_socket(sock), ABI.IPPROTO_IP, option, value)
     except OSError as error:
         doing = f"{verb} source {canonical(source)} of {canonical(group)} on {canonical(interface)}"
         held = partial(full_state.count_ipv4, sock, local, packed)
@@ -165,7 +169,7 @@ def _ipv4_group_call(
     packed = _ipv4(group_address(group))
     value = ABI.ip_mreq(packed, _ipv4(interface))
     try:
-        kernel.setsockopt(sock, ABI.IPPROTO_IP, option, value)
+        kernel.setsockopt(_socket(sock), ABI.IPPROTO_IP, option, value)
     except OSError as error:
         doing = f"{verb} {canonical(group)} on {canonical(interface)}"
         raise refusal(error, doing, lambda: cause(sock, packed)) from error
@@ -208,7 +212,7 @@ def setipv4sourcefilter(
     packed, local = _ipv4(group_address(group)), _ipv4(interface)
     _of_one_family(wanted, group, packed)
     try:
-        full_state.set_ipv4(sock, local, packed, _mode(wanted), wanted.sources)
+        full_state.set_ipv4(_socket(sock), local, packed, _mode(wanted), wanted.sources)
     except OSError as error:
         count = len(wanted.sources)
         size = partial(full_state.size_ipv4, packed, count)
@@ -223,7 +227,7 @@ def getipv4sourcefilter(sock: socket.socket, interface: Address, group: Address)
     """Return mode and list of an IPv4 membership (RFC 3678, 4.2.2; sourcefilter(3))."""
     packed, local = _ipv4(group_address(group)), _ipv4(interface)
     try:
-        return full_state.filter_of(*full_state.get_ipv4(sock, local, packed))
+        return full_state.filter_of(*full_state.get_ipv4(_socket(sock), local, packed))
     except OSError as error:
         raise refusal(error, f"reading the filter of {canonical(group)} on {canonical(interface)}") from error
 
@@ -237,9 +241,17 @@ def _setting(wanted: SourceFilter, group: Address) -> str:
 
 
 def _index(ifindex: int) -> int:
-    if isinstance(ifindex, bool) or not isinstance(ifindex, int) or not 0 <= ifindex < 1 << 32:
-        raise InterfaceError(f"{ifindex!r} is no interface index", "see aiomcast.list_interfaces()")
+    if isinstance(ifindex, bool) or not isinstance(ifindex, int):
+        raise InterfaceTypeError(f"{shown(ifindex)} is no interface index", "see aiomcast.list_interfaces()")
+    if not 0 <= ifindex < 1 << 32:
+        raise InterfaceError(f"{shown(ifindex)} is no interface index", "see aiomcast.list_interfaces()")
     return ifindex
+
+
+def _socket(sock: socket.socket) -> socket.socket:
+    if not isinstance(sock, socket.socket) and not hasattr(sock, "setsockopt"):
+        raise ArgumentTypeError(f"{shown(sock)} is no socket", "give a UDP socket of the group's family")
+    return sock
 
 
 def _ipv4(address: Address) -> bytes:
@@ -251,6 +263,8 @@ def _ipv4(address: Address) -> bytes:
 
 
 def _of_one_family(wanted: SourceFilter, group: Address, packed: bytes) -> None:
+    if not isinstance(wanted, SourceFilter):
+        raise FilterTypeError(f"{shown(wanted)} is no source filter", "give an aiomcast.SourceFilter")
     for source in wanted.sources:
         if (":" in source) is not (len(packed) == 16):
             source_address(source, canonical(group))  # which says what is wrong

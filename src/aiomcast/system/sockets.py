@@ -14,7 +14,7 @@ from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
 from ..rfc3678.refusals import refusals
 from ..values.addresses import Address, check_port, family, group_address
-from ..values.filters import SourceFilter
+from ..values.filters import SourceFilter, Sources, filter_for
 from ..values.interface import Interface, InterfaceLike
 from .interfaces import find_interface
 from .planner import Action, Rules, Step, plan
@@ -78,12 +78,20 @@ class MulticastSocket(socket.socket):
         if tell is not None and self.fileno() >= 0:
             tell()
 
-    def set_filter(self, wanted: SourceFilter) -> None:
-        """Hold `wanted`, or raise a `RefusedError` and go on holding what was held.
+    def set_filter(self, sources: Sources) -> None:
+        """Hold what `sources` means, or raise a `RefusedError` and go on holding what was held.
+
+        `sources` is an iterable of addresses, a `SourceFilter`, or None for any source.
+        AddressError or FilterError for what the group cannot have (RFC 4607: inside
+        232.0.0.0/8 and ff3x::/32 every source is named).
 
         Between two lists of one mode this is a single call of the kernel, which never refuses
         a source that both allow.
         """
+        if isinstance(sources, SourceFilter) and sources.is_include:
+            wanted = sources  # every group may have one, and the calls compare the families
+        else:
+            wanted = filter_for(self.group, sources)
         held = self.filter if self._is_certain else self.held()
         try:
             for step in plan(held, wanted, _RULES):

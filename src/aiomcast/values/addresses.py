@@ -22,6 +22,7 @@ __all__ = [
     "family",
     "group_address",
     "is_ssm",
+    "names_sources",
     "pack",
     "scope",
     "source_address",
@@ -180,7 +181,13 @@ def is_ssm(group: Address) -> bool:
 
     False for an address that is no group; AddressError if it is no address.
     """
-    packed = _known(group)[2]
+    return names_sources(_hashable(group))
+
+
+@lru_cache(maxsize=_CACHED)
+def names_sources(group: Address) -> bool:
+    """Return what `is_ssm` does. It must be hashable."""
+    packed = _parse(group)[2]
     if len(packed) == 4:
         return packed[0] == 232
     return packed[0] == 0xFF and packed[1] >> 4 == 3 and packed[2:4] == b"\0\0"

@@ -9,7 +9,7 @@ from typing import NoReturn, TypeAlias, Union, final
 import attrs
 
 from ..errors import AddressError, FilterError, FilterTypeError
-from .addresses import Address, canonical, is_ssm, pack, source_address, unicast
+from .addresses import Address, canonical, names_sources, pack, source_address, unicast
 from .sealed import sealed
 from .shown import shown
 
@@ -199,7 +199,7 @@ def filter_for(group: str, sources: Sources) -> SourceFilter:
         if (":" in source) is not (":" in group):
             source_address(source, group)  # which says what is wrong
         break  # the others are of the same family
-    if not wanted.is_include and is_ssm(group):
+    if wanted.mode is not _INCLUDE and names_sources(group):
         raise AddressError(
             f"{group} is in a source-specific range, where every source must be named",
             "name the sources to let in (RFC 4607); any-source and EXCLUDE filters belong to other groups",
