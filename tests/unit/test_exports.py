@@ -5,10 +5,12 @@ import inspect
 import pkgutil
 import sys
 import types
+import typing
 
 import pytest
 
 import aiomcast
+from aiomcast.rfc3678 import calls
 
 CLASSES = [value for name in aiomcast.__all__ if isinstance(value := getattr(aiomcast, name), type)]
 FUNCTIONS = [
@@ -93,6 +95,30 @@ def test_the_public_modules_export_public_names() -> None:
     assert isinstance(interfaces, types.ModuleType)
     for name in interfaces.__all__:
         assert getattr(interfaces, name) is getattr(aiomcast, name)
+
+
+# Of the layers values, rfc3678, system and endpoint, and the errors.
+LAYERS = (
+    "aiomcast.errors",
+    "aiomcast.values.",
+    "aiomcast.rfc3678.",
+    "aiomcast.system.",
+    "aiomcast.endpoint.",
+)
+TYPED = [one for one in [*CLASSES, *FUNCTIONS] if one.__module__.startswith(LAYERS)]
+TYPED += [getattr(calls, name) for name in calls.__all__]
+
+
+@pytest.mark.parametrize("what", TYPED, ids=lambda one: one.__name__)
+def test_the_types_of_public_names_can_be_asked_for(what: type) -> None:
+    """`typing.get_type_hints` finds every name in an annotation, of classes, functions and methods."""
+    typing.get_type_hints(what)
+    if not isinstance(what, type):
+        return
+    typing.get_type_hints(what.__init__)  # type: ignore[misc]
+    for name, one in public_methods(what):
+        method = one.fget if isinstance(one, property) else getattr(what, name)
+        assert typing.get_type_hints(method) or not inspect.signature(method).parameters, name
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -5,10 +5,26 @@ import gc
 import pickle
 import subprocess
 import sys
+from ipaddress import IPv4Address
+from typing import Any
 
+import attrs
 import pytest
 
-from aiomcast import Channel, Flow, Packet, Statistics, StreamStatistics, reading
+from aiomcast import (
+    AddressError,
+    Channel,
+    Event,
+    Flow,
+    Interface,
+    MulticastError,
+    Packet,
+    SourceFilter,
+    Statistics,
+    StreamStatistics,
+    reading,
+)
+from aiomcast.values import packets
 
 FLOW = Flow("192.0.2.1", 4321, "232.1.1.1", 5000, 2)
 
@@ -29,6 +45,54 @@ def test_channels_are_interned() -> None:
     assert other != FLOW
     assert other.channel is FLOW.channel
     assert Flow("192.0.2.2", 4321, "232.1.1.1", 5000, 2).channel != FLOW.channel
+
+
+@pytest.mark.parametrize(
+    ("source", "group", "expected"),
+    [
+        ("2001:DB8:0::1", "FF0E:0::1", ("2001:db8::1", "ff0e::1")),
+        ("fe80::1%7", "[ff32::1]", ("fe80::1", "ff32::1")),
+        (" 192.0.2.1", "::ffff:232.1.1.1", ("192.0.2.1", "232.1.1.1")),
+        (IPv4Address("192.0.2.1"), IPv4Address("232.1.1.1"), ("192.0.2.1", "232.1.1.1")),
+    ],
+)
+def test_a_channel_is_canonical(source: Any, group: Any, expected: tuple[str, str]) -> None:
+    made = Channel(source, group)
+    assert (made.source, made.group) == expected
+    assert made == Flow(expected[0], 1, expected[1], 2, 3).channel
+    assert hash(made) == hash(Flow(expected[0], 1, expected[1], 2, 3).channel)
+    assert attrs.evolve(made) == made == pickle.loads(pickle.dumps(made))
+
+
+@pytest.mark.parametrize(
+    ("source", "group"),
+    [
+        ("x", "232.1.1.1"), ("192.0.2.1", "x"), ("232.1.1.1", "192.0.2.1"), ("192.0.2.1", "ff3e::1"),
+        ("0.0.0.0", "232.1.1.1"), ("2001:db8::1", "232.1.1.1"), ("", ""),
+    ],
+)  # fmt: skip
+def test_a_channel_of_nonsense_is_refused(source: str, group: str) -> None:
+    with pytest.raises(AddressError) as caught:
+        Channel(source, group)
+    assert caught.value.hint
+
+
+def test_the_channel_of_what_was_received_is_not_parsed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("source_address", "group_address"):
+        monkeypatch.setattr(packets, name, None)
+    flow = Flow("198.51.100.77", 1, "232.1.2.77", 2, 3)
+    assert (flow.channel.source, flow.channel.group) == ("198.51.100.77", "232.1.2.77")
+
+
+@pytest.mark.parametrize(
+    "owner", [Channel, Flow, SourceFilter, Interface, Event, Statistics, StreamStatistics]
+)
+def test_a_value_is_final(owner: type) -> None:
+    assert owner.__final__ is True  # type: ignore[attr-defined]
+    for subclass in (lambda: type("Sub", (owner,), {}), lambda: type("Sub", (owner,), {}, option=1)):
+        with pytest.raises(TypeError, match=f"{owner.__name__} is final") as caught:
+            subclass()
+        assert isinstance(caught.value, MulticastError)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +121,14 @@ def test_statistics_add_up_field_by_field() -> None:
     assert one + Statistics() == one
     with pytest.raises(TypeError):
         one + StreamStatistics()  # type: ignore[operator]
+
+
+def test_statistics_are_subtracted_field_by_field() -> None:
+    earlier, later = Statistics(1, 2, 3, 4, 5, 6, 7, 8), Statistics(11, 22, 33, 44, 55, 66, 5, 8)
+    assert later - earlier == Statistics(10, 20, 30, 40, 50, 60, -2, 0)
+    assert (later - earlier) + earlier == later
+    with pytest.raises(TypeError):
+        later - StreamStatistics()  # type: ignore[operator]
 
 
 def test_a_packet_that_ends_gives_back_all_it_held() -> None:

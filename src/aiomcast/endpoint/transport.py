@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, cast
 
 from ..loops.read_loop import ReadLoop
 from ..reading import Reader
@@ -11,10 +11,20 @@ from ..rfc3678.refusals import refusal, refusals
 from ..values.filters import Sources, filter_for
 from ..values.packets import Packet
 
-if TYPE_CHECKING:
-    from .protocol import MulticastProtocol
+__all__ = ["MulticastTransport", "PacketHandler"]
 
-__all__ = ["MulticastTransport"]
+
+class PacketHandler(Protocol):
+    """What the transport calls of its protocol; `MulticastProtocol` has it."""
+
+    def packets_received(self, packets: list[Packet], /) -> None:
+        """Take a batch of packets."""
+
+    def error_received(self, exc: Exception, /) -> None:
+        """Take an error that the socket reported."""
+
+    def connection_lost(self, exc: Exception | None, /) -> None:
+        """Take note of the end."""
 
 
 class MulticastTransport(asyncio.ReadTransport):
@@ -24,7 +34,7 @@ class MulticastTransport(asyncio.ReadTransport):
     `create_multicast_endpoint`. It does not send: use a `Sender`.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, reader: Reader, protocol: MulticastProtocol) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, reader: Reader, protocol: PacketHandler) -> None:
         sock = reader.sock
         super().__init__({"socket": sock, "sockname": sock.getsockname(), "interface": sock.interface})
         self._loop = loop
@@ -59,11 +69,11 @@ class MulticastTransport(asyncio.ReadTransport):
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol."""
-        return self._protocol
+        return cast(asyncio.BaseProtocol, self._protocol)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand what arrives to another protocol, which has `packets_received` too."""
-        self._protocol = protocol  # type: ignore[assignment]  # asyncio's signature is wider
+        self._protocol = cast(PacketHandler, protocol)  # asyncio's signature is wider
 
     def is_reading(self) -> bool:
         """Whether datagrams are being read."""

@@ -18,7 +18,7 @@ __all__ = ["Interface", "InterfaceLike"]
 def _index(given: int) -> int:
     if isinstance(given, bool) or not isinstance(given, int):
         raise InterfaceTypeError(f"{shown(given)} is no interface index", "give a whole number above 0")
-    if not 0 < given < 1 << 32:
+    if not 0 < given < 1 << 31:
         raise InterfaceError(f"{shown(given)} is no interface index", "give a whole number above 0")
     return given
 
