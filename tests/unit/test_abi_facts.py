@@ -1,0 +1,64 @@
+"""The facts of the ABI tables agree with their numbers, and what is made from them is what calls take."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from aiomcast.errors import UnsupportedError
+from aiomcast.rfc3678.abi import FREEBSD, LINUX_32, LINUX_64, MACOS, TABLES, WINDOWS, Abi
+
+SOURCE4 = bytes((192, 0, 2, 10))
+
+every_table = pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+
+
+@every_table
+def test_the_time_of_arrival_is_told_by_options_of_the_table(table: Abi) -> None:
+    facts = table.facts
+    option, kind = {
+        "linux-64": (table.SO_TIMESTAMPNS, table.SCM_TIMESTAMPNS),
+        "linux-32": (table.SO_TIMESTAMPNS_NEW, table.SO_TIMESTAMPNS_NEW),
+    }.get(table.name, (table.SO_TIMESTAMP, table.SCM_TIMESTAMP))
+    assert (facts.time_option, facts.time_kind) == (option, kind)
+    assert facts.time_in_nanoseconds is (table.SO_TIMESTAMPNS is not None)
+    assert not facts.shared_stamps or facts.time_option is not None
+
+
+@every_table
+def test_facts_need_only_what_the_table_has(table: Abi) -> None:
+    facts = table.facts
+    assert not facts.reuse_port or table.SO_REUSEPORT is not None
+    assert facts.option_memory_sysctl is None or table.SO_MEMINFO is not None
+    assert facts.empty_set_clears is (table.full_state != "bsd")
+    assert facts.binds_to_group is (table.full_state != "windows")
+    for family, sysctl in ((4, "ip"), (6, "ip6")):
+        setting = facts.sources(family)
+        assert (setting.sysctl is None) is (setting.default is None)
+        assert setting.sysctl is None or "ipv" in setting.sysctl or f".{sysctl}." in setting.sysctl
+    assert facts.sources(4) is facts.sources_ipv4
+
+
+@every_table
+def test_the_interface_to_send_from(table: Abi) -> None:
+    value = table.outgoing(SOURCE4, 7)
+    expected = bytes((0, 0, 0, 7)) if table is WINDOWS else bytes(4) + SOURCE4 + struct.pack("=I", 7)
+    assert value == expected
+
+
+@pytest.mark.parametrize("table", [LINUX_64, LINUX_32, FREEBSD, MACOS], ids=lambda t: t.name)
+def test_the_flags_of_an_interface(table: Abi) -> None:
+    asked = table.ifreq(b"enp0s31f6")
+    assert len(asked) == (40 if table is LINUX_64 else 32)
+    assert asked == b"enp0s31f6".ljust(len(asked), b"\0")
+    request = table.SIOCGIFFLAGS
+    assert request is not None
+    if request >> 16:  # the BSDs' requests hold the size of what they take
+        assert request >> 16 & 0x1FFF == len(asked)
+    answer = asked[:16] + struct.pack("=H", 0x9049) + asked[18:]
+    assert table.parse_ifreq(answer) == (b"enp0s31f6", 0x9049)
+    with pytest.raises(ValueError, match="15"):
+        table.ifreq(bytes(16))
+    with pytest.raises(UnsupportedError, match="windows"):
+        WINDOWS.ifreq(b"lo")
