@@ -8,6 +8,7 @@ import pytest
 
 from aiomcast.errors import UnsupportedError
 from aiomcast.rfc3678.abi import FREEBSD, LINUX_32, LINUX_64, MACOS, TABLES, WINDOWS, Abi
+from aiomcast.rfc3678.abi.facts import Setting
 
 SOURCE4 = bytes((192, 0, 2, 10))
 
@@ -38,6 +39,29 @@ def test_facts_need_only_what_the_table_has(table: Abi) -> None:
         assert (setting.sysctl is None) is (setting.default is None)
         assert setting.sysctl is None or "ipv" in setting.sysctl or f".{sysctl}." in setting.sysctl
     assert facts.sources(4) is facts.sources_ipv4
+
+
+# IGMP_MAX_MSF and MLD_MAX_MSF of Linux, IP_MAX_SOCK_SRC_FILTER of FreeBSD and macOS.
+LINUX_SOURCES = Setting("net.ipv4.igmp_max_msf", 10), Setting("net.ipv6.mld_max_msf", 64)
+BSD_SOURCES = Setting("net.inet.ip.mcast.maxsocksrc", 128), Setting("net.inet6.ip6.mcast.maxsocksrc", 128)
+NO_LIMIT = Setting(None, None), Setting(None, None)
+
+
+@every_table
+def test_the_limits_of_sources(table: Abi) -> None:
+    expected = {"linux": LINUX_SOURCES, "bsd": BSD_SOURCES, "windows": NO_LIMIT}[table.full_state]
+    assert (table.facts.sources(4), table.facts.sources(6)) == expected
+
+
+@every_table
+def test_how_a_platform_behaves(table: Abi) -> None:
+    """What no number of the table shows: BSDs share a port by both options and stamp each copy."""
+    facts, is_linux = table.facts, table.full_state == "linux"
+    assert facts.reuse_port is (table.full_state == "bsd")
+    assert facts.shared_stamps is is_linux
+    assert facts.hides_sysctls is is_linux
+    assert facts.groups_ipv4_sysctl == ("net.ipv4.igmp_max_memberships" if is_linux else None)
+    assert facts.option_memory_sysctl == ("net.core.optmem_max" if is_linux else None)
 
 
 @every_table

@@ -22,32 +22,64 @@ ALLOWED = {
     "command/cli.py": 4,
 }
 
-MODULES = {"platform"}
+MODULES = {"platform", "sysconfig"}
 TABLES = {"LINUX_64", "LINUX_32", "FREEBSD", "MACOS", "WINDOWS"}
 ATTRIBUTES = {("sys", "platform"), ("os", "name"), ("os", "uname"), ("sys", "getwindowsversion")}
+OF_A_TABLE = {"name", "full_state"}
+
+
+def modules(tree: ast.AST) -> dict[str, str]:
+    """Return the modules that `tree` imports whole, by the names it gives them."""
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.Import))
+    return {one.asname or one.name: one.name for node in imports for one in node.names}
+
+
+def tables(tree: ast.AST) -> set[str]:
+    """Return the names that `tree` gives to the table of the platform."""
+    found = {"ABI", "abi"}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=targets, value=ast.Call(func=ast.Name(id="native"))):
+                found |= {one.id for one in targets if isinstance(one, ast.Name)}
+            case ast.arg(arg=name, annotation=ast.Name(id="Abi")):
+                found.add(name)
+    return found
 
 
 def looks(source: str) -> int:
     """Return how often a module asks which platform it runs on, or what the platform's table is called."""
+    tree = ast.parse(source)
+    imported, held = modules(tree), tables(tree)
+
+    def is_look(owner: ast.expr, name: str) -> bool:
+        match owner:
+            case ast.Name(id=called):
+                is_table = called in held and name in OF_A_TABLE
+                return is_table or (imported.get(called, called), name) in ATTRIBUTES
+            case ast.Call(func=ast.Name(id="native")):
+                return name in OF_A_TABLE
+            case ast.Attribute(attr="ABI"):
+                return name in OF_A_TABLE
+        return False
+
+    def is_table(one: ast.expr) -> bool:
+        called = one.id if isinstance(one, ast.Name) else one.attr if isinstance(one, ast.Attribute) else ""
+        return called in TABLES
+
     count = 0
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree):
         match node:
-            case ast.Attribute(value=ast.Name(id=owner), attr=name):
-                is_table = owner.lower().endswith("abi") and name in ("name", "full_state")
-                count += is_table or (owner, name) in ATTRIBUTES
-            case ast.Attribute(value=ast.Call(func=ast.Name(id="native")), attr="name" | "full_state"):
-                count += 1
+            case ast.Attribute(value=owner, attr=name):
+                count += is_look(owner, name)
+            case ast.Call(func=ast.Name(id="getattr"), args=[owner, ast.Constant(value=str(name)), *_]):
+                count += is_look(owner, name)
             case ast.Import(names=names):
                 count += sum(one.name in MODULES for one in names)
             case ast.ImportFrom(module=module, names=names, level=0):
                 count += module in MODULES
                 count += sum((module, one.name) in ATTRIBUTES for one in names)
             case ast.Compare(left=left, comparators=others):
-                count += any(
-                    isinstance(one, ast.Name)
-                    and re.fullmatch("LINUX(_64|_32)?|FREEBSD|MACOS|WINDOWS", one.id)
-                    for one in (left, *others)
-                )
+                count += any(is_table(one) for one in (left, *others))
     return count
 
 
@@ -69,6 +101,10 @@ def test_a_look_is_seen() -> None:
     for line in (
         "x = sys.platform", "if os.name == 'nt': pass", "import platform", "from sys import platform",
         "x = ABI.name", "x = ABI.full_state == 'bsd'", "x = native().name", "x = ABI is WINDOWS",
+        "import sys as s\nx = s.platform", "import os as o\nx = o.name", "from os import name as n",
+        "x = getattr(sys, 'platform')", "x = getattr(ABI, 'full_state')", "import sysconfig",
+        "table = native()\nx = table.name", "def x(table: Abi) -> str: return table.full_state",
+        "x = sockets.ABI.name", "x = ABI is abi.WINDOWS",
     ):  # fmt: skip
         assert looks(line) == 1, line
     assert looks("x = ABI.facts.reuse_port, interface.name") == 0
