@@ -57,9 +57,10 @@ async def came(stream: aiomcast.PacketStream, sent: list[bytes]) -> list[aiomcas
 async def no_place(group: str, senders: Senders) -> None:
     """No place in an epoll set: an `apply` fails whole, and nothing after its last call can fail."""
     async with Receiver(capacity=8) as receiver:
+        wanted: tuple[aiomcast.Sources, ...] = ([A], exclude([B]))
         ones = [
-            await receiver.join(group, PORT + n, sources=wanted, interface="lo")
-            for n, wanted in enumerate(([A], exclude([B])))
+            await receiver.join(group, PORT + n, sources=sources, interface="lo")
+            for n, sources in enumerate(wanted)
         ]
         before = [one.filter for one in ones]
         stream = receiver.packets()
@@ -197,7 +198,7 @@ def main(name: str, loop: str, group: str) -> None:
     if loop == "uvloop":
         import uvloop
 
-        factory = uvloop.new_event_loop
+        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     else:
         factory = asyncio.SelectorEventLoop
     with asyncio.Runner(loop_factory=factory) as runner:

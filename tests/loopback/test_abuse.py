@@ -55,7 +55,8 @@ def test_what_was_never_begun_raises(reading: ModuleType, kind: str) -> None:
         member = getattr(type(made), name, None)
         if (name.startswith("__") and name not in ("__len__", "__anext__")) or not callable(member):
             continue
-        for arguments in ((), (1,), (None,), ([],), (made,)):
+        given: tuple[tuple[object, ...], ...] = ((), (1,), (None,), ([],), (made,))
+        for arguments in given:
             try:
                 made_of = getattr(made, name)(*arguments)
             except Exception:
@@ -65,7 +66,7 @@ def test_what_was_never_begun_raises(reading: ModuleType, kind: str) -> None:
 
 
 def test_a_reader_and_a_read_set_begun_twice(
-    reading: ModuleType, sock: aiomcast.rfc3678.sockets.MulticastSocket, sender: socket.socket
+    reading: ModuleType, sock: aiomcast.MulticastSocket, sender: socket.socket
 ) -> None:
     reader = reading.Reader(sock, SourceFilter.any())
     sender.send(b"one")
@@ -88,9 +89,7 @@ def test_a_reader_and_a_read_set_begun_twice(
         reading.ReadSet().add(reader)
 
 
-def test_a_reader_of_a_closed_socket(
-    reading: ModuleType, sock: aiomcast.rfc3678.sockets.MulticastSocket
-) -> None:
+def test_a_reader_of_a_closed_socket(reading: ModuleType, sock: aiomcast.MulticastSocket) -> None:
     reader = reading.Reader(sock, SourceFilter.any())
     sock.close()
     assert reader.read(5) == []

@@ -7,27 +7,29 @@ import gc
 import itertools
 import socket
 import sys
-import types
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
 import aiomcast
 from aiomcast import Receiver, SourceFilter
+from aiomcast.loops.read_loop import ReadLoop
 
 from .conftest import Senders, take
 from .helpers import A, B, C, accounted, open_descriptors, sending, turns, until
 from .test_readers import PORT, data, reading, sender, sock
+
+if TYPE_CHECKING:
+    from _typeshed import TraceFunction
 
 __all__ = ["reading", "sender", "sock"]
 
 include, exclude = SourceFilter.include, SourceFilter.exclude
 MANY = [f"127.0.1.{number}" for number in range(1, 26)]
 PACKAGE = str(Path(aiomcast.__file__).parent)
-Frame = types.FrameType
 
 
 class Interrupt(BaseException):
@@ -47,7 +49,7 @@ class Raising:
     def __exit__(self, *error: object) -> None:
         sys.settrace(None)
 
-    def _trace(self, frame: Frame, event: str, argument: object) -> Callable[..., object] | None:
+    def _trace(self, frame: FrameType, event: str, argument: object) -> TraceFunction | None:
         if not frame.f_code.co_filename.startswith(PACKAGE):
             return None
         if event == "line":
@@ -147,7 +149,7 @@ async def test_a_signal_handler_that_raises_anywhere_in_a_join_or_leave(what: st
 async def test_what_is_raised_in_the_middle_of_a_batch_costs_one_packet_that_is_counted(
     reading: ModuleType,
     kind: type[BaseException],
-    sock: aiomcast.rfc3678.sockets.MulticastSocket,
+    sock: aiomcast.MulticastSocket,
     sender: socket.socket,
 ) -> None:
     class Sources(frozenset[str]):
@@ -193,6 +195,7 @@ async def test_memory_that_runs_out_in_a_batch(any_group: str) -> None:
     async with Receiver(receive_buffer=4 << 20) as receiver:
         one = await receiver.join(any_group, PORT, sources=[A, B], interface="lo")
         stream = receiver.packets()
+        assert isinstance(receiver.reading, ReadLoop)
         ready = receiver.reading._ready
         taken = 0
         with sending(A, any_group, PORT) as first, sending(B, any_group, PORT) as second:

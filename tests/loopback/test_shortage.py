@@ -58,7 +58,7 @@ def names(error: LimitError, sysctl: str) -> None:
 
 @pytest.fixture(params=[4, 6], ids=["ipv4", "ipv6"])
 def family(request: pytest.FixtureRequest) -> int:
-    return request.param
+    return int(request.param)
 
 
 @pytest.fixture

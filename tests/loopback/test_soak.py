@@ -11,6 +11,7 @@ if not sys.platform.startswith("linux"):
 
 from benchmarks import soak, swap
 from benchmarks.__main__ import main
+from benchmarks.results import Result
 
 
 async def test_nothing_leaks_or_is_lost_or_comes_twice_while_filters_change() -> None:
@@ -44,9 +45,9 @@ async def test_the_cost_of_swaps_is_measured() -> None:
 def test_a_soak_that_found_a_fault_ends_with_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def found(options: argparse.Namespace) -> soak.Result:
+    def found(options: argparse.Namespace) -> Result:
         outcome = dict.fromkeys(soak.Outcome.__annotations__, 0) | {"leaked": options.seed}
-        return soak.Result("swap", data={"soak": [outcome], "complete": True})
+        return Result("swap", data={"soak": [outcome], "complete": True})
 
     monkeypatch.setattr(soak, "run", found)
     assert main(["swap", "--soak", "1", "--seed", "0"]) == 0

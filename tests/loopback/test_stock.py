@@ -80,7 +80,7 @@ def test_what_waits_is_spared_or_dropped_as_asked(
             aiomcast.Sender(any_group, PORT, source=B, interface="lo") as b,
         ):
             membership = await receiver.join(any_group, PORT, sources=[A, B], interface="lo")
-            reader = membership.readers[0]
+            reader = stock(membership)
             await a.send(b"a")
             async with asyncio.timeout(10):
                 while not len(reader._kept):  # nobody listens yet: it waits in the reader
@@ -332,7 +332,7 @@ def test_a_full_stream_stops_it_soon(any_group: str, sources: Sources) -> None:
 def test_every_datagram_is_in_one_place_at_any_moment(
     any_group: str, sources: Sources, overflow: Overflow
 ) -> None:
-    filters = [[A], [A, B], SourceFilter.exclude([A]), [B], SourceFilter.any(), ()]
+    filters: list[aiomcast.Sources] = [[A], [A, B], SourceFilter.exclude([A]), [B], SourceFilter.any(), ()]
 
     async def main() -> None:
         async with Receiver(capacity=16, overflow=overflow) as receiver:
@@ -405,7 +405,8 @@ def test_nothing_is_handed_over_after_discard(any_group: str, sources: Sources) 
     async def main() -> None:
         with aiomcast.open_socket(any_group, PORT, "lo") as sock:
             sock.set_filter(SourceFilter.include([A]))
-            reader, loop = StockReader(sock, sock.filter), StockLoop(asyncio.get_running_loop())
+            loop = StockLoop(asyncio.get_running_loop())
+            reader: Any = StockReader(sock, sock.filter)  # Any: what the loop takes, without a common base
             batches: list[list[Packet]] = []
             reader.sink = batches.append
             for end in (loop.discard, lambda _: loop.pause(), lambda _: loop.close()):
@@ -432,7 +433,8 @@ def test_a_sink_that_pauses_gets_no_more(any_group: str, sources: Sources) -> No
     async def main() -> None:
         with aiomcast.open_socket(any_group, PORT, "lo") as sock:
             sock.set_filter(SourceFilter.include([A]))
-            reader, loop = StockReader(sock, sock.filter), StockLoop(asyncio.get_running_loop())
+            loop = StockLoop(asyncio.get_running_loop())
+            reader: Any = StockReader(sock, sock.filter)  # Any: what the loop takes, without a common base
             batches: list[list[Packet]] = []
 
             def sink(batch: list[Packet]) -> None:

@@ -128,7 +128,7 @@ def test_a_swap_of_a_member_is_one_call(held: SourceFilter, wanted: SourceFilter
 def shards(draw: st.DrawFn, largest: int) -> list[SourceFilter]:
     """What the sockets of one membership may hold: disjoint INCLUDE parts, or one EXCLUDE list."""
     parts = [SourceFilter.none()] * draw(st.integers(0, 4))
-    if parts and draw(st.booleans()):
+    if len(parts) > 0 and draw(st.booleans()):
         parts[0] = SourceFilter.exclude(draw(st.frozensets(st.sampled_from(POOL), max_size=largest)))
         return parts
     left = draw(st.permutations(POOL))
