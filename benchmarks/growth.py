@@ -69,6 +69,7 @@ def run(options: argparse.Namespace) -> Result:
     return result
 
 
+# Any: the key is kept as it is
 def _rotated(workers: dict[Any, Worker], number: int) -> list[tuple[Any, Worker]]:
     """Return the workers, each round beginning with another; those of one size stay together."""
     listed = list(workers.items())

@@ -221,6 +221,7 @@ def prepare() -> None:
 
 def faults(outcome: Outcome) -> dict[str, int]:
     """Return the counts that should be 0 and are not, by name."""
+    # the type is ignored as it is a name of the dictionary
     counts: dict[str, int] = {name: outcome[name] for name in _MUST_BE_ZERO}  # type: ignore[literal-required]
     return {name: count for name, count in counts.items() if count}
 
@@ -274,11 +275,12 @@ _COLUMNS = {
 def _tell(result: Result, outcomes: list[Outcome]) -> None:
     rows = []
     for one in outcomes:
-        counts = [f"{one[name]:,}" for name in _COLUMNS]  # type: ignore[literal-required]
+        counts = [f"{one[name]:,}" for name in _COLUMNS]  # type: ignore[literal-required]  # names of it
         rows.append((f"IPv{one['family']}", one["reader"], one["loop"], f"{one['seconds']:g}", *counts))
         for name, count in faults(one).items():
             result.notes.append(f"IPv{one['family']}, {one['reader']}, {one['loop']}: {name} {count:,}")
     every = ("seconds", "sent", "read_back", *_COLUMNS, "unlike_kernel", "unaccounted")
+    # the type is ignored as these are names of an Outcome
     totals = {name: sum(one[name] for one in outcomes) for name in every}  # type: ignore[literal-required]
     rows.append(("total", "", "", f"{totals['seconds']:g}", *(f"{totals[name]:,}" for name in _COLUMNS)))
     headings = ("family", "reader", "loop", "s", *_COLUMNS.values())

@@ -41,7 +41,7 @@ class Outcome(TypedDict):
     `performed` has the operations that fitted, by their place in the list, and when they were begun (ms).
     """
 
-    violations: list[dict[str, Any]]
+    violations: list[dict[str, Any]]  # Any: JSON
     performed: dict[str, float]
     lines: list[str]
     counts: dict[str, int]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -45,7 +46,7 @@ class Sender:
 
     def __init__(self, stack: ExitStack, group: str, index: int) -> None:
         self._stack, self._group, self._index = stack, group, index
-        self._socks = {}  # type: ignore[var-annotated]
+        self._socks: dict[str, socket.socket] = {}
         self.sent: list[bytes] = []
 
     def send(self, *sources: str) -> None:

@@ -177,6 +177,7 @@ async def late_stamps_on_both_sockets(group: str, senders: Senders) -> None:
             assert [data for data in got if data in sent] == sent
             assert [data for data in got if data in added] == added
             await came(stream, senders.send(A))
+            # mypy does not see that the argument has a default
             await until(lambda receiver=receiver: len(receiver.unsettled) == 0)  # type: ignore[misc]
             FAULTS.fault_stamps(0)
             await came(stream, senders.send(A))

@@ -50,6 +50,7 @@ async def test_swaps_of_many_memberships_at_once_do_not_meet(group: str) -> None
 
 
 @types.coroutine
+# Any: what it yields to the loop, and is sent, is the loop's own affair
 def cancelled_at(coroutine: Coroutine[Any, Any, object], number: int) -> Generator[Any, Any, bool]:
     """Drive `coroutine`; throw CancelledError in where it waits for the `number`-th time.
 

@@ -43,7 +43,7 @@ def test_every_form_finds_lo(wanted: aiomcast.InterfaceLike) -> None:
 )
 def test_what_is_no_interface(wanted: object) -> None:
     with pytest.raises(InterfaceError) as caught:
-        find_interface(wanted)  # type: ignore[arg-type]
+        find_interface(wanted)  # type: ignore[arg-type]  # wrong on purpose
     assert "lo" in caught.value.hint
 
 

@@ -74,7 +74,7 @@ async def test_a_wrong_join_is_a_typed_error_and_leaves_nothing(case: str) -> No
     positional, named, error = WRONG[case]
     async with aiomcast.Receiver() as receiver:
         with pytest.raises(error) as caught:
-            await receiver.join(*positional, **named)  # type: ignore[arg-type]
+            await receiver.join(*positional, **named)  # type: ignore[arg-type]  # wrong on purpose
         assert isinstance(caught.value, aiomcast.MulticastError)
         assert caught.value.hint
         assert receiver.memberships == ()
@@ -86,7 +86,7 @@ async def test_a_wrong_listen_leaves_no_descriptor(case: str) -> None:
     positional, named, error = WRONG[case]
     before = open_descriptors()
     with pytest.raises(error):
-        async with aiomcast.listen(*positional, **named):  # type: ignore[arg-type]
+        async with aiomcast.listen(*positional, **named):  # type: ignore[arg-type]  # wrong on purpose
             pass
     assert open_descriptors() == before
 
@@ -98,6 +98,7 @@ async def test_a_wrong_listen_leaves_no_descriptor(case: str) -> None:
 )  # fmt: skip
 async def test_wrong_options_of_a_receiver(options: dict[str, object], group: str) -> None:
     with pytest.raises(ArgumentError) as caught:
+        # the type is ignored as it is wrong on purpose
         async with aiomcast.listen(group, 5000, sources=[A], interface="lo", **options):  # type: ignore[arg-type]
             pass
     assert caught.value.hint

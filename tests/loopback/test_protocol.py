@@ -55,7 +55,7 @@ class Datagrams(MulticastProtocol):
     """Keeps datagrams, as protocols of asyncio do."""
 
     def __init__(self) -> None:
-        self.datagrams: list[tuple[bytes, Any]] = []
+        self.datagrams: list[tuple[bytes, Any]] = []  # Any: an address as asyncio hands it on
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
         self.datagrams.append((data, addr))
@@ -71,7 +71,7 @@ Kept = Batches | Datagrams
 @asynccontextmanager
 async def endpoint(
     kind: type[Kept], group: str, port: int, stock: bool
-) -> AsyncIterator[tuple[asyncio.BaseTransport, Any]]:
+) -> AsyncIterator[tuple[asyncio.BaseTransport, Any]]:  # Any: either kind of protocol
     """Open one or the other transport, and close it."""
     transport: asyncio.BaseTransport
     if stock:
@@ -239,7 +239,7 @@ async def test_a_protocol_may_pause_or_close_while_it_is_handed_packets(
 
 
 async def test_an_exception_goes_to_the_loop_and_reading_goes_on(group: str, senders: Senders) -> None:
-    contexts: list[dict[str, Any]] = []
+    contexts: list[dict[str, Any]] = []  # Any: asyncio's own type for a context
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: contexts.append(context))
     transport, protocol = await create_multicast_endpoint(
         Batches, group, senders.port, interface="lo", sources=[A]
@@ -280,7 +280,10 @@ async def test_a_sender_that_never_stops_starves_no_task(group: str, senders: Se
     ],
 )  # fmt: skip
 async def test_wrong_arguments_leave_nothing_open(
-    arguments: tuple[str, int], options: dict[str, Any], error: type[Exception]
+    # Any: wrong on purpose
+    arguments: tuple[str, int],
+    options: dict[str, Any],
+    error: type[Exception],
 ) -> None:
     before = open_descriptors()
     with pytest.raises(error):

@@ -23,7 +23,7 @@ class Dropping(MulticastSocket):
 
     drops = 0
 
-    def getsockopt(self, level: int, option: int, length: int = 0) -> Any:
+    def getsockopt(self, level: int, option: int, length: int = 0) -> Any:  # Any: as the socket's own
         if length:
             return struct.pack("=9I", *[0] * 8, self.drops % (1 << 32))
         return super().getsockopt(level, option)

@@ -19,7 +19,7 @@ from .helpers import LO, A, B, ipv6_way, sending, wait_readable
 try:
     from aiomcast.reading import _native
 except ImportError:
-    _native = None  # type: ignore[assignment]
+    _native = None  # type: ignore[assignment]  # not built
 
 IMPLEMENTATIONS = [portable] if _native is None else [portable, _native]
 PORT = 5000

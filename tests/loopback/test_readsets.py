@@ -199,7 +199,7 @@ def plain_socket(group: str) -> "aiomcast.MulticastSocket":
 def queue_of(reading: ModuleType, capacity: int) -> "tuple[portable.PacketQueue[int], list[str]]":
     said: list[str] = []
 
-    class Queue(reading.PacketQueue):  # type: ignore[misc,name-defined]
+    class Queue(reading.PacketQueue):  # type: ignore[misc,name-defined]  # of either reader
         def _pause(self) -> None:
             said.append("pause")
 

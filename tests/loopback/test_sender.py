@@ -63,7 +63,10 @@ async def test_the_source_says_the_interface(source: str, group: str) -> None:
     ],
 )  # fmt: skip
 async def test_wrong_arguments(
-    arguments: tuple[Any, Any], options: dict[str, Any], error: type[aiomcast.MulticastError]
+    # Any: wrong on purpose
+    arguments: tuple[Any, Any],
+    options: dict[str, Any],
+    error: type[aiomcast.MulticastError],
 ) -> None:
     before = open_descriptors()
     with pytest.raises(error) as caught:

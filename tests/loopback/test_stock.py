@@ -36,7 +36,7 @@ class Unwatching(asyncio.SelectorEventLoop):
 
 def run(main: object) -> None:
     """Run `main`; it fails when the loop has anything to complain of, then or when all is gone."""
-    complaints: list[dict[str, Any]] = []
+    complaints: list[dict[str, Any]] = []  # Any: asyncio's own type for a context
     with asyncio.Runner(loop_factory=Unwatching) as runner:
         runner.get_loop().set_exception_handler(lambda loop, context: complaints.append(context))
         runner.run(main)  # type: ignore[arg-type]  # a coroutine
@@ -487,13 +487,14 @@ class Deaf(Unwatching):
     waits = 0
     error: BaseException = OSError(errno.EACCES, "not for you")
 
+    # Any: passed through
     async def create_datagram_endpoint(self, *arguments: Any, **options: Any) -> Any:
         await turns(self.waits)
         raise self.error
 
 
 def run_deaf(main: Awaitable[None], waits: int, error: BaseException) -> None:
-    complaints: list[dict[str, Any]] = []
+    complaints: list[dict[str, Any]] = []  # Any: asyncio's own type for a context
     with asyncio.Runner(loop_factory=Deaf) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, Deaf)
@@ -615,7 +616,7 @@ def test_an_error_when_the_socket_is_read_out(
             reads = itertools.count()
             real = type(membership.readers[0].sock).recvfrom
 
-            def recvfrom(sock: socket.socket, size: int) -> Any:
+            def recvfrom(sock: socket.socket, size: int) -> Any:  # Any: as the socket's own
                 if next(reads) == 1:
                     raise OSError(errno.ENETDOWN, "down")
                 return real(sock, size)

@@ -100,7 +100,7 @@ async def test_tags(group: str, any_group: str, senders: Senders) -> None:
 async def test_tags_that_no_packet_has(tags: dict[str, str], group: str) -> None:
     async with aiomcast.listen(group, 5000, sources=[A], interface="lo") as feed:
         with pytest.raises(aiomcast.AddressError):
-            feed.packets(**tags)  # type: ignore[arg-type]
+            feed.packets(**tags)  # type: ignore[arg-type]  # wrong on purpose
 
 
 async def test_packets_that_no_stream_asked_for_are_counted(group: str, senders: Senders) -> None:
@@ -134,6 +134,7 @@ async def test_batches_hold_what_is_there_in_order(group: str, senders: Senders)
 async def test_two_tasks_on_one_stream(group: str, senders: Senders, waiting_by: str, second_by: str) -> None:
     async with aiomcast.listen(group, senders.port, sources=[A], interface="lo") as feed:
         stream = aiter(feed)
+        # Any: both have aclose and anext
         ways: dict[str, Any] = {"packets": stream, "batches": stream.batches()}
 
         async def wait() -> object:
@@ -304,7 +305,7 @@ async def test_a_stream_that_closes_in_a_change_of_mode_leaves_nobody_deaf(
         await senders.send(A, any_group, *numbered(1500))
         await one.swap(SourceFilter.exclude([B]))
         await asyncio.sleep(0.02)  # the old socket is due by now
-        maker: Any = receiver if owner == "receiver" else one
+        maker: Any = receiver if owner == "receiver" else one  # Any: both have packets and statistics
         tags = {"source": A} if tagged else {}
         first, second = maker.packets(**tags), maker.packets(**tags)
         before = len(first)  # of the old socket, before the second was made
@@ -323,7 +324,7 @@ async def test_streams_that_close_while_full_hold_up_nobody(
 ) -> None:
     async with aiomcast.Receiver(capacity=8) as receiver:
         one = await receiver.join(any_group, senders.port, sources=[A], interface="lo")
-        maker: Any = receiver if owner == "receiver" else one
+        maker: Any = receiver if owner == "receiver" else one  # Any: as above
         streams = [maker.packets() for _ in range(4)]
         await senders.send(A, any_group, *numbered(30))
         await until(lambda: all(len(stream) >= 8 for stream in streams))
@@ -360,6 +361,7 @@ async def test_a_closed_stream_that_nobody_holds_is_gone_and_what_it_held_is_cou
             stream = receiver.packets() if owner == "receiver" else one.packets()
             await senders.send(A, group, *numbered(10))
             assert payloads(await take(stream, 1)) == [b"0"]
+            # mypy does not see that the argument has a default
             await until(lambda stream=stream: len(stream) == 9)  # type: ignore[misc]
             await stream.aclose()
             assert receiver.statistics().queued == 9

@@ -81,7 +81,7 @@ async def test_deliver_keeps_what_had_arrived_and_nothing_later(
 async def test_pending_is_one_of_two(group: str) -> None:
     async with aiomcast.listen(group, 5000, sources=[A], interface="lo") as feed:
         with pytest.raises(aiomcast.ArgumentError):
-            await feed.membership.swap([B], pending="keep")  # type: ignore[arg-type]
+            await feed.membership.swap([B], pending="keep")  # type: ignore[arg-type]  # wrong on purpose
         assert feed.membership.kernel_filter() == include([A])
 
 
@@ -205,7 +205,7 @@ async def test_misused_delta_calls_change_nothing(any_group: str) -> None:
             assert caught.value.hint
             for wrong in ("::1", "224.0.0.1", "nonsense", "0.0.0.0", None):
                 with pytest.raises(AddressError):
-                    await call(wrong)  # type: ignore[arg-type]
+                    await call(wrong)  # type: ignore[arg-type]  # wrong on purpose
         assert included.filter == included.kernel_filter() == include([A])
         assert excluded.filter == excluded.kernel_filter() == exclude([A])
 

@@ -141,7 +141,7 @@ def packed(text: str) -> bytes:
     return address
 
 
-def value_of(table: Abi, key: str, text: str) -> Any:
+def value_of(table: Abi, key: str, text: str) -> Any:  # Any: what the table's method of that name takes
     match key:
         case "group" | "interface" | "source" | "address":
             return packed(text)
@@ -156,7 +156,7 @@ def value_of(table: Abi, key: str, text: str) -> Any:
     raise AssertionError(f"no test knows {key}={text}")
 
 
-def read_vector(table: Abi, what: str) -> tuple[str, dict[str, Any]]:
+def read_vector(table: Abi, what: str) -> tuple[str, dict[str, Any]]:  # Any: as above
     """Return the structure and its arguments. Whatever is not understood is a failure."""
     what = re.sub(r"^(sockaddr_storage)\[\d+\] slist (\S+) \(.*\)$", r"\1 sources=\2", what)
     value = r"index \d+ as \S+ \(Windows\)|\S+"
@@ -167,7 +167,7 @@ def read_vector(table: Abi, what: str) -> tuple[str, dict[str, Any]]:
     return kind, {key: value_of(table, key, text) for key, text in found}
 
 
-def encoded(table: Abi, value: Any, where: dict[str, Any]) -> bytes:
+def encoded(table: Abi, value: Any, where: dict[str, Any]) -> bytes:  # Any: JSON
     if isinstance(value, int):
         return value.to_bytes(where["size"], "big" if where["order"] == "network" else "little")
     assert isinstance(value, bytes)
@@ -181,7 +181,7 @@ VECTORS = [(platform, v) for platform in PLATFORMS for v in GOLDEN["vectors"][pl
 @pytest.mark.parametrize(
     ("platform", "vector"), VECTORS, ids=[f"{platform}: {v['what']}" for platform, v in VECTORS]
 )
-def test_vector_byte_by_byte(platform: str, vector: dict[str, Any]) -> None:
+def test_vector_byte_by_byte(platform: str, vector: dict[str, Any]) -> None:  # Any: JSON
     table, raw = PLATFORMS[platform], bytes.fromhex(vector["hex"])
     kind, values = read_vector(table, vector["what"])
     assert len(raw) == vector["optlen"]

@@ -45,7 +45,7 @@ def test_every_accepted_form_has_one_canonical_text(
 )  # fmt: skip
 def test_what_is_no_address_is_an_address_error_with_a_hint(wrong: object) -> None:
     with pytest.raises(AddressError, match="is not an address") as caught:
-        addresses.canonical(wrong)  # type: ignore[arg-type]
+        addresses.canonical(wrong)  # type: ignore[arg-type]  # wrong on purpose
     assert caught.value.hint
 
 
@@ -116,7 +116,7 @@ def test_a_source_of_the_groups_family_passes() -> None:
 @pytest.mark.parametrize("port", [0, -1, 65536, True, "5000", 5000.0, None])
 def test_a_port_is_a_whole_number_from_1_to_65535(port: object) -> None:
     with pytest.raises(ArgumentError, match="port") as caught:
-        addresses.check_port(port)  # type: ignore[arg-type]
+        addresses.check_port(port)  # type: ignore[arg-type]  # wrong on purpose
     assert caught.value.hint
     assert [addresses.check_port(good) for good in (1, 65535)] == [1, 65535]
 

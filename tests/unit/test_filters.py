@@ -67,7 +67,7 @@ senders = st.ip_addresses(v=4).filter(lambda one: not one.is_multicast and 0 < i
 @given(st.frozensets(senders))
 def test_any_form_of_a_source_is_the_same_source(sources: frozenset[object]) -> None:
     texts = {str(source) for source in sources}
-    assert SourceFilter.include(sources).sources == texts  # type: ignore[arg-type]
+    assert SourceFilter.include(sources).sources == texts  # type: ignore[arg-type]  # any form
     assert SourceFilter.exclude([f"::ffff:{text}" for text in texts]).sources == texts
 
 
@@ -83,11 +83,11 @@ def test_constructors() -> None:
 def test_a_filter_is_frozen() -> None:
     one = SourceFilter.include(POOL)
     with pytest.raises(AttributeError):
-        one.mode = FilterMode.EXCLUDE  # type: ignore[misc]
+        one.mode = FilterMode.EXCLUDE  # type: ignore[misc]  # wrong on purpose
     with pytest.raises(TypeError):
-        one | 5  # type: ignore[operator]
+        one | 5  # type: ignore[operator]  # wrong on purpose
     with pytest.raises(TypeError):
-        one & {"192.0.2.1"}  # type: ignore[operator]
+        one & {"192.0.2.1"}  # type: ignore[operator]  # wrong on purpose
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_list_that_cannot_be_meant(
 ) -> None:
     with pytest.raises(error) as caught:
         make(sources)
-    assert caught.value.hint  # type: ignore[attr-defined]
+    assert caught.value.hint  # type: ignore[attr-defined]  # `error` is one of the library's
 
 
 def test_what_sources_means() -> None:

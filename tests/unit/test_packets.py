@@ -39,7 +39,7 @@ def test_values_are_immutable_and_slotted(value: object, name: str) -> None:
     with pytest.raises(AttributeError):
         setattr(value, name, None)
     with pytest.raises(AttributeError):
-        value.another = 1  # type: ignore[attr-defined]
+        value.another = 1  # type: ignore[attr-defined]  # wrong on purpose
     assert not hasattr(value, "__dict__")
 
 
@@ -56,7 +56,7 @@ def test_statistics_add_up_field_by_field() -> None:
     assert one + Statistics(10, 20, 30, 40, 50, 60, 70, 80) == Statistics(11, 22, 33, 44, 55, 66, 77, 88)
     assert one + Statistics() == one
     with pytest.raises(TypeError):
-        one + StreamStatistics()  # type: ignore[operator]
+        one + StreamStatistics()  # type: ignore[operator]  # wrong on purpose
 
 
 def test_a_packet_that_ends_gives_back_all_it_held() -> None:
