@@ -13,8 +13,8 @@ import pytest
 
 import aiomcast
 from aiomcast import LimitError, Receiver, SourceFilter
+from tests.support.helpers import sending, until
 
-from ..loopback.helpers import sending, until
 from .network import Host
 
 MSF = Path("/proc/sys/net/ipv4/igmp_max_msf")
