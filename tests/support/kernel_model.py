@@ -6,11 +6,12 @@ The numbers are those of "Linux: membership and filter rules", (A n) of "how ato
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from aiomcast import FilterMode, SourceFilter
+
+from .seam import refusal
 
 __all__ = ["IPV4", "IPV6", "KernelSocket", "Limits", "State"]
 
@@ -94,7 +95,7 @@ class KernelSocket:
         """Set mode and list at once; 6: a source that is listed twice is held twice."""
         self.passed = []
         if len(sources) > self.limits.sources:  # 3, asked before anything else
-            raise _refused(errno.ENOBUFS)
+            raise refusal(errno.ENOBUFS)
         if mode is INCLUDE and not sources:  # 2: this is the leave, with its errno
             self.leave_group(group)
             return
@@ -106,23 +107,23 @@ class KernelSocket:
 
     def _join(self, group: str, fresh: State) -> None:
         if group in self.held:  # 4
-            raise _refused(errno.EADDRINUSE)
+            raise refusal(errno.EADDRINUSE)
         if self.limits.groups is not None and len(self.held) >= self.limits.groups:  # 3
-            raise _refused(errno.ENOBUFS)
+            raise refusal(errno.ENOBUFS)
         self.held[group] = fresh
 
     def _add(self, group: str, source: str, mode: FilterMode) -> None:
         sources = self._listing(group, mode).sources or ()
         if len(sources) >= self.limits.sources:  # 3, asked before 6
-            raise _refused(errno.ENOBUFS)
+            raise refusal(errno.ENOBUFS)
         if source in sources:  # 6
-            raise _refused(errno.EADDRNOTAVAIL)
+            raise refusal(errno.EADDRNOTAVAIL)
         self.held[group] = State(mode, (*sources, source))
 
     def _remove(self, group: str, source: str, mode: FilterMode) -> None:
         sources = list(self._listing(group, mode).sources or ())
         if source not in sources:
-            raise _refused(errno.EADDRNOTAVAIL)
+            raise refusal(errno.EADDRNOTAVAIL)
         sources.remove(source)
         if mode is INCLUDE and not sources:  # 2
             del self.held[group]
@@ -133,15 +134,11 @@ class KernelSocket:
         state = self._member(group, errno.EINVAL)
         if state.mode is not mode:
             if state.sources is not None:  # 4
-                raise _refused(errno.EINVAL)
+                raise refusal(errno.EINVAL)
             state = self.held[group] = State(mode)  # 5: a fresh one turns, also when the call then fails
         return state
 
     def _member(self, group: str, number: int) -> State:
         if group not in self.held:
-            raise _refused(number)
+            raise refusal(number)
         return self.held[group]
-
-
-def _refused(number: int) -> OSError:
-    return OSError(number, os.strerror(number))

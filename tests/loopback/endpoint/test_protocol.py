@@ -21,7 +21,10 @@ from aiomcast import (
     open_socket,
 )
 from tests.loopback.conftest import Senders
-from tests.support.helpers import A, B, Faults, faults, open_descriptors, turns, until
+from tests.support.accounts import open_descriptors
+from tests.support.seam import Faults, faults
+from tests.support.sending import A, B
+from tests.support.waiting import turns, until
 
 __all__ = ["faults"]
 

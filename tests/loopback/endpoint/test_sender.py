@@ -9,8 +9,11 @@ import pytest
 
 import aiomcast
 from aiomcast import AddressError, ArgumentError, InterfaceError, RefusedError, Sender, StateError
-from tests.loopback.conftest import take
-from tests.support.helpers import A, Faults, faults, ipv6_way, open_descriptors
+from tests.support.accounts import open_descriptors
+from tests.support.interfaces import ipv6_way
+from tests.support.packets import take
+from tests.support.seam import Faults, faults
+from tests.support.sending import A
 
 __all__ = ["faults"]
 

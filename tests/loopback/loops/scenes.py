@@ -10,12 +10,13 @@ import errno
 import itertools
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 
 import aiomcast
 from aiomcast import EventKind, Receiver, RefusedError, SourceFilter
-from tests.support.helpers import A, B, sending, turns, until
+from tests.support.packets import payloads, take
+from tests.support.sending import A, B, Sources
 from tests.support.system_faults import faults
+from tests.support.waiting import turns, until
 
 PORT = 5000
 MANY = [f"127.0.1.{number}" for number in range(1, 26)]
@@ -23,37 +24,16 @@ FAULTS = faults()
 include, exclude = SourceFilter.include, SourceFilter.exclude
 
 
-class Senders:
-    """Sends from any source, and tells the packets apart by their payload."""
-
-    def __init__(self, stack: ExitStack, group: str) -> None:
-        self._stack, self._group = stack, group
-        self._numbers = itertools.count()
-
-    def send(self, source: str, port: int = PORT, count: int = 1) -> list[bytes]:
-        sent = []
-        with sending(source, self._group, port) as sock:
-            for _ in range(count):
-                sent.append(b"%d" % next(self._numbers))
-                sock.send(sent[-1])
-        return sent
-
-
-async def take(stream: aiomcast.PacketStream, count: int) -> list[aiomcast.Packet]:
-    async with asyncio.timeout(10):
-        return [await anext(stream) for _ in range(count)]
-
-
 async def came(stream: aiomcast.PacketStream, sent: list[bytes]) -> list[aiomcast.Packet]:
     """The next packets are those, and they are all."""
     packets = await take(stream, len(sent))
-    assert [packet.data for packet in packets] == sent, (packets[:3], sent[:3])
+    assert payloads(packets) == sent, (packets[:3], sent[:3])
     await turns()
     assert len(stream) == 0
     return packets
 
 
-async def no_place(group: str, senders: Senders) -> None:
+async def no_place(group: str, senders: Sources) -> None:
     """No place in an epoll set: an `apply` fails whole, and nothing after its last call can fail."""
     async with Receiver(capacity=8) as receiver:
         wanted: tuple[aiomcast.Sources, ...] = ([A], exclude([B]))
@@ -75,16 +55,17 @@ async def no_place(group: str, senders: Senders) -> None:
             finally:
                 FAULTS.fault_places(0, 0)
             for n in range(2):
-                await came(stream, senders.send(A, PORT + n))
+                await came(stream, senders.number(A, port=PORT + n))
         assert left == 5, left  # two more sockets, and three new ones
         FAULTS.fault_places(errno.ENOMEM, 0)
-        sent = senders.send(A, PORT + 1, 10)  # at the end of the handover they are read; they fill the stream
+        # At the end of the handover they are read; they fill the stream.
+        sent = senders.number(*[A] * 10, port=PORT + 1)
         await came(stream, sent)
-        await came(stream, senders.send(A, PORT, 10))
+        await came(stream, senders.number(*[A] * 10))
         FAULTS.fault_places(0, 0)
 
 
-async def no_place_at_a_join(group: str, senders: Senders) -> None:
+async def no_place_at_a_join(group: str, senders: Sources) -> None:
     async with Receiver() as receiver:
         first = await receiver.join(group, PORT, sources=[A], interface="lo")
         stream = receiver.packets()
@@ -98,17 +79,17 @@ async def no_place_at_a_join(group: str, senders: Senders) -> None:
                 raise AssertionError("it was joined")
         FAULTS.fault_places(0, 0)
         assert receiver.memberships == (first,)
-        await came(stream, senders.send(A))
+        await came(stream, senders.number(A))
 
 
-async def failing_reads(group: str, senders: Senders) -> None:
+async def failing_reads(group: str, senders: Sources) -> None:
     """A read that fails again and again: told once, tried again at growing intervals, mended by itself."""
     async with Receiver() as receiver:
         for sources in ([A], [A, *MANY]):
             one = await receiver.join(group, PORT, sources=sources, interface="lo")
             stream, events = one.packets(), receiver.events()
             FAULTS.fault_receive(errno.EIO)
-            sent = senders.send(A, count=10)
+            sent = senders.number(*[A] * 10)
             try:
                 await take(stream, 1)
             except RefusedError as refused:
@@ -126,11 +107,11 @@ async def failing_reads(group: str, senders: Senders) -> None:
             assert len(events) == 0
             FAULTS.fault_receive(0)
             await came(stream, sent)
-            await came(stream, senders.send(A, count=3))
+            await came(stream, senders.number(*[A] * 3))
             await one.leave()
 
 
-async def late_stamps(group: str, senders: Senders) -> None:
+async def late_stamps(group: str, senders: Sources) -> None:
     """The kernel stamps what came before it began to stamp when it is read: that is no time of arrival."""
     changes: list[Callable[[aiomcast.Membership], Awaitable[None]]] = [
         lambda one: one.swap([A], pending="deliver"),
@@ -143,43 +124,43 @@ async def late_stamps(group: str, senders: Senders) -> None:
         async with Receiver(receive_buffer=8 << 20) as receiver:
             one = await receiver.join(group, PORT, sources=[A], interface="lo")
             FAULTS.fault_stamps(500)
-            sent = senders.send(A, count=500)
+            sent = senders.number(*[A] * 500)
             await change(one)
             stream = receiver.packets()
             packets = await came(stream, sent)
             assert [packet.timestamp_ns for packet in packets] == [None] * 500
             FAULTS.fault_stamps(0)
             source = A if one.filter.allows(A) else B
-            (packet,) = await came(stream, senders.send(source))
+            (packet,) = await came(stream, senders.number(source))
             assert packet.timestamp_ns is not None
-            (packet,) = await came(stream, senders.send(source))
+            (packet,) = await came(stream, senders.number(source))
             assert packet.timestamp_ns is not None
             statistics = receiver.statistics()
             assert statistics.received == 502 + statistics.filtered
 
 
-async def late_stamps_on_both_sockets(group: str, senders: Senders) -> None:
+async def late_stamps_on_both_sockets(group: str, senders: Sources) -> None:
     """What comes right after a change of mode is at the old and the new sockets, and not stamped."""
     for pending in aiomcast.Pending.__args__:  # type: ignore[attr-defined]  # a Literal has it
         async with Receiver(receive_buffer=8 << 20) as receiver:
             one = await receiver.join(group, PORT, sources=[A], interface="lo")
-            sent = senders.send(A, count=30)
+            sent = senders.number(*[A] * 30)
             await one.swap(exclude([B]), pending=pending)
             FAULTS.fault_stamps(10_000)  # 60 here, 30 and 20 there, and again with the next change
-            sent += senders.send(A, count=30)
-            added = senders.send(MANY[0], count=20)
+            sent += senders.number(*[A] * 30)
+            added = senders.number(*[MANY[0]] * 20)
             await one.swap([A, MANY[0]], pending=pending)
-            sent += senders.send(A, count=30)
-            added += senders.send(MANY[0], count=20)
+            sent += senders.number(*[A] * 30)
+            added += senders.number(*[MANY[0]] * 20)
             stream = receiver.packets()
             got = [packet.data for packet in await take(stream, len(sent) + len(added))]
             assert [data for data in got if data in sent] == sent
             assert [data for data in got if data in added] == added
-            await came(stream, senders.send(A))
+            await came(stream, senders.number(A))
             # mypy does not see that the argument has a default
             await until(lambda receiver=receiver: len(receiver.unsettled) == 0)  # type: ignore[misc]
             FAULTS.fault_stamps(0)
-            await came(stream, senders.send(A))
+            await came(stream, senders.number(A))
 
 
 SCENES = {
@@ -192,8 +173,8 @@ def main(name: str, loop: str, group: str) -> None:
     """Run one scene."""
 
     async def play() -> None:
-        with ExitStack() as stack:
-            await SCENES[name](group, Senders(stack, group))
+        with Sources(group, PORT) as senders:
+            await SCENES[name](group, senders)
 
     if loop == "uvloop":
         import uvloop

@@ -6,7 +6,6 @@ import gc
 import itertools
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -16,8 +15,10 @@ from aiomcast import EventKind, Overflow, Receiver, RefusedError, SourceFilter
 from aiomcast.loops.stock_loop import StockLoop
 from aiomcast.loops.stock_reader import StockReader
 from aiomcast.values.packets import Packet
-from tests.loopback.conftest import take
-from tests.support.helpers import accounted, open_descriptors, sending, turns, until
+from tests.support.accounts import accounted, open_descriptors
+from tests.support.packets import rest, take
+from tests.support.sending import Sources
+from tests.support.waiting import turns, until
 
 A, B, C = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 PORT = 5000
@@ -103,43 +104,16 @@ def test_an_endpoint_is_refused_with_what_to_do_instead(any_group: str) -> None:
     gc.collect()
 
 
-class Sources:
-    """Blocking senders: what they send is in the kernel's buffer at once, before the loop turns."""
-
-    def __init__(self, group: str) -> None:
-        self._group = group
-        self._open: dict[str, socket.socket] = {}
-        self._stack = ExitStack()
-        self.sent: list[bytes] = []
-
-    def send(self, source: str, *payloads: bytes) -> None:
-        if source not in self._open:
-            self._open[source] = self._stack.enter_context(sending(source, self._group, PORT))
-        for payload in payloads:
-            self._open[source].send(payload)
-            self.sent.append(payload)
-
-    def close(self) -> None:
-        self._stack.close()
-
-
 @pytest.fixture
 def sources(any_group: str) -> Iterator[Sources]:
-    sources = Sources(any_group)
-    yield sources
-    sources.close()
+    with Sources(any_group, PORT) as sources:
+        yield sources
 
 
 def stock(membership: aiomcast.Membership) -> StockReader:
     (reader,) = membership.readers
     assert isinstance(reader, StockReader)
     return reader
-
-
-async def rest(stream: aiomcast.PacketStream) -> list[bytes]:
-    """Return what comes until the stream ends."""
-    async with asyncio.timeout(10):
-        return [packet.data async for packet in stream]
 
 
 ENDS: dict[str, Callable[[Receiver, aiomcast.Membership], Awaitable[None]]] = {

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.loopback.reading.test_readers import IMPLEMENTATIONS
+from tests.support.readers import IMPLEMENTATIONS
 from tests.support.system_faults import run
 
 from .scenes import SCENES

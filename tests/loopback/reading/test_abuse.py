@@ -15,10 +15,12 @@ import pytest
 
 import aiomcast
 from aiomcast import EventKind, Receiver, RefusedError, SourceFilter, StateError
-from tests.loopback.conftest import Senders, take
-from tests.support.helpers import A, accounted, sending, turns, until
-
-from .test_readers import PORT, data, reading, sender, sock
+from tests.loopback.conftest import Senders
+from tests.support.accounts import accounted
+from tests.support.packets import payloads, take
+from tests.support.readers import PORT, reading, sender, sock
+from tests.support.sending import A, sending
+from tests.support.waiting import turns, until
 
 __all__ = ["reading", "sender", "sock"]
 
@@ -70,7 +72,7 @@ def test_a_reader_and_a_read_set_begun_twice(
 ) -> None:
     reader = reading.Reader(sock, SourceFilter.any())
     sender.send(b"one")
-    assert data(reader.read(1)) == [b"one"]
+    assert payloads(reader.read(1)) == [b"one"]
     with contextlib.suppress(StateError):
         reader.__init__(sock, SourceFilter.any())
     reads = reading.ReadSet()
@@ -79,7 +81,7 @@ def test_a_reader_and_a_read_set_begun_twice(
     reads.add(reader)
     sender.send(b"two")
     reads.read(10)
-    assert [data(batch) for batch in got] == [[b"two"]]
+    assert [payloads(batch) for batch in got] == [[b"two"]]
     reads.close()
     with pytest.raises((OSError, ValueError)):
         reads.add(reader)
@@ -114,7 +116,7 @@ async def test_throwing_into_a_wait(group: str, senders: Senders) -> None:
             waiting = stream.__anext__().__await__()
             with pytest.raises(ValueError, match=r"told|^$"):
                 waiting.throw(*thrown)
-        assert data(await take(stream, 2)) == [b"1", b"2"]
+        assert payloads(await take(stream, 2)) == [b"1", b"2"]
 
 
 def test_the_parts_of_the_compiled_reader_alone() -> None:
@@ -160,7 +162,7 @@ async def test_a_socket_that_is_taken_away(
         one = await receiver.join(any_group, PORT, sources=sources, interface="lo")
         stream, rest, events = one.packets(), other.packets(), receiver.events()
         await senders.send(A, any_group, b"before")
-        assert data(await take(stream, 1)) == [b"before"]
+        assert payloads(await take(stream, 1)) == [b"before"]
         taken = next(reader.sock for reader in one.readers if A in reader.sock.filter.sources)
         number = taken.fileno()
         copy = os.dup(number) if copied else None
@@ -186,7 +188,7 @@ async def test_a_socket_that_is_taken_away(
         assert len(events) == 0
         with sending(A, any_group, PORT + 1) as sender:
             sender.send(b"other")
-        assert data(await take(rest, 1)) == [b"other"]
+        assert payloads(await take(rest, 1)) == [b"other"]
         async with asyncio.timeout(10):
             await one.leave()
         accounted(one.statistics(), taken=1)

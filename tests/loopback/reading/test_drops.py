@@ -8,8 +8,8 @@ import pytest
 
 import aiomcast
 from aiomcast.reading.options import dropped
-from tests.loopback.conftest import take
-from tests.support.helpers import A, sending
+from tests.support.packets import take
+from tests.support.sending import A, sending
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="coalesces as Linux does")
 

@@ -11,9 +11,10 @@ from typing import Any
 import aiomcast
 from aiomcast import SourceFilter
 from aiomcast.system.sockets import MulticastSocket
-from tests.support.helpers import LO, wait_readable
-
-from .test_readers import PORT, data, reading, sender, sock
+from tests.support.packets import payloads
+from tests.support.readers import PORT, reading, sender, sock
+from tests.support.sending import LO
+from tests.support.waiting import wait_readable
 
 __all__ = ["reading", "sender", "sock"]
 
@@ -55,7 +56,7 @@ def test_drops_are_told_with_the_next_packet_and_without(
         sender.send(bytes(500))
     got = len(reader.read(200))
     sender.send(b"one more")
-    assert data(reader.read(5)) == [b"one more"]
+    assert payloads(reader.read(5)) == [b"one more"]
     assert reader.kernel_drops == 100 - got > 0
     for _ in range(100):
         sender.send(bytes(500))
@@ -93,7 +94,7 @@ def test_an_error_on_the_socket(reading: ModuleType, any_group: str) -> None:
             peer.bind(address)
             peer.sendto(b"after", sock.getsockname())
             reads.read(10)
-        assert data([packet for batch in batches for packet in batch]) == [b"before", b"after"]
+        assert payloads([packet for batch in batches for packet in batch]) == [b"before", b"after"]
         assert type(errors[0]) is type(OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED)))
         reads.close()
 

@@ -4,7 +4,6 @@ import gc
 import socket
 import time
 import weakref
-from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
@@ -13,54 +12,25 @@ import aiomcast
 from aiomcast import SourceFilter, open_socket
 from aiomcast.reading import portable
 from aiomcast.system.sockets import MulticastSocket
-from tests.support.helpers import LO, A, B, ipv6_way, sending, wait_readable
+from tests.support.interfaces import ipv6_way
+from tests.support.packets import payloads
+from tests.support.readers import PORT, reading, sender, sock
+from tests.support.sending import LO, A, B, sending
+from tests.support.waiting import wait_readable
 
-try:
-    from aiomcast.reading import _native
-except ImportError:
-    _native = None  # type: ignore[assignment]  # not built
-
-IMPLEMENTATIONS = [portable] if _native is None else [portable, _native]
-PORT = 5000
 SOL_UDP, UDP_SEGMENT = 17, 103
-__all__ = ["_native", "reading"]
+__all__ = ["reading", "sender", "sock"]
 include = SourceFilter.include
-
-
-@pytest.fixture(params=IMPLEMENTATIONS, ids=lambda module: module.__name__.rsplit(".", 1)[-1].strip("_"))
-def reading(request: pytest.FixtureRequest) -> ModuleType:
-    """One of the readers there are."""
-    module: ModuleType = request.param
-    return module
-
-
-@pytest.fixture
-def sock(any_group: str) -> Iterator[MulticastSocket]:
-    """A socket that hears every source."""
-    with open_socket(any_group, PORT, "lo") as opened:
-        opened.set_filter(SourceFilter.any())
-        yield opened
-
-
-@pytest.fixture
-def sender(any_group: str) -> Iterator[socket.socket]:
-    """A socket that sends from A to the group of `sock`."""
-    with sending(A, any_group, PORT) as opened:
-        yield opened
-
-
-def data(packets: list[aiomcast.Packet]) -> list[bytes]:
-    return [packet.data for packet in packets]
 
 
 def test_read(reading: ModuleType, sock: MulticastSocket, sender: socket.socket) -> None:
     reader = reading.Reader(sock, SourceFilter.any())
     assert reader.read(10) == []
-    payloads = [b"", b"one", bytes(65507)]
-    for payload in payloads:
+    sent = [b"", b"one", bytes(65507)]
+    for payload in sent:
         sender.send(payload)
     packets = reader.read(10)
-    assert data(packets) == payloads
+    assert payloads(packets) == sent
     flow = aiomcast.Flow(A, sender.getsockname()[1], sock.group, PORT, LO)
     assert {packet.flow for packet in packets} == {flow}
     assert all(type(packet) is aiomcast.Packet and type(packet.data) is bytes for packet in packets)
@@ -83,7 +53,7 @@ def test_read_reads_as_often_as_it_may(
     assert len(got) == min(limit, 150)
     while more := reader.read(limit):
         got += more
-    assert data(got) == [b"%d" % number for number in range(150)]
+    assert payloads(got) == [b"%d" % number for number in range(150)]
 
 
 @pytest.mark.parametrize("size", [1, 99, 100, 101])
@@ -108,16 +78,16 @@ def test_the_gate(
 ) -> None:
     reader = reading.Reader(sock, SourceFilter.any())
     sender.send(b"before")
-    assert data(reader.read(5)) == [b"before"]
+    assert payloads(reader.read(5)) == [b"before"]
     reader.set_filter(wanted)
     with sending(B, sock.group, PORT) as other:
         sender.send(b"a")
         other.send(b"b")
-        assert data(reader.read(5)) == ([b"b"] if wanted.allows(B) else [])
+        assert payloads(reader.read(5)) == ([b"b"] if wanted.allows(B) else [])
     assert (reader.received, reader.filtered) == (3, 1 + (not wanted.allows(B)))
     sender.send(b"waiting")
     reader.set_filter(include([A]))
-    assert data(reader.read(5)) == [b"waiting"]
+    assert payloads(reader.read(5)) == [b"waiting"]
 
 
 def test_a_cut_in_time(reading: ModuleType, sock: MulticastSocket, sender: socket.socket) -> None:
@@ -127,11 +97,11 @@ def test_a_cut_in_time(reading: ModuleType, sock: MulticastSocket, sender: socke
     cut = probe(sock, sender)
     reader.set_filter(include([B]), cut)
     sender.send(b"after")
-    assert data(reader.read(9)) == [b"4"]
+    assert payloads(reader.read(9)) == [b"4"]
     assert (reader.received, reader.filtered) == (2, 1)
     reader.set_filter(SourceFilter.any())
     sender.send(b"again")
-    assert data(reader.read(9)) == [b"again"]
+    assert payloads(reader.read(9)) == [b"again"]
 
 
 def probe(sock: MulticastSocket, sender: socket.socket) -> int:
@@ -157,7 +127,7 @@ def test_another_sockets_times(reading: ModuleType, any_group: str, sender: sock
         readers[0].deliver_until(cut)
         readers[1].deliver_since(0, cut, SourceFilter.any())
         assert readers[0].read(50) == []
-        assert data(readers[1].read(50)) == [b"%d" % number for number in range(5, 20)]
+        assert payloads(readers[1].read(50)) == [b"%d" % number for number in range(5, 20)]
         assert [reader.received for reader in readers] == [20, 20]
         assert [reader.filtered for reader in readers] == [15, 5]
 
@@ -173,7 +143,7 @@ def test_the_flow_table_is_bounded(reading: ModuleType, sock: MulticastSocket) -
             assert [(packet.source, packet.source_port) for packet in packets] == [
                 (A, other.getsockname()[1]) for other in others[:20]
             ]
-            assert data(packets) == [b"%d" % packet.source_port for packet in packets]
+            assert payloads(packets) == [b"%d" % packet.source_port for packet in packets]
         assert (reader.received, reader.filtered) == (80, 40)
     finally:
         for other in others:
@@ -249,7 +219,7 @@ def test_coalesced_datagrams_are_split(
     parts = [whole[start : start + segment] for start in range(0, length, segment)]
     sender.send(whole)
     packets = reader.read(500)
-    assert data(packets) == parts
+    assert payloads(packets) == parts
     assert {(packet.source, packet.hop_limit, packet.truncated) for packet in packets} == {(A, 1, False)}
     assert (reader.received, reader.octets, reader.filtered) == (len(parts), length, 0)
     reader.set_filter(include([B]))

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 import aiomcast
 from aiomcast import SourceFilter, open_socket
 from aiomcast.reading import portable
-from tests.support.helpers import A, B, sending
-
-from .test_readers import PORT, _native, data, reading
+from tests.support.packets import payloads
+from tests.support.readers import PORT, native, reading
+from tests.support.sending import A, B, sending
 
 __all__ = ["reading"]
 
@@ -48,7 +48,7 @@ class Reads:
                 sender.send(b"%d" % one)
 
     def got(self, number: int) -> list[bytes]:
-        return [one for batch in self.batches[number] for one in data(batch)]
+        return [one for batch in self.batches[number] for one in payloads(batch)]
 
 
 @pytest.fixture
@@ -221,7 +221,7 @@ operations = st.lists(
 
 @given(capacity=st.integers(1, 6), doing=operations, which=st.sampled_from(["portable", "native"]))
 def test_a_queue_is_a_list_with_a_pause(capacity: int, doing: list[tuple[str, int]], which: str) -> None:
-    reading = _native if which == "native" and _native is not None else portable
+    reading = native if which == "native" and native is not None else portable
     queue, said = queue_of(reading, capacity)
     model: list[int] = []
     paused, fed = False, 0
@@ -266,7 +266,7 @@ def test_a_queue_without_a_loop_says_who_must_wait(reading: ModuleType) -> None:
 
 # Control messages
 
-native_only = pytest.mark.skipif(_native is None, reason="the compiled reader was not built")
+native_only = pytest.mark.skipif(native is None, reason="the compiled reader was not built")
 messages = st.tuples(
     st.sampled_from([0, 1, 17, 41, 255]),
     st.sampled_from([1, 2, 29, 35, 40, 49, 52, 64, 67, 104]),
@@ -282,7 +282,7 @@ def packed(level: int, kind: int, payload: bytes, length: int | None = None) -> 
 @native_only
 @given(st.binary(max_size=256))
 def test_no_control_bytes_upset_the_parser(control: bytes) -> None:
-    stamp, dropped, hops, traffic, segment = _native.parse_control(control)
+    stamp, dropped, hops, traffic, segment = native.parse_control(control)
     assert isinstance(stamp, int)
     assert -1 <= dropped < 1 << 32
     assert -1 <= hops <= 255
@@ -296,14 +296,14 @@ def test_no_lie_about_a_length_upsets_the_parser(
     entries: list[tuple[int, int, bytes]], lie: int, cut: int
 ) -> None:
     honest = b"".join(packed(*entry) for entry in entries)
-    _native.parse_control(honest[: max(len(honest) - cut, 0)])
+    native.parse_control(honest[: max(len(honest) - cut, 0)])
     for length in (lie, lie % 64, 16, 15, 0):
-        _native.parse_control(honest + packed(1, 35, bytes(16), length) + honest)
+        native.parse_control(honest + packed(1, 35, bytes(16), length) + honest)
 
 
 @native_only
 def test_what_the_parser_finds() -> None:
-    parse = _native.parse_control
+    parse = native.parse_control
     assert parse(b"") == (-1, -1, -1, -1, 0)
     stamp = packed(1, 35, struct.pack("=qq", 1700000000, 123456789))
     drops = packed(1, 40, struct.pack("=I", 2**32 - 1))

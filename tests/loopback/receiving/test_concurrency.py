@@ -16,8 +16,11 @@ import pytest_asyncio
 
 import aiomcast
 from aiomcast import EventKind, Membership, Receiver, SourceFilter, StateError
-from tests.loopback.conftest import Senders, take
-from tests.support.helpers import A, B, C, D, open_descriptors, sending, turns
+from tests.loopback.conftest import Senders
+from tests.support.accounts import open_descriptors
+from tests.support.packets import take
+from tests.support.sending import A, B, C, D, sending
+from tests.support.waiting import turns
 
 include, exclude = SourceFilter.include, SourceFilter.exclude
 MANY = [f"127.0.1.{number}" for number in range(1, 26)]

@@ -4,9 +4,11 @@ import pytest
 
 import aiomcast
 from aiomcast import Channel, Statistics
-from tests.loopback.conftest import Senders, take
-from tests.loopback.streams.test_streams import numbered, payloads, rest
-from tests.support.helpers import A, B, ipv6_way, until, wait_readable
+from tests.loopback.conftest import Senders
+from tests.support.interfaces import ipv6_way
+from tests.support.packets import numbered, payloads, rest, take
+from tests.support.sending import A, B
+from tests.support.waiting import until, wait_readable
 
 
 async def test_what_was_unread_at_the_end_is_counted(group: str, senders: Senders) -> None:

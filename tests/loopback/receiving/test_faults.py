@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
-import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
@@ -16,9 +15,11 @@ import pytest
 
 import aiomcast
 from aiomcast import InconsistentError, LimitError, Membership, Receiver, RefusedError, SourceFilter, errors
-from aiomcast.rfc3678 import kernel
 from aiomcast.system.sockets import MulticastSocket
-from tests.support.helpers import A, B, C, Faults, faults, open_descriptors, sending, turns, until
+from tests.support.accounts import open_descriptors
+from tests.support.seam import Faults, faults, intercepted, refusal
+from tests.support.sending import A, B, C, sending
+from tests.support.waiting import turns, until
 
 __all__ = ["faults"]
 
@@ -246,7 +247,7 @@ class NoFiles:
         ) -> None:
             self.made += fileno is None
             if fileno is None and 0 < self.failing <= self.made:
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                raise refusal(errno.EMFILE)
             real(sock, family, type, proto, fileno)
 
         patch.setattr(socket.socket, "__init__", init)
@@ -301,21 +302,21 @@ async def test_whichever_socket_cannot_be_made(need: str, any_group: str, no_fil
 
 
 class Watched:
-    """In the place of `kernel.setsockopt`: sends a packet at each call, and refuses one of a port's."""
+    """At each call of the system: sends a packet, and refuses one of a port's."""
 
     def __init__(self, sender: socket.socket, port: int, failing: int) -> None:
-        self._real, self._sender, self._port, self._failing = kernel.setsockopt, sender, port, failing
+        self._sender, self._port, self._failing = sender, port, failing
         self._calls = 0
         self.sent: list[bytes] = []
 
-    def __call__(self, sock: socket.socket, level: int, option: int | None, value: int | bytes) -> None:
+    def count(self, sock: socket.socket, *arguments: object) -> None:
+        """See one call."""
         self.sent.append(b"%d" % len(self.sent))
         self._sender.send(self.sent[-1])
         self._calls += isinstance(sock, MulticastSocket) and sock.port == self._port
         if self._calls == self._failing:
             self._failing = 0
-            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
-        self._real(sock, level, option, value)
+            raise refusal(errno.ENOMEM)
 
 
 REFUSING_LAST = {
@@ -326,16 +327,13 @@ REFUSING_LAST = {
 
 
 @pytest.mark.parametrize("what", REFUSING_LAST)
-async def test_a_refused_apply_costs_no_packet_while_it_tries(
-    what: str, any_group: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_refused_apply_costs_no_packet_while_it_tries(what: str, any_group: str) -> None:
     """All that can be refused without touching a membership comes first; then the sets that let in more.
 
     After every call of the system a packet of a source goes out that the one membership is to lose;
     the calls of the other are refused, one after the other, the last of them being a set.
     """
     before, after, growing = REFUSING_LAST[what]
-    real = kernel.setsockopt
     with sending(C, any_group, PORT) as sender:
         async with Receiver(receive_buffer=4 << 20, gro=False) as receiver:  # all calls are needed
             one = await receiver.join(any_group, PORT, sources=before, interface="lo")
@@ -343,13 +341,12 @@ async def test_a_refused_apply_costs_no_packet_while_it_tries(
             stream = receiver.packets()
             for failing in itertools.count(1):
                 watched = Watched(sender, PORT + 1, failing)
-                monkeypatch.setattr(kernel, "setsockopt", watched)
                 refused = False
-                try:
-                    await receiver.filters.apply({one: after, two: growing})
-                except RefusedError:
-                    refused = True
-                monkeypatch.setattr(kernel, "setsockopt", real)
+                with intercepted("setsockopt", watched.count):
+                    try:
+                        await receiver.filters.apply({one: after, two: growing})
+                    except RefusedError:
+                        refused = True
                 if not refused:
                     break
                 sender.send(b"last")

@@ -17,9 +17,12 @@ import pytest
 import aiomcast
 from aiomcast import Receiver, SourceFilter
 from aiomcast.loops.read_loop import ReadLoop
-from tests.loopback.conftest import Senders, take
-from tests.loopback.reading.test_readers import PORT, data, reading, sender, sock
-from tests.support.helpers import A, B, C, accounted, open_descriptors, sending, turns, until
+from tests.loopback.conftest import Senders
+from tests.support.accounts import accounted, open_descriptors
+from tests.support.packets import payloads, take
+from tests.support.readers import PORT, reading, sender, sock
+from tests.support.sending import A, B, C, sending
+from tests.support.waiting import turns, until
 
 if TYPE_CHECKING:
     from _typeshed import TraceFunction
@@ -99,7 +102,7 @@ async def test_a_signal_handler_that_raises_anywhere_in_an_apply(
             with sending(B, any_group, PORT) as to_one, sending(B, any_group, PORT + 1) as to_two:
                 to_one.send(b"one")
                 to_two.send(b"two")
-            assert sorted(data(await take(stream, 2))) == [b"one", b"two"]
+            assert sorted(payloads(await take(stream, 2))) == [b"one", b"two"]
             await until(lambda: not receiver.unsettled)
             more = sum(len(each.readers) for each in (one, two))
             assert open_descriptors() <= descriptors + more
@@ -162,7 +165,7 @@ async def test_what_is_raised_in_the_middle_of_a_batch_costs_one_packet_that_is_
 
     reader = reading.Reader(sock, SourceFilter.any())
     sender.send(b"first")
-    assert data(reader.read(1)) == [b"first"]
+    assert payloads(reader.read(1)) == [b"first"]
     wanted = include([A])
     object.__setattr__(wanted, "sources", Sources([A]))
     reader.set_filter(wanted, until_ns=1 << 62)  # so that each packet is looked up
@@ -175,7 +178,7 @@ async def test_what_is_raised_in_the_middle_of_a_batch_costs_one_packet_that_is_
     with pytest.raises(kind):
         reads.read(64)
     reads.read(64)
-    got = [packet for batch in batches for packet in data(batch)]
+    got = [packet for batch in batches for packet in payloads(batch)]
     missing = [b"%d" % number for number in range(20) if b"%d" % number not in got]
     assert len(missing) == 1
     assert got == [b"%d" % number for number in range(20) if b"%d" % number not in missing]

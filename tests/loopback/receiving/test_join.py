@@ -15,8 +15,11 @@ import pytest
 
 import aiomcast
 from aiomcast import AddressError, ArgumentError, FilterError, InterfaceError, SourceFilter, StateError
-from tests.loopback.conftest import Senders, take
-from tests.support.helpers import LO, A, B, Faults, faults, open_descriptors
+from tests.loopback.conftest import Senders
+from tests.support.accounts import open_descriptors
+from tests.support.packets import take
+from tests.support.seam import Faults, faults
+from tests.support.sending import LO, A, B
 
 __all__ = ["faults"]
 

@@ -13,8 +13,10 @@ import pytest
 
 import aiomcast
 from aiomcast import FilterMode, Receiver, SourceFilter
-from tests.loopback.conftest import take
-from tests.support.helpers import LO, A, ipv6_way, sending, turns
+from tests.support.interfaces import ipv6_way
+from tests.support.packets import take
+from tests.support.sending import LO, A, sending
+from tests.support.waiting import turns
 
 resource = pytest.importorskip("resource")
 

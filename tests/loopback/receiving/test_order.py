@@ -4,92 +4,71 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import time
 import types
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
 import aiomcast
 from aiomcast import Receiver, SourceFilter
 from aiomcast.receiving import manager
-from tests.loopback.conftest import take
-from tests.support.helpers import A, B, C, sending, turns, until
+from tests.support.packets import payloads, take
+from tests.support.sending import A, B, C, Sources
+from tests.support.waiting import turns, until
 
 include, exclude = SourceFilter.include, SourceFilter.exclude
 MANY = [f"127.0.1.{number}" for number in range(1, 34)]  # on four sockets
 PORT = 5000
 
 
-class Sender:
-    """Sends numbered packets from any source."""
-
-    def __init__(self, stack: ExitStack, group: str) -> None:
-        self._stack, self._group = stack, group
-        self._socks: dict[str, socket.socket] = {}
-        self.sent: list[bytes] = []
-
-    def send(self, *sources: str) -> list[bytes]:
-        """One packet from each; return their payloads."""
-        for source in sources:
-            if source not in self._socks:
-                self._socks[source] = self._stack.enter_context(sending(source, self._group, PORT))
-            self.sent.append(b"%d" % len(self.sent))
-            self._socks[source].send(self.sent[-1])
-        return self.sent[-len(sources) :]
-
-
 @pytest.fixture
-def sender(any_group: str) -> Iterator[Sender]:
-    with ExitStack() as stack:
-        yield Sender(stack, any_group)
-
-
-def data(packets: list[aiomcast.Packet]) -> list[bytes]:
-    return [packet.data for packet in packets]
+def sender(any_group: str) -> Iterator[Sources]:
+    with Sources(any_group, PORT) as sources:
+        yield sources
 
 
 @pytest.mark.parametrize("count", [34, 2000])
 @pytest.mark.parametrize("listening", ["before", "after"])
 @pytest.mark.parametrize("end", ["taken", "left"])
 async def test_a_list_over_several_sockets_comes_in_order(
-    count: int, listening: str, end: str, any_group: str, sender: Sender
+    count: int, listening: str, end: str, any_group: str, sender: Sources
 ) -> None:
     async with Receiver(capacity=8192, receive_buffer=4 << 20) as receiver:
         one = await receiver.join(any_group, PORT, sources=MANY, interface="lo")
         streams = [receiver.packets(), one.packets()] if listening == "before" else []
         chosen = random.Random(count)
         for number in range(count):
-            sender.send(chosen.choice(MANY[: 1 + number % len(MANY)]))  # some sockets hold far more
+            sender.number(chosen.choice(MANY[: 1 + number % len(MANY)]))  # some sockets hold far more
         if end == "left" and streams:
             await one.leave()
         for stream in streams or [receiver.packets(), one.packets()]:
-            assert data(await take(stream, count)) == sender.sent
+            assert payloads(await take(stream, count)) == sender.sent
         if end == "taken":
             assert receiver.statistics().received == count
             sender.sent.clear()
-            sender.send(*MANY)
-            assert data(await take(aiter(one), len(MANY))) == sender.sent
+            sender.number(*MANY)
+            assert payloads(await take(aiter(one), len(MANY))) == sender.sent
 
 
-async def test_a_stalled_stream_goes_on_in_order_over_several_sockets(any_group: str, sender: Sender) -> None:
+async def test_a_stalled_stream_goes_on_in_order_over_several_sockets(
+    any_group: str, sender: Sources
+) -> None:
     async with Receiver(capacity=16) as receiver:
         one = await receiver.join(any_group, PORT, sources=MANY, interface="lo")
         stream, got = receiver.packets(), []
         for _ in range(20):
-            sender.send(*MANY)
+            sender.number(*MANY)
             await turns()
             assert len(stream) < 16 + 512
-            got += data(await take(stream, 20))
-        got += data(await take(stream, len(sender.sent) - len(got)))
+            got += payloads(await take(stream, 20))
+        got += payloads(await take(stream, len(sender.sent) - len(got)))
         assert got == sender.sent
         statistics = one.statistics()
         assert (statistics.received, statistics.queued, statistics.filtered) == (len(got), 0, 0)
 
 
-async def test_under_way_nothing_overtakes_from_socket_to_socket(any_group: str, sender: Sender) -> None:
+async def test_under_way_nothing_overtakes_from_socket_to_socket(any_group: str, sender: Sources) -> None:
     """Sent while they are read, so that what comes during a read has to wait for the next."""
     async with Receiver(receive_buffer=4 << 20) as receiver:
         await receiver.join(any_group, PORT, sources=MANY, interface="lo")
@@ -99,7 +78,7 @@ async def test_under_way_nothing_overtakes_from_socket_to_socket(any_group: str,
         def send() -> None:
             chosen = random.Random(7)
             for _ in range(20_000):
-                sender.send(chosen.choice(MANY))
+                sender.number(chosen.choice(MANY))
 
         sending = asyncio.create_task(asyncio.to_thread(send))
         sending.add_done_callback(lambda _: stop.set())
@@ -116,32 +95,32 @@ async def test_under_way_nothing_overtakes_from_socket_to_socket(any_group: str,
 
 @pytest.mark.parametrize("again", ["deliver", "discard"])
 async def test_a_source_that_comes_back_on_another_socket_does_not_go_backwards(
-    again: aiomcast.Pending, any_group: str, sender: Sender
+    again: aiomcast.Pending, any_group: str, sender: Sources
 ) -> None:
     source, others = MANY[0], MANY[1:11]
     async with Receiver() as receiver:
         one = await receiver.join(any_group, PORT, sources=[source, *others[:9]], interface="lo")
-        before = sender.send(source, source, source)
+        before = sender.number(source, source, source)
         await one.swap(others, pending="deliver")  # its place is another's
         await one.swap([source, *others], pending=again)
-        after = sender.send(source, source, others[9], source)
+        after = sender.number(source, source, others[9], source)
         stream = receiver.packets()
-        assert data(await take(stream, 7)) == before + after
+        assert payloads(await take(stream, 7)) == before + after
         await one.swap([source])
         await until(lambda: len(one.all_readers) == 1)
-        last = sender.send(source)
-        assert data(await take(stream, 1)) == last
+        last = sender.number(source)
+        assert payloads(await take(stream, 1)) == last
 
 
-async def test_a_swap_refuses_what_was_read_ahead_too(any_group: str, sender: Sender) -> None:
+async def test_a_swap_refuses_what_was_read_ahead_too(any_group: str, sender: Sources) -> None:
     """What waits for an earlier packet of another socket is neither leaked nor forgotten."""
     async with Receiver(capacity=4, receive_buffer=4 << 20) as receiver:
         one = await receiver.join(any_group, PORT, sources=MANY, interface="lo")
         stream = receiver.packets()
         chosen = random.Random(3)
         sources = [chosen.choice(MANY) for _ in range(3000)]
-        sender.send(*sources)
-        got = data(await take(stream, 100))
+        sender.number(*sources)
+        got = payloads(await take(stream, 100))
         kept = MANY[:20]
         await one.swap(kept)
         expected = [
@@ -149,7 +128,7 @@ async def test_a_swap_refuses_what_was_read_ahead_too(any_group: str, sender: Se
             for number, (sent, source) in enumerate(zip(sender.sent, sources, strict=True))
             if number < 100 or source in kept
         ]
-        got += data(await take(stream, len(expected) - 100))
+        got += payloads(await take(stream, len(expected) - 100))
         assert got == expected
         await turns(20)
         statistics = receiver.statistics()
@@ -181,7 +160,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("stalled", [False, True])
 async def test_a_clock_that_is_set_back_costs_and_doubles_nothing(
-    change: str, pending: aiomcast.Pending, stalled: bool, late: int, any_group: str, sender: Sender
+    change: str, pending: aiomcast.Pending, stalled: bool, late: int, any_group: str, sender: Sources
 ) -> None:
     first, *filters = CHANGES[change]
     async with Receiver(receive_buffer=4 << 20) as receiver:
@@ -190,14 +169,14 @@ async def test_a_clock_that_is_set_back_costs_and_doubles_nothing(
         expected: list[bytes] = []
         of_b: list[bytes] = []
         for wanted in filters:
-            expected += sender.send(A, A)
+            expected += sender.number(A, A)
             await one.swap(wanted, pending=pending)
             if pending == "discard" and not wanted.allows(B):
                 expected = [sent for sent in expected if sent not in of_b]
             for _ in range(3):
-                expected += sender.send(A)
+                expected += sender.number(A)
                 if wanted.allows(B):
-                    expected += sender.send(B)
+                    expected += sender.number(B)
                     of_b += sender.sent[-1:]
                 if not stalled:
                     await asyncio.sleep(0.002)
@@ -205,28 +184,28 @@ async def test_a_clock_that_is_set_back_costs_and_doubles_nothing(
             loop = asyncio.get_running_loop()
             end = loop.time() + 0.3
             while loop.time() < end:
-                expected += sender.send(A)
+                expected += sender.number(A)
                 await asyncio.sleep(0.005)
         else:
             await asyncio.sleep(0.15)  # they have left the group, and hold what came until then
-            expected += sender.send(A, A, A)
+            expected += sender.number(A, A, A)
             stream = receiver.packets()
         assert stream is not None
-        got = data(await take(stream, len(expected)))
+        got = payloads(await take(stream, len(expected)))
         if late == 0:
             assert got == expected
         else:  # between the sources the order is read off the clock
             assert sorted(got, key=int) == expected
         await until(lambda: len(one.all_readers) == len(one.readers))
         for _ in range(3):
-            last = sender.send(A)
-            assert data(await take(stream, 1)) == last
+            last = sender.number(A)
+            assert payloads(await take(stream, 1)) == last
         assert len(stream) == 0
 
 
 @pytest.mark.parametrize("set_back", [False, True])
 async def test_a_long_block_list_leaks_no_longer_than_the_cut_lasts(
-    set_back: bool, any_group: str, sender: Sender, monkeypatch: pytest.MonkeyPatch
+    set_back: bool, any_group: str, sender: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of what only the gate refuses, `deliver` spares what had come; the cut ends with the socket empty."""
     if set_back:
@@ -239,33 +218,33 @@ async def test_a_long_block_list_leaks_no_longer_than_the_cut_lasts(
         newly = MANY[25]
         await one.swap(exclude([*MANY[:20], newly]), pending="deliver")
         await until(lambda: not one.readers[0].gate.past)  # nothing of before can be under way any more
-        first = sender.send(A)
-        assert data(await take(stream, 1)) == first
-        sender.send(newly, newly)
-        last = sender.send(A)
-        assert data(await take(stream, 1)) == last
+        first = sender.number(A)
+        assert payloads(await take(stream, 1)) == first
+        sender.number(newly, newly)
+        last = sender.number(A)
+        assert payloads(await take(stream, 1)) == last
 
 
 @pytest.mark.parametrize("sources", [MANY, MANY[:1]])
 async def test_a_stream_that_fills_while_old_sockets_end_loses_nothing(
-    sources: list[str], any_group: str, sender: Sender
+    sources: list[str], any_group: str, sender: Sources
 ) -> None:
     """Nobody listens until they have left the group; then a stream that is full at once."""
     async with Receiver(capacity=4, receive_buffer=4 << 20) as receiver:
         one = await receiver.join(any_group, PORT, sources=sources, interface="lo")
         chosen = random.Random(5)
         for _ in range(3):
-            sender.send(*[chosen.choice(sources) for _ in range(700)])
+            sender.number(*[chosen.choice(sources) for _ in range(700)])
             await one.swap(exclude([C]) if one.filter.is_include else sources)
-            sender.send(*[chosen.choice(sources) for _ in range(700)])
+            sender.number(*[chosen.choice(sources) for _ in range(700)])
             await asyncio.sleep(0.12)
         stream = receiver.packets()
-        assert data(await take(stream, len(sender.sent))) == sender.sent
+        assert payloads(await take(stream, len(sender.sent))) == sender.sent
         assert receiver.statistics().queue_drops == 0
 
 
 async def test_a_swap_refuses_what_old_sockets_gave_ahead_before_a_stream_goes_on(
-    any_group: str, sender: Sender
+    any_group: str, sender: Sources
 ) -> None:
     """The swap makes room in a full stream, which reads on in the middle of it."""
     kept = MANY[:2]
@@ -273,13 +252,13 @@ async def test_a_swap_refuses_what_old_sockets_gave_ahead_before_a_stream_goes_o
         one = await receiver.join(any_group, PORT, sources=MANY, interface="lo")
         chosen = random.Random(11)
         sources = [chosen.choice(MANY) for _ in range(1500)]
-        sender.send(*sources)
+        sender.number(*sources)
         await one.swap(exclude([C]))
         await asyncio.sleep(0.02)  # the old sockets are due
         stream = receiver.packets()
         assert len(stream) >= 64
         await one.swap(kept)
         expected = [sent for sent, source in zip(sender.sent, sources, strict=True) if source in kept]
-        assert data(await take(stream, len(expected))) == expected
-        sender.send(kept[0])
-        assert data(await take(stream, 1)) == sender.sent[-1:]
+        assert payloads(await take(stream, len(expected))) == expected
+        sender.number(kept[0])
+        assert payloads(await take(stream, 1)) == sender.sent[-1:]

@@ -1,7 +1,8 @@
 """The main job: join sources, swap them, await tagged packets."""
 
 import aiomcast
-from tests.loopback.conftest import Senders, take
+from tests.loopback.conftest import Senders
+from tests.support.packets import take
 
 A, B, C = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 

@@ -7,8 +7,12 @@ import pytest
 
 import aiomcast
 from aiomcast import AddressError, FilterError, LimitError, SourceFilter, StateError
-from tests.loopback.conftest import Senders, take
-from tests.support.helpers import A, B, C, D, Faults, accounted, faults, open_descriptors, turns, until
+from tests.loopback.conftest import Senders
+from tests.support.accounts import accounted, open_descriptors
+from tests.support.packets import payloads, take
+from tests.support.seam import Faults, faults
+from tests.support.sending import A, B, C, D
+from tests.support.waiting import turns, until
 
 __all__ = ["faults"]
 
@@ -22,10 +26,6 @@ def limit() -> None:
     with open("/proc/sys/net/ipv4/igmp_max_msf", encoding="ascii") as file:
         if int(file.read()) != MSF:
             pytest.skip("igmp_max_msf is not its default here")
-
-
-def data(packets: list[aiomcast.Packet]) -> list[bytes]:
-    return [packet.data for packet in packets]
 
 
 @pytest.mark.parametrize("queued_in", ["stream", "kernel"])
@@ -49,7 +49,7 @@ async def test_discard_drops_what_a_removed_source_had_sent(
         await senders.send(B, any_group, b"b after")
         stream = stream or feed.packets()
         expected = [*(b"b%d" % number for number in range(5)), b"c after", b"b after"]
-        assert data(await take(stream, 7)) == expected
+        assert payloads(await take(stream, 7)) == expected
         await turns(20)
         assert len(stream) == 0
 
@@ -71,10 +71,10 @@ async def test_deliver_keeps_what_had_arrived_and_nothing_later(
         await feed.membership.swap(after, pending="deliver")
         await senders.send(A, any_group, b"late")
         stream = stream or feed.packets()
-        assert data(await take(stream, 3)) == [b"a1", b"b1", b"a2"]
+        assert payloads(await take(stream, 3)) == [b"a1", b"b1", b"a2"]
         await feed.membership.swap([D])
         await senders.send(D, any_group, b"end")
-        assert data(await take(stream, 1)) == [b"end"]
+        assert payloads(await take(stream, 1)) == [b"end"]
 
 
 async def test_pending_is_one_of_two(group: str) -> None:
@@ -100,9 +100,9 @@ async def test_a_stalled_stream_loses_nothing_that_both_filters_allow(
             expected += [b"%d.%d" % (number, one) for one in range(8)]
             await feed.membership.swap(wanted, pending=pending)
             await turns(20)
-        assert data(await take(stream, len(expected))) == expected
+        assert payloads(await take(stream, len(expected))) == expected
         await senders.send(A, any_group, b"end")
-        assert data(await take(stream, 1)) == [b"end"]
+        assert payloads(await take(stream, 1)) == [b"end"]
         accounted(feed.statistics(), taken=len(expected) + 1)
 
 
@@ -116,7 +116,7 @@ async def test_what_waits_at_a_socket_that_goes_is_delivered(
             await senders.send(source, any_group, source.encode())
         for wanted in (SourceFilter.any(), include(MANY[:45]), exclude(MANY[45:])):
             await feed.membership.swap(wanted, pending=pending)
-        got = sorted(data(await take(aiter(feed), 45 if pending == "discard" else 50)))
+        got = sorted(payloads(await take(aiter(feed), 45 if pending == "discard" else 50)))
         kept = MANY[:45] if pending == "discard" else MANY
         assert got == sorted(source.encode() for source in kept)
 
@@ -131,7 +131,7 @@ async def test_deliver_with_a_stalled_stream_keeps_what_sits_at_a_socket_that_go
         for source in MANY[:20]:
             await senders.send(source, group, b"waiting")
         await feed.membership.swap(MANY[:1], pending="deliver")
-        assert data(await take(stream, 22)) == [b"full"] * 2 + [b"waiting"] * 20
+        assert payloads(await take(stream, 22)) == [b"full"] * 2 + [b"waiting"] * 20
 
 
 async def test_fifty_sources_come_once_each_and_the_kernel_holds_all(group: str, senders: Senders) -> None:
@@ -144,7 +144,7 @@ async def test_fifty_sources_come_once_each_and_the_kernel_holds_all(group: str,
             assert feed.membership.kernel_filter() == feed.membership.filter == include(wanted)
             for source in MANY:
                 await senders.send(source, group, source.encode())
-            assert sorted(data(await take(stream, len(wanted)))) == sorted(one.encode() for one in wanted)
+            assert sorted(payloads(await take(stream, len(wanted)))) == sorted(one.encode() for one in wanted)
             await turns(20)
             assert len(stream) == 0
         await feed.membership.swap(MANY[:1])
@@ -166,7 +166,7 @@ async def test_a_long_block_list_warns_once_and_refuses_all_of_it(any_group: str
         assert (held.mode, len(held.sources)) == (aiomcast.FilterMode.EXCLUDE, MSF)
         for source in [*MANY, A]:
             await senders.send(source, any_group, source.encode())
-        assert data(await take(aiter(receiver), 1)) == [A.encode()]
+        assert payloads(await take(aiter(receiver), 1)) == [A.encode()]
         await turns(20)
         assert receiver.statistics().received == 1 + 40 == 1 + receiver.statistics().filtered
         with warnings.catch_warnings():
@@ -278,7 +278,7 @@ async def test_whichever_call_is_refused_everything_stays(
         source = next((one for one in (B, MANY[22]) if after.allows(one)), None)
         if source is not None:
             await senders.send(source, any_group, b"new")
-            assert data(await take(stream, 1)) == [b"new"]
+            assert payloads(await take(stream, 1)) == [b"new"]
 
 
 async def test_an_undo_that_is_refused_too_is_said(group: str, faults: Faults) -> None:
@@ -315,9 +315,9 @@ async def test_a_membership_of_nothing_hears_no_other_socket(any_group: str, sen
         stream = silent.packets()
         await silent.membership.swap(())
         await senders.send(A, any_group, b"not for us")
-        assert data(await take(aiter(loud), 1)) == [b"not for us"]
+        assert payloads(await take(aiter(loud), 1)) == [b"not for us"]
         await turns(20)
         assert silent.statistics().received == 0
         await silent.membership.swap([A])
         await senders.send(A, any_group, b"for us")
-        assert data(await take(stream, 1)) == [b"for us"]
+        assert payloads(await take(stream, 1)) == [b"for us"]

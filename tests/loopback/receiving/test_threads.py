@@ -9,8 +9,9 @@ from types import ModuleType
 
 import aiomcast
 from aiomcast import SourceFilter, open_socket
-from tests.loopback.reading.test_readers import PORT, data, reading
-from tests.support.helpers import A, sending
+from tests.support.packets import payloads
+from tests.support.readers import PORT, reading
+from tests.support.sending import A, sending
 
 __all__ = ["reading"]
 
@@ -36,7 +37,7 @@ def test_a_read_of_another_thread_in_the_middle_of_one(reading: ModuleType, any_
             readers.append(reading.Reader(sock, SourceFilter.any()))
             sender = stack.enter_context(sending(A, any_group, PORT + number))
             sender.send(b"first")
-            assert data(readers[-1].read(1)) == [b"first"]  # stamped: the next read takes all at once
+            assert payloads(readers[-1].read(1)) == [b"first"]  # stamped: the next read takes all at once
             for one in range(30):
                 sender.send(b"%d of %d" % (one, number))
         slow = SourceFilter.include([A])
@@ -51,8 +52,8 @@ def test_a_read_of_another_thread_in_the_middle_of_one(reading: ModuleType, any_
         others = readers[1].read(64)
         sources.other_has_read.set()
         thread.join(10)
-        assert data(others) == [b"%d of 1" % one for one in range(30)]
-        assert data(got[0]) == [b"%d of 0" % one for one in range(30)]
+        assert payloads(others) == [b"%d of 1" % one for one in range(30)]
+        assert payloads(got[0]) == [b"%d of 0" % one for one in range(30)]
 
 
 async def test_a_read_out_of_the_middle_of_one_in_the_same_thread(
@@ -82,8 +83,8 @@ async def test_a_read_out_of_the_middle_of_one_in_the_same_thread(
         wanted = SourceFilter.include([A])
         object.__setattr__(wanted, "sources", Sources([A]))
         reader.set_filter(wanted)
-        assert data(reader.read(64)) == [b"outer %d" % number for number in range(10)]
-        assert data(read) == [b"inner %d" % number for number in range(10)]
+        assert payloads(reader.read(64)) == [b"outer %d" % number for number in range(10)]
+        assert payloads(read) == [b"inner %d" % number for number in range(10)]
 
 
 SENDERS, ROUNDS = 300, 8

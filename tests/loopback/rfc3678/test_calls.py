@@ -10,7 +10,7 @@ import pytest
 from aiomcast import AddressError, ArgumentError, RefusedError, SourceFilter
 from aiomcast.errors import InterfaceGoneError, LimitError, MulticastError
 from aiomcast.rfc3678 import calls
-from tests.support.helpers import LO, A, B, C
+from tests.support.sending import LO, A, B, C
 
 include, exclude = SourceFilter.include, SourceFilter.exclude
 LOOPBACK = "127.0.0.1"

@@ -15,8 +15,8 @@ from aiomcast.rfc3678 import calls, kernel
 from aiomcast.rfc3678.abi import native
 from aiomcast.rfc3678.refusals import sysctl_value
 from aiomcast.values.addresses import pack
-from tests.support.helpers import LO
 from tests.support.kernel_model import IPV4, IPV6, KernelSocket, Limits
+from tests.support.sending import LO
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the model is Linux's")
 

@@ -7,16 +7,16 @@ import errno
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import pytest
 
 import aiomcast
 from aiomcast import LimitError, Receiver, RefusedError, SourceFilter
-from aiomcast.rfc3678 import calls, kernel
+from aiomcast.rfc3678 import calls
 from aiomcast.rfc3678.limits import source_limit
 from aiomcast.rfc3678.refusals import sysctl_value
-from tests.support.helpers import LO, A, B, Faults, faults
+from tests.support.seam import Faults, faults, intercepted, refusal
+from tests.support.sending import LO, A, B
 
 __all__ = ["faults"]
 
@@ -216,26 +216,20 @@ def test_a_member_that_is_refused_a_source_for_no_reason(
     assert GROUPS not in error.hint
 
 
-def test_a_kernel_that_does_not_tell_its_memory(
-    sock4: socket.socket, any_group: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kernel_that_does_not_tell_its_memory(sock4: socket.socket, any_group: str, faults: Faults) -> None:
     """SO_MEMINFO came with Linux 4.12; the groups can be counted without it."""
-    real = kernel.getsockopt
 
-    def without(sock: socket.socket, level: int, option: int | None, value: bytes) -> bytes:
+    def without(sock: socket.socket, level: int, *arguments: object) -> None:
         if level == socket.SOL_SOCKET:
-            raise OSError(errno.ENOPROTOOPT, "no such option")
-        return real(sock, level, option, value)
+            raise refusal(errno.ENOPROTOOPT)
 
-    monkeypatch.setattr(kernel, "getsockopt", without)
-    with ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        faults = Faults(patch)
+    with intercepted("getsockopt", without):
         faults.fail_at(1)
         assert refused(calls.join_group, sock4, LO, any_group).sysctl is None
-    for number in range(sysctl_value(GROUPS) or 0):
-        calls.join_source_group(sock4, LO, f"239.78.2.{number + 1}", A)
-    names(refused(calls.join_group, sock4, LO, any_group), GROUPS)
+        faults.stop()
+        for number in range(sysctl_value(GROUPS) or 0):
+            calls.join_source_group(sock4, LO, f"239.78.2.{number + 1}", A)
+        names(refused(calls.join_group, sock4, LO, any_group), GROUPS)
 
 
 async def test_a_swap_that_is_refused_for_no_reason(any_group: str, faults: Faults) -> None:

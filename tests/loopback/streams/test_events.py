@@ -6,7 +6,8 @@ import pytest
 
 import aiomcast
 from aiomcast import Event, EventKind, SourceFilter, StateError
-from tests.support.helpers import A, B, turns
+from tests.support.sending import A, B
+from tests.support.waiting import turns
 
 include = SourceFilter.include
 

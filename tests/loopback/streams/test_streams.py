@@ -10,22 +10,11 @@ import pytest
 
 import aiomcast
 from aiomcast import Channel, Overflow, SourceFilter, StateError
-from tests.loopback.conftest import Senders, take
-from tests.support.helpers import A, B, accounted, turns, until, wait_readable
-
-
-def numbered(count: int, first: int = 0) -> list[bytes]:
-    return [b"%d" % number for number in range(first, first + count)]
-
-
-def payloads(packets: list[aiomcast.Packet]) -> list[bytes]:
-    return [packet.data for packet in packets]
-
-
-async def rest(stream: aiomcast.PacketStream) -> list[bytes]:
-    """Return what comes until the stream ends."""
-    async with asyncio.timeout(10):
-        return [packet.data async for packet in stream]
+from tests.loopback.conftest import Senders
+from tests.support.accounts import accounted
+from tests.support.packets import numbered, payloads, rest, take
+from tests.support.sending import A, B
+from tests.support.waiting import turns, until, wait_readable
 
 
 async def test_the_default_stream_goes_on_where_it_stopped(group: str, senders: Senders) -> None:

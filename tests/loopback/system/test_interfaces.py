@@ -9,7 +9,7 @@ import aiomcast
 from aiomcast import Interface, InterfaceError, interfaces
 from aiomcast.system.interfaces import find_interface
 from aiomcast.values.addresses import canonical
-from tests.support.helpers import LO
+from tests.support.sending import LO
 
 
 def loopback() -> Interface:
