@@ -143,7 +143,9 @@ class _Search:
         options = self.options
         to = self.worker.call(live_worker.port)
         if self.name is None:
-            self.worker.start(live_worker.hear_in_c, seconds=listening, size=options.size, buffer=options.buffer)
+            self.worker.start(
+                live_worker.hear_in_c, seconds=listening, size=options.size, buffer=options.buffer
+            )
             time.sleep(0.05)  # it joins first
         else:
             self.worker.call(live_worker.open_for, name=self.name, buffer=options.buffer)

@@ -9,9 +9,11 @@ pytest.importorskip("rich")
 if not sys.platform.startswith("linux"):
     pytest.skip("three sources on lo, and the benchmarks, need Linux", allow_module_level=True)
 
-from benchmarks import soak, swap
+from benchmarks import soak as command
+from benchmarks import swap
 from benchmarks.__main__ import main
 from benchmarks.results import Result
+from tests.support import soak
 
 
 async def test_nothing_leaks_or_is_lost_or_comes_twice_while_filters_change() -> None:
@@ -49,7 +51,7 @@ def test_a_soak_that_found_a_fault_ends_with_status_1(
         outcome = dict.fromkeys(soak.Outcome.__annotations__, 0) | {"leaked": options.seed}
         return Result("swap", data={"soak": [outcome], "complete": True})
 
-    monkeypatch.setattr(soak, "run", found)
+    monkeypatch.setattr(command, "run", found)
     assert main(["swap", "--soak", "1", "--seed", "0"]) == 0
     assert main(["swap", "--soak", "1", "--seed", "3"]) == 1
     assert "failed" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 """Numbered datagrams from several sources at a steady rate: a sender process, and who checks them.
 
-`python -m benchmarks.traffic GROUP PORT INTERFACE RATE SOURCE...` prints a line, sends from every source
+`python -m tests.support.traffic GROUP PORT INTERFACE RATE SOURCE...` prints a line, sends from every source
 RATE times a second until its standard input is closed, and prints how many it has sent from each. A
 datagram begins with its number (8 bytes, network order), counted from 0; all sources send each number.
 """
@@ -14,18 +14,21 @@ import struct
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .sending import sending
 
 if TYPE_CHECKING:  # the sender need not wait for it
     from aiomcast import Packet
 
-__all__ = ["Checker", "Traffic"]
+__all__ = ["ROOT", "Judge", "Traffic", "command", "number_sent"]
 
 _NUMBER = struct.Struct("!Q")
-_MREQN = struct.Struct("=8xi")  # struct ip_mreqn: of which the index alone counts here
 _SIZE = 200  # bytes of payload
-_ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 _ASK = 64  # numbers between two looks at standard input when there is no time to pause
 _PAUSE = 0.0003  # seconds
 
@@ -33,14 +36,14 @@ _PAUSE = 0.0003  # seconds
 class Traffic:
     """The process, for an event loop; it runs in the network namespace of the thread that starts it."""
 
-    def __init__(self, group: str, port: int, interface: str, rate: float, sources: tuple[str, ...]) -> None:
-        self._arguments = (group, str(port), interface, str(rate), *sources)
+    def __init__(self, group: str, port: int, interface: str, rate: float, sources: Sequence[str]) -> None:
+        self._command = command(group, port, interface, rate, sources)
         self._process: Process | None = None
 
     async def start(self) -> None:
         """Begin to send. RuntimeError if the sender ended instead."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", __name__, *self._arguments, cwd=_ROOT, stdin=PIPE, stdout=PIPE
+            *self._command, cwd=ROOT, stdin=PIPE, stdout=PIPE
         )
         assert self._process.stdout is not None
         if not await self._process.stdout.readline():
@@ -52,61 +55,61 @@ class Traffic:
         told, _ = await self._process.communicate(b"")  # closes its standard input
         if self._process.returncode:
             raise RuntimeError(f"the sender ended with status {self._process.returncode}")
-        return int(told)
+        return number_sent(told)
 
 
-class Checker:
-    """Judges every packet. `permitted` is what may come now, of those that send."""
+class Judge:
+    """Judges every packet of numbered traffic by its source and number.
 
-    def __init__(self, always: str) -> None:
-        self.always = always
-        self.permitted: frozenset[str] = frozenset()
+    `allows` says of a source whether it may come now. Of the sources in `always`, which are let in all
+    the time, every number has to come; of the others they only have to grow.
+    """
+
+    def __init__(self, always: Collection[str], allows: Callable[[str], bool] = lambda source: False) -> None:
+        self.allows = allows
         self.packets = self.leaked = self.doubled = self.out_of_order = 0
+        self.seen: Counter[str] = Counter()  # packets by source
         self._next: dict[str, int] = {}
-        self._missing: set[int] = set()  # numbers of `always` that were skipped
+        self._missing: dict[str, set[int]] = {source: set() for source in always}  # numbers that were skipped
 
-    @property
-    def reached(self) -> int:
-        """How far the numbers of the source that is always let in have come."""
-        return self._next.get(self.always, 0)
+    def reached(self, source: str) -> int:
+        """How far the numbers of a source have come: one more than the greatest."""
+        return self._next.get(source, 0)
 
-    def lost(self, sent: int) -> int:
-        """How many of its numbers below `sent` were never seen."""
-        return len(self._missing) + sent - self.reached
+    def lost(self, source: str, sent: int) -> int:
+        """How many of a source in `always` were never seen, of the numbers below `sent`."""
+        return len(self._missing[source]) + sent - self.reached(source)
 
     def see(self, packet: Packet) -> None:
         """Check one packet."""
-        self.packets += 1
         source = packet.source
-        if source not in self.permitted:
-            self.leaked += 1
+        self.packets += 1
+        self.seen[source] += 1
+        self.leaked += not self.allows(source)
         (number,) = _NUMBER.unpack_from(packet.data)
         due = self._next.get(source, 0)
+        missing = self._missing.get(source)
         if number >= due:
-            if number > due and source == self.always:
-                self._missing.update(range(due, number))
+            if missing is not None:
+                missing.update(range(due, number))
             self._next[source] = number + 1
-        elif number in self._missing or (source != self.always and number != due - 1):
+        elif missing is not None and number in missing:
             self.out_of_order += 1
-            if source == self.always:
-                self._missing.discard(number)
+            missing.discard(number)
+        elif missing is None and number != due - 1:
+            self.out_of_order += 1
         else:
             self.doubled += 1
 
 
-def _socket(source: str, group: str, port: int, interface: str) -> socket.socket:
-    index = socket.if_nametoindex(interface)
-    if ":" in group:
-        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-        sock.bind((source, 0))
-        sock.connect((group, port, 0, index))
-    else:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, _MREQN.pack(index))
-        sock.bind((source, 0))
-        sock.connect((group, port))
-    return sock
+def command(group: str, port: int, interface: str, rate: float, sources: Sequence[str]) -> list[str]:
+    """Return the command of the sender process; it wants to be run in `ROOT`."""
+    return [sys.executable, "-m", __name__, group, str(port), interface, str(rate), *sources]
+
+
+def number_sent(told: bytes) -> int:
+    """Return how many datagrams each source has sent, of all that the process has said at its end."""
+    return int(told.split()[-1])
 
 
 def _send(sockets: list[socket.socket], rate: float) -> int:
@@ -126,7 +129,7 @@ def _send(sockets: list[socket.socket], rate: float) -> int:
 
 
 def _main(group: str, port: str, interface: str, rate: str, *sources: str) -> None:
-    sockets = [_socket(source, group, int(port), interface) for source in sources]
+    sockets = [sending(source, group, int(port), socket.if_nametoindex(interface)) for source in sources]
     print("sending", flush=True)
     print(_send(sockets, float(rate)))
 
