@@ -1,6 +1,8 @@
 """A model of the Linux kernel's membership and filter rules, for one socket and one interface.
 
-The numbers are those of "Linux: membership and filter rules", (A n) of "how atomic is a swap".
+The calls are those of RFC 3678; what each refuses, and with which errno, is read in net/ipv4/igmp.c and
+net/ipv4/ip_sockglue.c. The functions of net/ipv6/mcast.c and net/ipv6/ipv6_sockglue.c decide alike.
+`test_model_kernel` holds it against the kernel it runs on.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ INCLUDE, EXCLUDE = FilterMode.INCLUDE, FilterMode.EXCLUDE
 
 
 class Limits(NamedTuple):
-    """3: how many sources a group, and how many groups a socket may have (None: any number)."""
+    """How many sources a group, and how many groups a socket may have (None: any number)."""
 
     sources: int
     groups: int | None
@@ -32,8 +34,9 @@ IPV6 = Limits(sources=64, groups=None)  # net.ipv6.mld_max_msf
 class State(NamedTuple):
     """What a member holds.
 
-    `sources` None is *fresh* (5): no source was ever listed since the join or the last full-state
-    set. A list that has become empty is another state: it no longer lets the mode change.
+    `sources` None is *fresh*: no source was ever listed since the join or the last full-state set
+    (`sflist` is NULL). A list that has become empty is another state: it no longer lets the mode
+    change, as ip_mc_source() asks whether there is a list and not what is in it.
     """
 
     mode: FilterMode
@@ -52,7 +55,7 @@ class State(NamedTuple):
 class KernelSocket:
     """One socket: groups and what they hold. A refused call raises OSError, as the kernel's errno.
 
-    `passed` is what a group held for a moment during the last call (A 3).
+    `passed` is what a group held for a moment during the last call.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -92,31 +95,31 @@ class KernelSocket:
         self._remove(group, source, EXCLUDE)
 
     def set(self, group: str, mode: FilterMode, sources: Sequence[str]) -> None:
-        """Set mode and list at once; 6: a source that is listed twice is held twice."""
+        """Set mode and list at once. A source that is listed twice is held twice."""
         self.passed = []
-        if len(sources) > self.limits.sources:  # 3, asked before anything else
+        if len(sources) > self.limits.sources:  # in ip_sockglue.c, before ip_mc_msfilter()
             raise refusal(errno.ENOBUFS)
-        if mode is INCLUDE and not sources:  # 2: this is the leave, with its errno
+        if mode is INCLUDE and not sources:  # ip_mc_msfilter(): (INCLUDE, empty) is the leave, with its errno
             self.leave_group(group)
             return
-        before = self._member(group, errno.EINVAL)  # 1
+        before = self._member(group, errno.EINVAL)  # "must have a prior join"
         listed = tuple(sources) or None
-        if before.mode is not mode:  # A 3: list and mode are two stores, the list first
+        if before.mode is not mode:  # ip_mc_msfilter() stores `sflist`, then `sfmode`
             self.passed = [State(before.mode, listed)]
         self.held[group] = State(mode, listed)
 
     def _join(self, group: str, fresh: State) -> None:
-        if group in self.held:  # 4
+        if group in self.held:  # __ip_mc_join_group(), and the next
             raise refusal(errno.EADDRINUSE)
-        if self.limits.groups is not None and len(self.held) >= self.limits.groups:  # 3
+        if self.limits.groups is not None and len(self.held) >= self.limits.groups:
             raise refusal(errno.ENOBUFS)
         self.held[group] = fresh
 
     def _add(self, group: str, source: str, mode: FilterMode) -> None:
         sources = self._listing(group, mode).sources or ()
-        if len(sources) >= self.limits.sources:  # 3, asked before 6
+        if len(sources) >= self.limits.sources:  # ip_mc_source() asks this before it looks for the source
             raise refusal(errno.ENOBUFS)
-        if source in sources:  # 6
+        if source in sources:
             raise refusal(errno.EADDRNOTAVAIL)
         self.held[group] = State(mode, (*sources, source))
 
@@ -125,7 +128,7 @@ class KernelSocket:
         if source not in sources:
             raise refusal(errno.EADDRNOTAVAIL)
         sources.remove(source)
-        if mode is INCLUDE and not sources:  # 2
+        if mode is INCLUDE and not sources:  # ip_mc_source(): leave with the last source
             del self.held[group]
         else:
             self.held[group] = State(mode, tuple(sources))
@@ -133,9 +136,9 @@ class KernelSocket:
     def _listing(self, group: str, mode: FilterMode) -> State:
         state = self._member(group, errno.EINVAL)
         if state.mode is not mode:
-            if state.sources is not None:  # 4
+            if state.sources is not None:  # ip_mc_source(): "must be the same mode as before"
                 raise refusal(errno.EINVAL)
-            state = self.held[group] = State(mode)  # 5: a fresh one turns, also when the call then fails
+            state = self.held[group] = State(mode)  # a fresh one turns, also if the call then fails
         return state
 
     def _member(self, group: str, number: int) -> State:
