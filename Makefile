@@ -16,6 +16,8 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	PATH="$(abspath $(BIN)):$$PATH" pyright --verifytypes aiomcast --ignoreexternal >$(VENV)/types.log || \
+		{ cat $(VENV)/types.log; exit 1; }
 	PYTHONPATH=src $(BIN)/lint-imports
 
 docs: $(VENV)/.docs

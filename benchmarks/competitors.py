@@ -53,7 +53,7 @@ class _OnSocket:
 class Counting(_OnSocket, asyncio.DatagramProtocol):
     """A `DatagramProtocol` that only counts."""
 
-    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:  # Any: asyncio's signature
         self.seen += 1
         if self.seen == self.until:
             self.done.set_result(None)
@@ -73,10 +73,11 @@ class Counting(_OnSocket, asyncio.DatagramProtocol):
 class Queued(_OnSocket, asyncio.DatagramProtocol):
     """A `DatagramProtocol` that fills an `asyncio.Queue`, and a task that awaits it."""
 
-    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:  # Any: asyncio's signature
         self.queue.put_nowait((data, addr))
 
     async def consume(self, until: int) -> None:
+        # Any: an address as asyncio hands it on
         self.queue: asyncio.Queue[tuple[bytes, Any]] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self.transport, _ = await loop.create_datagram_endpoint(lambda: self, sock=self.sock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 
-from . import draining
+from . import drain_worker
 from .competitors import COMPETITORS, missing
 from .results import Bar, Panel, Result, Samples, Table
 from .worker import Worker, WorkerError
@@ -45,14 +45,14 @@ def run_with(options: argparse.Namespace, command: str, *, per_send: int) -> Res
             if why:
                 troubles[name, loop] = why
             entrants.append((name, loop))
-    rounds: dict[tuple[str, str], list[draining.Round]] = {entrant: [] for entrant in entrants}
+    rounds: dict[tuple[str, str], list[drain_worker.Round]] = {entrant: [] for entrant in entrants}
     with contextlib.ExitStack() as stack:
         workers = {
             (name, loop): stack.enter_context(Worker(loop, COMPETITORS[name].reading))
             for name, loop in entrants
             if (name, loop) not in troubles
         }
-        packets, result.notes = draining.fitted(options.packets, options.size, per_send)
+        packets, result.notes = drain_worker.fitted(options.packets, options.size, per_send)
         for number in range(-1, options.rounds):  # the first one warms up and is not counted
             turn = max(number, 0) % len(entrants)
             for entrant in entrants[turn:] + entrants[:turn]:
@@ -60,7 +60,7 @@ def run_with(options: argparse.Namespace, command: str, *, per_send: int) -> Res
                     continue
                 try:
                     once = workers[entrant].call(
-                        draining.round_of,
+                        drain_worker.round_of,
                         name=entrant[0],
                         packets=packets,
                         size=options.size,
@@ -86,7 +86,7 @@ def run_with(options: argparse.Namespace, command: str, *, per_send: int) -> Res
 def _tell(
     result: Result,
     options: argparse.Namespace,
-    rounds: dict[tuple[str, str], list[draining.Round]],
+    rounds: dict[tuple[str, str], list[drain_worker.Round]],
     troubles: dict[tuple[str, str], str],
     packets: int,
     per_send: int,

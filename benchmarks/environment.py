@@ -13,7 +13,7 @@ __all__ = ["describe"]
 _PACKAGES = ("aiomcast", "uvloop", "asyncio-dgram", "anyio", "multicast_expert")
 
 
-def describe() -> dict[str, Any]:
+def describe() -> dict[str, Any]:  # Any: JSON
     """Return kernel, Python, processor, versions, privilege and date."""
     return {
         "kernel": f"{platform.system()} {platform.release()}",

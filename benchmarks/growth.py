@@ -6,7 +6,7 @@ import argparse
 import contextlib
 from typing import Any
 
-from . import descriptors, draining, many
+from . import descriptors, drain_worker, growth_worker
 from .results import Bar, Panel, Result, Samples, Table
 from .worker import Worker, WorkerError
 
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> Result:
     """Measure every size on every loop in every round, and the C loop over as many sockets."""
     result = Result("growth")
     sizes, result.notes = descriptors.sizes_within(sorted({1, *options.channels}))
-    packets, notes = draining.fitted(options.packets, options.size)
+    packets, notes = drain_worker.fitted(options.packets, options.size)
     result.notes += notes
     spent: dict[tuple[str, int, str], list[float]] = {}
     disturbed = 0
@@ -42,16 +42,16 @@ def run(options: argparse.Namespace) -> Result:
                 worker = stack.enter_context(Worker("asyncio" if who == _C else who))
                 try:
                     if who == _C:
-                        worker.call(many.open_sockets, channels=size)
+                        worker.call(growth_worker.open_sockets, channels=size)
                     else:
-                        worker.call(many.open_library, channels=size, size=options.size)
+                        worker.call(growth_worker.open_library, channels=size, size=options.size)
                 except WorkerError as error:
                     result.notes.append(f"{size:,} channels, {who}: the system refuses: {error}")
                     continue
                 workers[who, size] = worker
         for number in range(-1, options.rounds):  # the first one warms up and is not counted
             for (who, size), worker in _rotated(workers, number):
-                drain = many.drain_sockets if who == _C else many.drain_library
+                drain = growth_worker.drain_sockets if who == _C else growth_worker.drain_library
                 for traffic, channels in (("idle", 1), ("spread", size)):
                     try:
                         once = worker.call(drain, channels=channels, packets=packets, size=options.size)
@@ -69,6 +69,7 @@ def run(options: argparse.Namespace) -> Result:
     return result
 
 
+# Any: the key is kept as it is
 def _rotated(workers: dict[Any, Worker], number: int) -> list[tuple[Any, Worker]]:
     """Return the workers, each round beginning with another; those of one size stay together."""
     listed = list(workers.items())

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 import aiomcast
 
-from . import living, sockets
+from . import live_worker, sockets
 from .results import Bar, Panel, Result, Table
 from .worker import Worker
 
@@ -43,10 +43,10 @@ def run(options: argparse.Namespace) -> Result:
     for loop in options.loops:
         for reading in READERS:
             with Worker("asyncio") as sender, Worker(loop, reading) as receiver:
-                sender.call(living.take_other_core)
-                port = receiver.call(living.port)
+                sender.call(live_worker.take_other_core)
+                port = receiver.call(live_worker.port)
                 seconds = options.seconds + 1
-                sender.start(living.send, to_port=port, rate=UNPACED, seconds=seconds, size=options.size)
+                sender.start(live_worker.send, to_port=port, rate=UNPACED, seconds=seconds, size=options.size)
                 found: Lag = receiver.call(watch, seconds=options.seconds)
                 sender.answer()
             result.data[f"{loop} {reading}"] = found
@@ -71,7 +71,7 @@ async def watch(seconds: float) -> Lag:
             await asyncio.sleep(0)
             lags.append((time.perf_counter() - before) * 1e3)
 
-    group = living.GROUP
+    group = live_worker.GROUP
     async with aiomcast.listen(group, sockets.PORT, sources=[sockets.SOURCE], interface="lo") as feed:
         task = asyncio.create_task(other())
         try:

@@ -9,7 +9,7 @@ import time
 
 import attrs
 
-from . import living
+from . import live_worker
 from .competitors import COMPETITORS, missing
 from .results import Bar, Panel, Result, Table
 from .worker import Worker, WorkerError
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> Result:
     result = Result("live")
     rows, bars, found = [], [], []
     with Worker("asyncio") as sender:
-        if sender.call(living.take_other_core) < 2:
+        if sender.call(live_worker.take_other_core) < 2:
             result.notes.append("one core only: sender and receiver take it from each other")
         entrants: list[tuple[str | None, str]] = [(None, "-")]
         entrants += [(name, loop) for loop in options.loops for name in options.only or COMPETITORS]
@@ -141,14 +141,16 @@ class _Search:
         """Send at one rate and see what comes."""
         listening = seconds + _LAG
         options = self.options
-        to = self.worker.call(living.port)
+        to = self.worker.call(live_worker.port)
         if self.name is None:
-            self.worker.start(living.hear_in_c, seconds=listening, size=options.size, buffer=options.buffer)
+            self.worker.start(
+                live_worker.hear_in_c, seconds=listening, size=options.size, buffer=options.buffer
+            )
             time.sleep(0.05)  # it joins first
         else:
-            self.worker.call(living.open_for, name=self.name, buffer=options.buffer)
-            self.worker.start(living.hear, seconds=listening)
-        sent = self.sender.call(living.send, to_port=to, rate=rate, seconds=seconds, size=options.size)
+            self.worker.call(live_worker.open_for, name=self.name, buffer=options.buffer)
+            self.worker.start(live_worker.hear, seconds=listening)
+        sent = self.sender.call(live_worker.send, to_port=to, rate=rate, seconds=seconds, size=options.size)
         heard = self.worker.answer()
         capped = sent < rate * seconds * _KEPT_UP
         return Trial(

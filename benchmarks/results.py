@@ -72,4 +72,4 @@ class Result:
     panels: list[Panel] = attrs.field(factory=list)
     measured: dict[tuple[str, str], float] = attrs.field(factory=dict)
     notes: list[str] = attrs.field(factory=list)
-    data: dict[str, Any] = attrs.field(factory=dict)
+    data: dict[str, Any] = attrs.field(factory=dict)  # Any: JSON

@@ -141,6 +141,7 @@ async def measure(sources: int, half_kept: bool, memberships: int, rounds: int) 
             for _ in range(rounds):
                 for way, change in ways.items():
                     spent = await _spent(change, repeats[way])
+                    # the type is ignored as it is a name of the dictionary
                     times[way].append(spent / repeats[way] / 2 * 1e6)  # type: ignore[literal-required]
     return times
 
@@ -219,7 +220,7 @@ def _tell(result: Result, options: argparse.Namespace, found: dict[tuple[str, Ca
                 (case.label, f"{times['calls']} bare", f"{base.median:,.1f}", base.spread(1), "1.00", "")
             )
             for way, says in _WAYS.items():
-                spent = Samples(tuple(times[way]))  # type: ignore[literal-required]
+                spent = Samples(tuple(times[way]))  # type: ignore[literal-required]  # a name of it
                 ratio = Samples(tuple(a / b for a, b in zip(spent.values, base.values, strict=True)))
                 rows.append(
                     (

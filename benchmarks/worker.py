@@ -53,7 +53,7 @@ class Worker:
             text=True,
         )
 
-    def call(self, function: Callable[..., Any], **arguments: Any) -> Any:
+    def call(self, function: Callable[..., Any], **arguments: Any) -> Any:  # Any: JSON
         """Run a function, or a coroutine function, of a module of this package over there.
 
         Arguments and answer are what JSON can hold. WorkerError if it raises.
@@ -61,13 +61,13 @@ class Worker:
         self.start(function, **arguments)
         return self.answer()
 
-    def start(self, function: Callable[..., Any], **arguments: Any) -> None:
+    def start(self, function: Callable[..., Any], **arguments: Any) -> None:  # Any: JSON
         """Do the first half of `call`: the worker is at it, and `answer` is due."""
         assert self._process.stdin is not None
         request = {"module": function.__module__, "name": function.__name__, "arguments": arguments}
         print(json.dumps(request), file=self._process.stdin, flush=True)
 
-    def answer(self) -> Any:
+    def answer(self) -> Any:  # Any: JSON
         """Wait for what was started."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -18,7 +18,7 @@ __all__ = ["KINDS", "Filters", "Operation", "ReceiverShape", "Scenario", "draw"]
 Operation: TypeAlias = dict[str, Any]  # Any: what JSON holds
 """`do` is what to do, `thread` and `actor` who does it, `wait` seconds before (-1: a loop turn)."""
 
-Filters: TypeAlias = list[Any]
+Filters: TypeAlias = list[Any]  # Any: JSON
 """[include?, numbers of senders' addresses, first stranger, number of strangers]."""
 
 _POLICIES = ("PAUSE", "PAUSE", "DROP_OLDEST", "DROP_NEWEST")
@@ -168,7 +168,7 @@ class _Drawer:
         receiver, slot = chance.randrange(receivers), chance.choice((0, 1, 3))
         common = {"receiver": receiver, "slot": slot, "wait": 0}
 
-        def some(do: str, **fixed: Any) -> Operation:
+        def some(do: str, **fixed: Any) -> Operation:  # Any: JSON
             return (
                 self.operation(do, receivers) | common | {"wait": chance.choice((0, 0, -1, 0.0005))} | fixed
             )

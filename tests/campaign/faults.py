@@ -1,17 +1,15 @@
-"""In the place of `kernel.setsockopt`: refuses a drawn call of whoever armed it."""
+"""Refuses a drawn call of whoever armed it."""
 
 from __future__ import annotations
 
 import contextvars
 import errno
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aiomcast.rfc3678 import kernel
+from tests.support.seam import intercepted, refusal
 
-__all__ = ["Fault", "armed", "install"]
+__all__ = ["Fault", "armed", "installed"]
 
 
 class Fault:
@@ -29,7 +27,7 @@ class Fault:
             self.call -= 1
             if self.call == 0:
                 self.hit = True
-                raise OSError(self.number, os.strerror(self.number))
+                raise refusal(self.number)
 
 
 # By context, not by thread: other tasks of the same loop are not to be hit.
@@ -53,14 +51,14 @@ def armed(order: list[object] | None) -> Iterator[Fault | None]:
         _present.reset(token)
 
 
-def install() -> None:
-    """Put it into the seam, for the rest of the process."""
-    real = kernel.setsockopt
+@contextmanager
+def installed() -> Iterator[None]:
+    """Put it into the seam."""
 
-    def setsockopt(sock: socket.socket, level: int, option: int | None, value: int | bytes) -> None:
+    def count(*arguments: object) -> None:
         fault = _present.get()
         if fault is not None:
             fault.count()
-        real(sock, level, option, value)
 
-    kernel.setsockopt = setsockopt
+    with intercepted("setsockopt", count):
+        yield

@@ -203,6 +203,7 @@ class Player:
         self.stage.log(now(), "lowers the soft limit of open files")
         self.stage.limits.low_soft_limit()
 
+    # Any: asyncio's own type for a context
     def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         text = f"the loop's exception handler: {context.get('message')}: {context.get('exception')!r}"
         self.stage.note("unexpected", now(), text)

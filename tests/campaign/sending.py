@@ -14,13 +14,14 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 
+from tests.support.sending import sending
+
 from .history import Datagram, Flow, Key
 
 __all__ = ["Gun", "key_of", "payload"]
 
 _HEAD = struct.Struct("!BBHQ")
 _PROBE = struct.Struct("!Q")
-_MREQN = struct.Struct("=8xi")  # struct ip_mreqn: of which the index alone counts here
 _MAGIC = 0xA7
 _now = time.monotonic_ns
 _processor: Callable[[], int] = ctypes.CDLL(None).sched_getcpu
@@ -55,8 +56,9 @@ class Gun:
             self._probe.bind(("127.0.0.1", 0))
             self._probe.connect(self._probe.getsockname())
             self._probe.setblocking(False)
+            ifindex = socket.if_nametoindex(interface)
             for flow in flows:
-                self._sockets.append(_socket(flow, interface))
+                self._sockets.append(sending(*flow, ifindex))
         except BaseException:
             self.close()
             raise
@@ -94,22 +96,3 @@ class Gun:
         """Close its sockets."""
         for sock in (*self._sockets, self._probe):
             sock.close()
-
-
-def _socket(flow: Flow, interface: str) -> socket.socket:
-    index = socket.if_nametoindex(interface)
-    six = ":" in flow.group
-    sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        if six:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-            sock.bind((flow.source, 0))
-            sock.connect((flow.group, flow.port, 0, index))
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, _MREQN.pack(index))
-            sock.bind((flow.source, 0))
-            sock.connect((flow.group, flow.port))
-    except BaseException:
-        sock.close()
-        raise
-    return sock

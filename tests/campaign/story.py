@@ -22,7 +22,7 @@ REST = 1000
 class Story:
     """A membership that lets `first` in from 1 to 2 ms on, and a stream opened at 3 ms; times are in ms."""
 
-    def __init__(self, first: Filter = BOTH, **stream: Any) -> None:
+    def __init__(self, first: Filter = BOTH, **stream: Any) -> None:  # Any: fields of a Stream
         self.membership = Membership(0, 0, G, PORT, [Change("join", first, MS, returned=2 * MS)])
         self.stream = Stream(0, 0, opening=int(2.9 * MS), opened=3 * MS)
         self.stream = dataclasses.replace(self.stream, **stream)
@@ -53,7 +53,7 @@ class Story:
         returned: float | None,
         wanted: Filter,
         pending: Literal["discard", "deliver"] = "discard",
-        **more: Any,
+        **more: Any,  # Any: fields of a Change
     ) -> Change:
         """Change the filter."""
         end = None if returned is None else int(returned * MS)

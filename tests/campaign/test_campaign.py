@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import resource
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,24 @@ def test_a_broken_rule_ends_with_status_1_and_its_history(
     assert [one["do"] for one in scenario["operations"]] == ["leave"]
     assert command.main(["--history", str(saved)]) == 1
     assert command.main(["--seed", "1", "--family", "4", "--without", "leave", "--runs", "3"]) == 0
+
+
+def test_a_change_of_a_limit_is_known_before_it_can_be_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other thread may swap while it is being made, and compare with what the tool knows."""
+    known: list[tuple[int, bool]] = []
+
+    class Setting:
+        def read_text(self) -> str:
+            return "10"
+
+        def write_text(self, text: str) -> None:
+            known.append((limits.lowest_msf, limits.did_msf_change(time.monotonic_ns())))
+
+    monkeypatch.setattr(world, "_MSF", Setting())
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        limits = world.Limits(files=soft[0])
+        limits.set_msf(7)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, soft)
+    assert known == [(7, True)]

@@ -41,7 +41,7 @@ class Outcome(TypedDict):
     `performed` has the operations that fitted, by their place in the list, and when they were begun (ms).
     """
 
-    violations: list[dict[str, Any]]
+    violations: list[dict[str, Any]]  # Any: JSON
     performed: dict[str, float]
     lines: list[str]
     counts: dict[str, int]
@@ -53,7 +53,6 @@ def run(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop
     place = world.place(scenario["family"])
     waits = sum(max(one["wait"], 0) for one in scenario["operations"])
     limits = world.Limits(_FEW if "files" in scenario["trouble"] else _MANY)
-    faults.install()
     sys.setswitchinterval(scenario["switch"])
     seen: list[history.Note] = []
     _watch(seen)
@@ -64,6 +63,7 @@ def run(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop
     clock = _clock()
     start = time.monotonic_ns()
     with ExitStack() as stack:
+        stack.enter_context(faults.installed())
         players = []
         for thread, shapes in enumerate(scenario["threads"]):
             gun = Gun(1 + thread, place.flows, place.interface, _PATIENCE)

@@ -22,6 +22,7 @@ __all__ = ["Limits", "Place", "Slot", "dropped", "is_root", "place", "prepare"]
 _CLONE_NEWNET = 0x40000000
 _LINK = "campaign"  # lo does not loop IPv6 multicast
 _MSF = Path("/proc/sys/net/ipv4/igmp_max_msf")
+_FOREVER_NS = 1 << 63
 _DROPS_6 = {  # by whether it is of the link alone
     False: ("Udp6RcvbufErrors", "Udp6MemErrors"),
     True: ("Ip6OutDiscards",),
@@ -179,10 +180,11 @@ class Limits:
     def set_msf(self, sources: int) -> None:
         """Let a socket list so many IPv4 sources."""
         with self._lock:
-            began = time.monotonic_ns()
-            _MSF.write_text(str(sources))
+            # Noted before it is done: the other thread may meet it at once.
             self.lowest_msf = min(self.lowest_msf, sources)
-            self._msf_changes.append((began, time.monotonic_ns()))
+            self._msf_changes.append((time.monotonic_ns(), _FOREVER_NS))
+            _MSF.write_text(str(sources))
+            self._msf_changes[-1] = self._msf_changes[-1][0], time.monotonic_ns()
 
     def did_msf_change(self, since: int) -> bool:
         """Whether that limit was changed from `since` on: a call then may have met either."""

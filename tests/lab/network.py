@@ -151,6 +151,7 @@ class Network:
         """Run a program in a namespace to its end; LabError if it fails or takes too long."""
         return execute(["ip", "netns", "exec", self.namespace(name), *argv], timeout=timeout)
 
+    # Any: those of Popen
     def popen(self, name: str, argv: list[str], **options: Any) -> subprocess.Popen[bytes]:
         """Start a program in a namespace; it is stopped with the network, if not before.
 
@@ -180,7 +181,7 @@ class Network:
         )
         self._batch(SWITCH, f"link set {host.port} master {BRIDGE} up")
 
-    def mdb(self) -> list[dict[str, Any]]:
+    def mdb(self) -> list[dict[str, Any]]:  # Any: JSON
         """The bridge's entries: "port", "grp", "src", "filter_mode", "source_list" and more."""
         command = ["bridge", "-n", self.namespace(SWITCH), "-d", "-s", "-j", "mdb", "show"]
         tables = json.loads(execute(command).stdout)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import aiomcast
 from aiomcast import LimitError, Receiver, SourceFilter
+from tests.support.packets import payloads, take
+from tests.support.sending import Sources
+from tests.support.waiting import until
 
-from ..loopback.helpers import sending, until
 from .network import Host
 
 MSF = Path("/proc/sys/net/ipv4/igmp_max_msf")
@@ -40,34 +41,11 @@ def limit(value: int) -> None:
     MSF.write_text(f"{value}\n", encoding="ascii")
 
 
-class Sender:
-    """Numbered packets from any source on lo."""
-
-    def __init__(self, stack: ExitStack, group: str, index: int) -> None:
-        self._stack, self._group, self._index = stack, group, index
-        self._socks = {}  # type: ignore[var-annotated]
-        self.sent: list[bytes] = []
-
-    def send(self, *sources: str) -> None:
-        for source in sources:
-            if source not in self._socks:
-                sock = sending(source, self._group, PORT, self._index)
-                self._socks[source] = self._stack.enter_context(sock)
-            self.sent.append(b"%d" % len(self.sent))
-            self._socks[source].send(self.sent[-1])
-
-
-async def taken(stream: aiomcast.PacketStream, count: int) -> list[bytes]:
-    async with asyncio.timeout(10):
-        return [(await anext(stream)).data for _ in range(count)]
-
-
 @pytest.mark.parametrize("pending", ["discard", "deliver"])
 async def test_swaps_go_on_without_a_loss_whatever_the_limit_becomes(
     pending: aiomcast.Pending, msf: Path, group: str
 ) -> None:
-    with ExitStack() as stack:
-        sender = Sender(stack, group, 1)
+    with Sources(group, PORT, 1) as sender:
         async with Receiver(receive_buffer=8 << 20) as receiver:
             one = await receiver.join(group, PORT, sources=MANY[:20], interface="lo")
             stream = receiver.packets()
@@ -76,12 +54,12 @@ async def test_swaps_go_on_without_a_loss_whatever_the_limit_becomes(
                 (10, 4, 20, 3, 1, 40, 5), ([*always], MANY[:20], [*always, *MANY[30:]], MANY)
             ):
                 limit(value)
-                sender.send(*always)
+                sender.number(*always)
                 await one.swap(wanted, pending=pending)
                 assert one.filter == one.kernel_filter() == include(wanted)
-                sender.send(*always)
+                sender.number(*always)
                 await asyncio.sleep(0)
-            got = await taken(stream, len(sender.sent))
+            got = payloads(await take(stream, len(sender.sent)))
             assert got == sender.sent
             await until(lambda: not receiver.unsettled)
             assert len(stream) == 0
@@ -108,20 +86,19 @@ async def test_a_list_that_is_not_longer_is_swapped_under_a_lowered_limit(msf: P
 
 @pytest.mark.parametrize("lowered", [1, 4, 9])
 async def test_a_refresh_under_a_lowered_limit(lowered: int, msf: Path, group: str) -> None:
-    with ExitStack() as stack:
-        sender = Sender(stack, group, 1)
+    with Sources(group, PORT, 1) as sender:
         async with Receiver() as receiver:
             one = await receiver.join(group, PORT, sources=MANY[:20], interface="lo")
             stream = receiver.packets()
             limit(lowered)
-            sender.send(*MANY[:20])
+            sender.number(*MANY[:20])
             await one.refresh()
             assert one.filter == one.kernel_filter() == include(MANY[:20])
-            sender.send(*MANY[:20])
-            assert await taken(stream, 40) == sender.sent
+            sender.number(*MANY[:20])
+            assert payloads(await take(stream, 40)) == sender.sent
             await one.refresh()
-            sender.send(*MANY[:20])
-            assert await taken(stream, 20) == sender.sent[40:]
+            sender.number(*MANY[:20])
+            assert payloads(await take(stream, 20)) == sender.sent[40:]
 
 
 async def test_where_no_socket_may_list_a_source(msf: Path, group: str) -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import aiomcast
+from tests.support.packets import take
 
 from .network import Network, wait_until
-from .traffic import Traffic, take, witnessed
+from .traffic import Traffic, witnessed
 
 # Linux verifies datagrams of up to 76 bytes, the UDP header's 8 among them, before it looks for a
 # socket, and longer ones when they are read (CHECKSUM_BREAK).

@@ -14,9 +14,10 @@ import pytest
 
 import aiomcast
 from aiomcast import EventKind, InterfaceError, NoRouteError, SourceFilter, StateError
+from tests.support.packets import take
 
 from .network import BRIDGE, SWITCH, Host, LabError, Network
-from .traffic import Traffic, take, witnessed
+from .traffic import Traffic, witnessed
 
 
 @pytest.fixture(autouse=True)

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 import pytest
 
 import aiomcast
+from tests.support.packets import take
 
 from .network import Host, Network, stop, wait_until
-from .traffic import Traffic, take
+from .traffic import Traffic
 
 PORT = 5001  # iperf's own
 DATAGRAMS = 50

@@ -13,9 +13,10 @@ import pytest
 
 import aiomcast
 from aiomcast import SourceFilter
+from tests.support.packets import take
 
 from .network import BRIDGE, SWITCH, Network, stop, wait_until
-from .traffic import Traffic, take, witnessed
+from .traffic import Traffic, witnessed
 
 # A second cable of the receiver, into the same bridge, on a subnet of its own.
 SECOND_ADDRESS, SECOND_NEIGHBOUR = "203.0.113.1", "203.0.113.11"

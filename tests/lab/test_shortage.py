@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -78,7 +78,7 @@ def refused(call: Callable[..., object], *arguments: object) -> LimitError:
     return caught.value
 
 
-async def joined(group: str, sources: aiomcast.Sources, before: aiomcast.Sources = (A,)) -> list[LimitError]:
+async def joined(group: str, sources: Sequence[str], before: Sequence[str] = (A,)) -> list[LimitError]:
     """Every way in which a membership of `group` comes to hold `sources`, each of which is refused.
 
     It is joined with them, swapped to them from `before`, and set by the socket's own method and a
@@ -93,10 +93,11 @@ async def joined(group: str, sources: aiomcast.Sources, before: aiomcast.Sources
         if before:
             one = await receiver.join(group, PORT, sources=before, interface="v0")
             other = await receiver.join(group, PORT + 1, sources=before, interface="v0")
-            for change in (
+            changes: tuple[Callable[[], Awaitable[None]], ...] = (
                 lambda: one.swap(sources),
                 lambda: receiver.filters.apply({other: [B], one: sources}),
-            ):
+            )
+            for change in changes:
                 with pytest.raises(LimitError) as caught:
                     await change()
                 errors.append(caught.value)

@@ -7,19 +7,16 @@ decides what comes in: what routers and switches do on a report is theirs.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
-import struct
 import subprocess
-import sys
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
 
 import aiomcast
 from aiomcast import SourceFilter
+from tests.support.traffic import ROOT, Judge, command, number_sent
 
 from .network import Network, stop
 from .traffic import Traffic
@@ -29,69 +26,38 @@ MODE_SWITCHES = 100
 SOURCES = 500
 BUFFER = 4 << 20
 
-# Numbered packets from each of the given addresses in turn, at an even pace, until its input
-# ends; then it says how many each has sent.
-_SENDER = """
-import ipaddress, itertools, select, socket, struct, sys, time
-group, port, rate, *addresses = sys.argv[1:]
-family = socket.AF_INET6 if ":" in group else socket.AF_INET
-senders = []
-for address in addresses:
-    sender = socket.socket(family, socket.SOCK_DGRAM)
-    if family == socket.AF_INET:
-        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
-        sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, 8)
-    else:
-        index = struct.pack("@I", socket.if_nametoindex("v0"))
-        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 8)
-    sender.bind((address, 0))
-    sender.connect((group, int(port)))
-    senders.append(sender)
-start = time.monotonic()
-for number in itertools.count():
-    for sender in senders:
-        sender.send(struct.pack("!Q", number))
-    early = start + number / float(rate) - time.monotonic()
-    if select.select([sys.stdin], [], [], max(0, early))[0]:
-        break
-print(number + 1)
-"""
-
 
 class Streams:
-    """Processes that send numbered packets, and what of them was received."""
+    """Processes that send numbered packets, and the judge of what of them was received."""
 
-    def __init__(self, network: Network, traffic: Traffic) -> None:
+    def __init__(
+        self, network: Network, traffic: Traffic, membership: aiomcast.Membership, always: Collection[str]
+    ) -> None:
         self._network = network
         self._traffic = traffic
+        self._membership = membership
         self._processes: dict[str, tuple[subprocess.Popen[bytes], list[str]]] = {}
         self._more = asyncio.Event()
         self._awaited = 0
-        self.numbers: dict[str, list[int]] = defaultdict(list)
-        self.leaked = 0
-        self.taken = 0
+        self.judge = Judge(always, lambda source: membership.filter.allows(source))
 
     def start(self, name: str, rate: float, addresses: Iterable[str] = ()) -> None:
         """Send from a host, from its own address or from others of it, at a rate for each."""
         used = list(addresses) or [self._traffic.address(name)]
-        command = [sys.executable, "-c", _SENDER, self._traffic.group, str(self._traffic.port), str(rate)]
+        argv = command(self._traffic.group, self._traffic.port, "v0", rate, used)
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self._processes[name] = self._network.popen(name, [*command, *used], **pipes), used
+        self._processes[name] = self._network.popen(name, argv, cwd=ROOT, **pipes), used
 
-    async def consume(self, membership: aiomcast.Membership) -> None:
+    async def consume(self) -> None:
         """Take packets, and hold each against the filter in force at that moment."""
-        async for packet in membership:
-            self.leaked += not membership.filter.allows(packet.source)
-            (number,) = struct.unpack("!Q", packet.data)
-            self.numbers[packet.source].append(number)
-            self.taken += 1
-            if self.taken >= self._awaited:
+        async for packet in self._membership:
+            self.judge.see(packet)
+            if self.judge.packets >= self._awaited:
                 self._more.set()
 
     async def progress(self, packets: int) -> None:
         """Wait until that many more packets have been taken."""
-        self._awaited = self.taken + packets
+        self._awaited = self.judge.packets + packets
         self._more.clear()
         async with asyncio.timeout(10):
             await self._more.wait()
@@ -101,13 +67,13 @@ class Streams:
         sent: dict[str, int] = {}
         for process, addresses in self._processes.values():
             output, _ = await asyncio.to_thread(process.communicate, b"", timeout=10)
-            sent |= dict.fromkeys(addresses, int(output))
+            sent |= dict.fromkeys(addresses, number_sent(output))
         return sent
 
     async def arrived(self, sent: dict[str, int]) -> None:
         """Wait until the last packets of these are there, or no longer if they are lost."""
         with suppress(TimeoutError):
-            while any(self.numbers[source][-1:] != [count - 1] for source, count in sent.items()):
+            while any(self.judge.reached(source) != count for source, count in sent.items()):
                 async with asyncio.timeout(2):
                     await self.progress(1)
 
@@ -119,27 +85,29 @@ class Streams:
 
 @asynccontextmanager
 async def consuming(
-    network: Network, traffic: Traffic, receiver: aiomcast.Receiver, sources: aiomcast.Sources
+    network: Network,
+    traffic: Traffic,
+    receiver: aiomcast.Receiver,
+    sources: aiomcast.Sources,
+    always: Collection[str],
 ) -> AsyncIterator[tuple[aiomcast.Membership, Streams]]:
     """A membership and a task that takes its packets, which must not have failed at the end."""
     traffic.witness()
     membership = await receiver.join(traffic.group, traffic.port, sources=sources, interface="v0")
-    streams = Streams(network, traffic)
+    streams = Streams(network, traffic, membership, always)
     with ExitStack() as cleanup:
         cleanup.callback(streams.stop)
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(streams.consume(membership))
+            task = tasks.create_task(streams.consume())
             yield membership, streams
             task.cancel()
 
 
-def assert_whole(numbers: list[int], sent: int) -> None:
-    """Each of 0..sent-1 once, in order."""
-    lost = sorted(set(range(sent)) - set(numbers))
-    doubled = len(numbers) - len(set(numbers))
-    disordered = sum(later < earlier for earlier, later in itertools.pairwise(numbers))
-    counted = {"lost": len(lost), "doubled": doubled, "out of order": disordered}
-    assert counted == dict.fromkeys(counted, 0), f"of {sent}, first lost: {lost[:10]}"
+def assert_clean(judge: Judge, sent: dict[str, int]) -> None:
+    """Nothing leaked, nothing came twice or went back, and of these sources all has come."""
+    counted = {"leaked": judge.leaked, "doubled": judge.doubled, "out of order": judge.out_of_order}
+    counted |= {f"lost of {source}": judge.lost(source, count) for source, count in sent.items()}
+    assert counted == dict.fromkeys(counted, 0), sent
 
 
 async def test_list_swaps_and_mode_switches_lose_nothing(network: Network, asm: Traffic) -> None:
@@ -149,7 +117,7 @@ async def test_list_swaps_and_mode_switches_lose_nothing(network: Network, asm: 
     chosen = random.Random(20)
     swaps = switches = 0
     async with aiomcast.Receiver(receive_buffer=BUFFER) as receiver:
-        async with consuming(network, asm, receiver, include[0]) as (membership, streams):
+        async with consuming(network, asm, receiver, include[0], {always}) as (membership, streams):
             for name, rate in (("s2", 1500), ("s1", 700), ("s3", 700)):
                 streams.start(name, rate)
             await streams.progress(50)
@@ -170,13 +138,11 @@ async def test_list_swaps_and_mode_switches_lose_nothing(network: Network, asm: 
             await streams.arrived({always: sent[always]})
         statistics = receiver.statistics()
         assert statistics.kernel_drops == 0, "the kernel's buffer was too small: this is no verdict"
-    assert streams.leaked == 0
+    assert_clean(streams.judge, {always: sent[always]})
     assert (swaps - switches, switches) >= (LIST_SWAPS, MODE_SWITCHES)
-    assert_whole(streams.numbers[always], sent[always])
-    for source in (first, third):  # in turns only, but never twice and never back
-        numbers = streams.numbers[source]
-        assert 0 < len(numbers) < sent[source]
-        assert all(earlier < later for earlier, later in itertools.pairwise(numbers))
+    assert streams.judge.seen[always] == sent[always]
+    for source in (first, third):  # in turns only
+        assert 0 < streams.judge.seen[source] < sent[source]
 
 
 @pytest.fixture
@@ -198,7 +164,7 @@ async def test_five_hundred_sources(network: Network, ssm: Traffic, many: list[s
     fill = SOURCES - len(always)
     async with aiomcast.Receiver(receive_buffer=BUFFER) as receiver:
         start = SourceFilter.include([*always, *rest[:fill]])
-        async with consuming(network, ssm, receiver, start) as (membership, streams):
+        async with consuming(network, ssm, receiver, start, always) as (membership, streams):
             streams.start("s1", 100, active)
             for turn in range(40):
                 await streams.progress(10)
@@ -212,11 +178,9 @@ async def test_five_hundred_sources(network: Network, ssm: Traffic, many: list[s
             sent = await streams.finish()
             await streams.arrived({source: sent[source] for source in always})
         assert receiver.statistics().kernel_drops == 0
-    assert streams.leaked == 0
+    assert_clean(streams.judge, {source: sent[source] for source in always})
     for source in always:
-        assert_whole(streams.numbers[source], sent[source])
+        assert streams.judge.seen[source] == sent[source]
     for source in sometimes:
-        numbers = streams.numbers[source]
-        assert numbers
-        assert all(earlier < later for earlier, later in itertools.pairwise(numbers))
-    assert not any(source in streams.numbers for source in never)
+        assert streams.judge.seen[source]
+    assert not any(streams.judge.seen[source] for source in never)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
-
-from aiomcast import Packet
 
 from .network import Network
 
@@ -94,12 +90,6 @@ def witnessed(witness: socket.socket, *payloads: bytes) -> None:
         payload = witness.recv(2048)
         if payload in missing:
             missing.remove(payload)
-
-
-async def take(packets: AsyncIterator[Packet], count: int) -> list[Packet]:
-    """The next packets; TimeoutError if they are not there in 10 s."""
-    async with asyncio.timeout(10):
-        return [await anext(packets) for _ in range(count)]
 
 
 def _storage(address: str) -> bytes:

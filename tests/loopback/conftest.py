@@ -1,6 +1,5 @@
 """Real sockets on loopback, unprivileged: sources are 127.0.0.2, 127.0.0.3, ... and ::1."""
 
-import asyncio
 import contextlib
 import itertools
 import os
@@ -57,17 +56,6 @@ async def senders() -> AsyncIterator[Senders]:
     """Give `await senders.send(source, group, *payloads)` on `senders.port`."""
     async with AsyncExitStack() as stack:
         yield Senders(stack, 5000)
-
-
-async def take(stream: aiomcast.PacketStream, count: int, seconds: float = 10) -> list[aiomcast.Packet]:
-    """Return the next `count` packets; TimeoutError if they do not come."""
-    packets = []
-    async with asyncio.timeout(seconds):
-        async for packet in stream:
-            packets.append(packet)
-            if len(packets) == count:
-                break
-    return packets
 
 
 def _udp_sockets() -> set[str]:

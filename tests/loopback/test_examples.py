@@ -124,7 +124,7 @@ class Response:
             head = await self._reader.readuntil(b"\r\n\r\n")
         return int(head.split()[1])
 
-    async def packet(self) -> Any:
+    async def packet(self) -> Any:  # Any: JSON
         """Return the next line of JSON."""
         async with asyncio.timeout(PATIENCE):
             while not (line := await self._reader.readline()).startswith(b"{"):
@@ -155,7 +155,7 @@ async def requesting(port: int, method: str, path: str, body: bytes = b"") -> As
         await writer.wait_closed()
 
 
-async def _answer(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+async def _answer(port: int, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:  # Any: JSON
     async with requesting(port, method, path, body) as response:
         return await response.status(), json.loads(await response.rest())
 
@@ -209,7 +209,7 @@ def service() -> ModuleType:
 class Client:
     """An ASGI client: what `app` sends comes out of `sent`, what is put in `to_app` it receives."""
 
-    def __init__(self, app: Any, scope: dict[str, Any]) -> None:
+    def __init__(self, app: Any, scope: dict[str, Any]) -> None:  # Any: an ASGI application, and its messages
         self.to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         scope = {"asgi": {"version": "3.0", "spec_version": "2.3"}, "state": {}, **scope}
@@ -224,7 +224,7 @@ class Client:
             await self.task
 
 
-def _get(app: Any, path: str) -> Client:
+def _get(app: Any, path: str) -> Client:  # Any: as above
     scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b""}
     client = Client(app, {**scope, "http_version": "1.1", "root_path": "", "scheme": "http"})
     client.to_app.put_nowait({"type": "http.request", "body": b"", "more_body": False})

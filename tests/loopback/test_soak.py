@@ -9,8 +9,11 @@ pytest.importorskip("rich")
 if not sys.platform.startswith("linux"):
     pytest.skip("three sources on lo, and the benchmarks, need Linux", allow_module_level=True)
 
-from benchmarks import soak, swap
+from benchmarks import soak as command
+from benchmarks import swap
 from benchmarks.__main__ import main
+from benchmarks.results import Result
+from tests.support import soak
 
 
 async def test_nothing_leaks_or_is_lost_or_comes_twice_while_filters_change() -> None:
@@ -29,8 +32,8 @@ async def test_nothing_leaks_or_is_lost_or_comes_twice_while_filters_change() ->
 )
 def test_each_fault_counts(name: str) -> None:
     clean = dict.fromkeys(soak.Outcome.__annotations__, 0)
-    assert soak.faults(clean) == {}  # type: ignore[arg-type]
-    assert soak.faults({**clean, name: 2}) == {name: 2}  # type: ignore[typeddict-item]
+    assert soak.faults(clean) == {}  # type: ignore[arg-type]  # made of the names
+    assert soak.faults({**clean, name: 2}) == {name: 2}  # type: ignore[typeddict-item]  # made of the names
 
 
 async def test_the_cost_of_swaps_is_measured() -> None:
@@ -44,11 +47,11 @@ async def test_the_cost_of_swaps_is_measured() -> None:
 def test_a_soak_that_found_a_fault_ends_with_status_1(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def found(options: argparse.Namespace) -> soak.Result:
+    def found(options: argparse.Namespace) -> Result:
         outcome = dict.fromkeys(soak.Outcome.__annotations__, 0) | {"leaked": options.seed}
-        return soak.Result("swap", data={"soak": [outcome], "complete": True})
+        return Result("swap", data={"soak": [outcome], "complete": True})
 
-    monkeypatch.setattr(soak, "run", found)
+    monkeypatch.setattr(command, "run", found)
     assert main(["swap", "--soak", "1", "--seed", "0"]) == 0
     assert main(["swap", "--soak", "1", "--seed", "3"]) == 1
     assert "failed" in capsys.readouterr().out

@@ -11,8 +11,9 @@ from aiomcast import ArgumentError, ArgumentTypeError, MulticastError, Sender, S
 from aiomcast.rfc3678 import calls
 from aiomcast.system.interfaces import find_interface, placed
 
+from ..support.accounts import open_descriptors
 from ..support.junk import JUNK
-from .helpers import LO, A, open_descriptors
+from ..support.sending import LO, A
 
 every_junk = pytest.mark.parametrize("junk", JUNK.values(), ids=JUNK)
 GROUP = "239.77.1.1"

@@ -1,6 +1,6 @@
 """Faults below the library, in a process of their own: calls that no seam in Python reaches.
 
-`run("tests.loopback.scenes", "name", ...)` runs a module's `main` with the faults at hand; over
+`run("tests.loopback.loops.scenes", "name", ...)` runs a module's `main` with the faults at hand; over
 there, `faults()` gives what sets them.
 """
 

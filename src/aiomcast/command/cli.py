@@ -27,8 +27,8 @@ try:
 
     from . import demo as demonstration
     from .formats import FORMATS, Format
-except ModuleNotFoundError as missing:
-    if (missing.name or "").partition(".")[0] not in ("rich", "typer"):
+except ModuleNotFoundError as _missing:
+    if (_missing.name or "").partition(".")[0] not in ("rich", "typer"):
         raise
     print("aiomcast: the command line is an extra: pip install 'aiomcast[cli]'", file=sys.stderr)
     raise SystemExit(2) from None
@@ -41,7 +41,7 @@ _WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[2]  # its module diff
 _LONGEST = 65535  # bytes: no datagram is longer
 _FOREVER = 1e9  # seconds: longer than any wait, and what a clock can still add
 
-app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app: typer.Typer = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
 
 def _version(asked: bool) -> None:

@@ -43,8 +43,8 @@ class Sender:
         loop: bool = True,
         source: Address | None = None,
     ) -> None:
-        self.group = group_address(group)
-        self.port = check_port(port)
+        self.group: str = group_address(group)
+        self.port: int = check_port(port)
         if isinstance(ttl, bool) or not isinstance(ttl, int):
             raise ArgumentTypeError(f"ttl {shown(ttl)}", "give a whole number from 0 to 255")
         if not 0 <= ttl <= 255:
@@ -52,7 +52,7 @@ class Sender:
         if not isinstance(loop, bool):
             raise ArgumentTypeError(f"loop {shown(loop)}", "give True or False")
         bound = None if source is None else source_address(source, self.group)
-        self.interface = find_interface(interface, group, () if source is None else (source,))
+        self.interface: Interface = find_interface(interface, group, () if source is None else (source,))
         kind = socket.AF_INET if family(self.group) == 4 else socket.AF_INET6
         self._closed = False
         self._ready: asyncio.Future[None] | None = None

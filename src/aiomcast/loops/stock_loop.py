@@ -16,7 +16,7 @@ __all__ = ["StockLoop"]
 class StockLoop:
     """Does what `ReadLoop` does on a loop that has no `add_reader`."""
 
-    reader = cast(type[Reader], StockReader)  # the same contract, without a common base
+    reader: type[Reader] = cast(type[Reader], StockReader)  # the same contract, without a common base
     shared_stamps = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

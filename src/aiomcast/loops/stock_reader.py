@@ -36,6 +36,13 @@ class StockReader(asyncio.DatagramProtocol):
     it tells them. `read` and `set_filter` take what the system still holds out of it themselves.
     """
 
+    received: int
+    octets: int
+    filtered: int
+    truncated: int
+    kernel_drops: int
+    unmade: int
+
     def __init__(
         self,
         sock: MulticastSocket,
@@ -47,14 +54,14 @@ class StockReader(asyncio.DatagramProtocol):
         if tuple(ancillary) or gro:
             raise UnsupportedError("this event loop tells neither hop limit nor traffic class, nor coalesces")
         self.sock = sock
-        self.gate = Gate(source_filter)
+        self.gate: Gate = Gate(source_filter)
         self.sink: Callable[[list[Packet]], None] = _nowhere
         self.failed: Callable[[OSError], None] | None = None
         self.error: OSError | None = None
         self.coalesces = False
         self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = self.unmade = 0
         self.lanes: Lanes | None = None
-        self.dry = True
+        self.dry: bool = True
         self.rests = self.is_retired = False
         self._is_read = False
         self._spared: deque[Packet] = deque()  # before all of `_kept`: judged, and to be delivered

@@ -59,16 +59,16 @@ class Gate:
     )
 
     def __init__(self, current: SourceFilter) -> None:
-        self.current = current
+        self.current: SourceFilter = current
         self.past: deque[tuple[int, SourceFilter]] = deque()
         self._past_over_ns = 0
         self.until_ns: int | None = None
-        self.until_has_passed = False
+        self.until_has_passed: bool = False
         """Whether a packet stamped after `until_ns` was seen."""
         self.heard: deque[Heard] = deque(maxlen=_MOST_HEARD)
-        self.begun_ns = 0
+        self.begun_ns: int = 0
         self.since_ns: int | None = None
-        self.elsewhere = SourceFilter.none()
+        self.elsewhere: SourceFilter = SourceFilter.none()
         self.told: frozenset[Heard] | None = None
 
     @property

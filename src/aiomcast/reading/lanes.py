@@ -55,7 +55,7 @@ class Lanes:
     __slots__ = ("_per_lane", "_rows", "turn")
 
     def __init__(self, readers: Sequence[Reader], before: Lanes | None = None) -> None:
-        self.turn = -1  # of the read set that has visited it last
+        self.turn: int = -1  # of the read set that has visited it last
         self._rows: list[_Lane]
         known = {row.reader: row for row in before._rows if row.reader is not None} if before else {}
         self._rows = [known.pop(one) if one in known else _Lane(one) for one in readers]

@@ -153,7 +153,7 @@ class Change:
     )
 
     def __init__(self, membership: Membership, wanted: SourceFilter) -> None:
-        self.membership = membership
+        self.membership: Membership = membership
         self._wanted = wanted
         self._hands_over = False
         self._begun_ns = 0
@@ -161,7 +161,7 @@ class Change:
         self._parts: tuple[SourceFilter, ...] = ()
         self._sets: list[tuple[Reader, SourceFilter, bool]] = []  # and whether it lets in more
         self._before: list[tuple[Reader, SourceFilter]] = []
-        self.stands = False
+        self.stands: bool = False
         """Whether all its calls were made."""
 
     def open(self) -> None:

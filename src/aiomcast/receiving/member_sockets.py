@@ -66,15 +66,15 @@ class MemberSockets:
 
     def __init__(self, receiver: Receiver, group: str, port: int, interface: Interface) -> None:
         self._receiver = receiver
-        self.group = group
-        self.port = port
-        self.interface = interface
+        self.group: str = group
+        self.port: int = port
+        self.interface: Interface = interface
         self.readers: tuple[Reader, ...] = ()
         self.draining: tuple[Reader, ...] = ()
         self.lanes: Lanes | None = None  # of readers and draining, where there are several
-        self.listening = Listening()
+        self.listening: Listening = Listening()
         # With something queued still, and somebody who may take it
-        self.closed_streams = Listening()
+        self.closed_streams: Listening = Listening()
         self._filter = SourceFilter.none()
         self._handover: Handover | None = None
         self._gone: tuple[Reader, ...] = ()  # of `draining`, not seen to yet

@@ -63,13 +63,13 @@ class Receiver:
         self.capacity = capacity
         self.overflow = overflow
         self.receive_buffer = receive_buffer
-        self.ancillary = frozenset(ancillary)
+        self.ancillary: frozenset[str] = frozenset(ancillary)
         if self.ancillary - ANCILLARY:
             raise ArgumentError(
                 f"ancillary {sorted(self.ancillary - ANCILLARY)}", f"there are {sorted(ANCILLARY)}"
             )
         self.gro = gro
-        self.listening = Listening()
+        self.listening: Listening = Listening()
         self.unsettled: set[MemberSockets] = set()
         """Memberships in a change of mode, to be told when reading goes on."""
         self._memberships: dict[Key, Membership] = {}
@@ -77,7 +77,7 @@ class Receiver:
         self._reading: ReadLoop | StockLoop | None = None
         self._default: PacketStream | None = None
         # With something queued still, and somebody who may take it
-        self.closed_streams = Listening()
+        self.closed_streams: Listening = Listening()
         self._events: tuple[EventStream, ...] = ()
         self._shared_sink: Callable[[list[Packet]], None] | None = None
         self._past = Statistics()

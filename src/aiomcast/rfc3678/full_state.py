@@ -176,6 +176,8 @@ _FORMS = {
     "bsd": (_set_bsd, _get_bsd, _set_ipv4_bsd, _get_ipv4_bsd),
     "windows": (_set_windows, _get_windows, _set_ipv4_windows, _get_ipv4_windows),
 }
+set_by_index: Callable[[socket.socket, int, bytes, int, frozenset[str]], None]
+set_ipv4: Callable[[socket.socket, bytes, bytes, int, frozenset[str]], None]
 set_by_index, _get_by_index, set_ipv4, _get_ipv4 = _FORMS[ABI.full_state]
 
 

@@ -31,6 +31,8 @@ class Overflow(enum.Enum):
 class Stream(PacketQueue[T]):
     """A queue that tasks of an event loop await: one task at a time, until it is closed."""
 
+    waiter: object | None
+
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
         self._ended = False
@@ -125,7 +127,7 @@ class PacketStream(Stream[Packet]):
         self._group = None if group is None else group_address(group)
         self._channel = channel
         self._matching: dict[Flow, bool] = {}
-        self.is_tagged = (source, group, channel) != (None, None, None)
+        self.is_tagged: bool = (source, group, channel) != (None, None, None)
         self._queue_drops = self._filtered = 0
         self._feeding = PacketStream.feed if overflow is Overflow.PAUSE else PacketStream._feed_dropping
         self._owner = owner
@@ -235,7 +237,7 @@ class PacketBatches:
     __slots__ = ("stream",)
 
     def __init__(self, stream: PacketStream) -> None:
-        self.stream = stream
+        self.stream: PacketStream = stream
 
     def __aiter__(self) -> PacketBatches:
         return self

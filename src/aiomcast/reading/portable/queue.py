@@ -26,8 +26,8 @@ class PacketQueue(Generic[T]):
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.fed = 0
-        self.paused = False
+        self.fed: int = 0
+        self.paused: bool = False
         self.waiter: object | None = None
         self._batches: deque[list[T]] = deque()
         self._behind = 0  # items in _batches

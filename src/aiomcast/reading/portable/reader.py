@@ -50,6 +50,13 @@ class Reader:
     socket is one of several of a membership, `is_retired` once its counters were added up.
     """
 
+    received: int
+    octets: int
+    filtered: int
+    truncated: int
+    kernel_drops: int
+    unmade: int
+
     def __init__(
         self,
         sock: MulticastSocket,
@@ -61,17 +68,17 @@ class Reader:
         flow_limit: int = _FLOW_LIMIT,
     ) -> None:
         self.sock = sock
-        self.gate = Gate(source_filter)
+        self.gate: Gate = Gate(source_filter)
         self.sink: Callable[[list[Packet]], None] = _nowhere
         self.failed: Callable[[OSError], None] = _unheard
         self.error: BaseException | None = None
         self.lanes: Lanes | None = None
-        self.dry = True
+        self.dry: bool = True
         self.failures = 0
         self.rests = self.is_retired = False
         self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = self.unmade = 0
-        self.coalesces = options.ask(sock, ancillary, gro)
-        self.descriptor = sock.fileno()
+        self.coalesces: bool = options.ask(sock, ancillary, gro)
+        self.descriptor: int = sock.fileno()
         self._stamped = not options.STAMPS
         self._dropped = 0
         self._flows: dict[Any, Flow] = {}  # Any: an address as the socket module makes it

@@ -1,0 +1,614 @@
+"""A loop without `add_reader`, as the Windows proactor loop is: the stock transport serves it."""
+
+import asyncio
+import errno
+import gc
+import itertools
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+
+import aiomcast
+from aiomcast import EventKind, Overflow, Receiver, RefusedError, SourceFilter
+from aiomcast.loops.stock_loop import StockLoop
+from aiomcast.loops.stock_reader import StockReader
+from aiomcast.values.packets import Packet
+from tests.support.accounts import accounted, open_descriptors
+from tests.support.packets import rest, take
+from tests.support.sending import Sources
+from tests.support.waiting import turns, until
+
+A, B, C = "127.0.0.2", "127.0.0.3", "127.0.0.4"
+PORT = 5000
+
+
+class Unwatching(asyncio.SelectorEventLoop):
+    """asyncio's loop without the calls that the proactor loop lacks."""
+
+    def add_reader(self, fd: object, callback: object, *args: object) -> None:
+        raise NotImplementedError
+
+    def remove_reader(self, fd: object) -> bool:
+        raise NotImplementedError
+
+
+def run(main: object) -> None:
+    """Run `main`; it fails when the loop has anything to complain of, then or when all is gone."""
+    complaints: list[dict[str, Any]] = []  # Any: asyncio's own type for a context
+    with asyncio.Runner(loop_factory=Unwatching) as runner:
+        runner.get_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        runner.run(main)  # type: ignore[arg-type]  # a coroutine
+        gc.collect()
+    gc.collect()
+    assert complaints == []
+
+
+def test_a_receiver_works_on_such_a_loop(any_group: str) -> None:
+    async def main() -> None:
+        async with (
+            aiomcast.Receiver() as receiver,
+            aiomcast.Sender(any_group, PORT, source=A, interface="lo") as a,
+            aiomcast.Sender(any_group, PORT, source=B, interface="lo") as b,
+        ):
+            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
+            assert isinstance(membership.readers[0], StockReader)
+            await b.send(b"stranger")
+            await a.send(b"one")
+            await a.send(b"two")
+            packets = await take(aiter(receiver), 2)
+            assert [packet.data for packet in packets] == [b"one", b"two"]
+            assert packets[0].channel == aiomcast.Channel(A, any_group)
+            await membership.swap(aiomcast.SourceFilter.exclude([A]))
+            assert membership.kernel_filter() == membership.filter
+            await a.send(b"refused")
+            await b.send(b"three")
+            assert [packet.data for packet in await take(aiter(receiver), 1)] == [b"three"]
+
+    run(main())
+
+
+@pytest.mark.parametrize(("pending", "expected"), [("deliver", [b"a", b"b"]), ("discard", [b"b"])])
+def test_what_waits_is_spared_or_dropped_as_asked(
+    any_group: str, pending: aiomcast.Pending, expected: list[bytes]
+) -> None:
+    async def main() -> None:
+        async with (
+            aiomcast.Receiver() as receiver,
+            aiomcast.Sender(any_group, PORT, source=A, interface="lo") as a,
+            aiomcast.Sender(any_group, PORT, source=B, interface="lo") as b,
+        ):
+            membership = await receiver.join(any_group, PORT, sources=[A, B], interface="lo")
+            reader = stock(membership)
+            await a.send(b"a")
+            async with asyncio.timeout(10):
+                while not len(reader._kept):  # nobody listens yet: it waits in the reader
+                    await asyncio.sleep(0)
+            await membership.swap([B], pending)
+            await b.send(b"b")
+            packets = await take(aiter(receiver), len(expected))
+            assert [packet.data for packet in packets] == expected
+
+    run(main())
+
+
+def test_an_endpoint_is_refused_with_what_to_do_instead(any_group: str) -> None:
+    async def main() -> None:
+        with pytest.raises(aiomcast.UnsupportedError, match="create_datagram_endpoint"):
+            await aiomcast.create_multicast_endpoint(
+                aiomcast.MulticastProtocol, any_group, PORT, interface="lo"
+            )
+
+    run(main())
+    gc.collect()
+
+
+@pytest.fixture
+def sources(any_group: str) -> Iterator[Sources]:
+    with Sources(any_group, PORT) as sources:
+        yield sources
+
+
+def stock(membership: aiomcast.Membership) -> StockReader:
+    (reader,) = membership.readers
+    assert isinstance(reader, StockReader)
+    return reader
+
+
+ENDS: dict[str, Callable[[Receiver, aiomcast.Membership], Awaitable[None]]] = {
+    "leave": lambda receiver, membership: membership.leave(),
+    "aclose": lambda receiver, membership: receiver.aclose(),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("waited", [0, 1, 2, 30], ids="{} turns".format)
+@pytest.mark.parametrize("count", [1, 30, 200])
+@pytest.mark.parametrize("listens", [True, False], ids=["listened to", "nobody listens"])
+def test_what_the_system_holds_at_the_end_comes_or_is_counted(
+    any_group: str, sources: Sources, end: str, waited: int, count: int, listens: bool
+) -> None:
+    async def main() -> None:
+        async with Receiver() as receiver:
+            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
+            stream = receiver.packets() if listens else None
+            sources.send(A, *(b"%d" % number for number in range(count)))
+            await turns(waited)
+            await ENDS[end](receiver, membership)
+            for statistics in (membership.statistics(), receiver.statistics()):
+                assert statistics.received == count
+                assert statistics.octets == sum(map(len, sources.sent))
+                assert statistics.queue_drops == (0 if listens else count)
+                assert statistics.kernel_drops == 0
+            await receiver.aclose()
+            if stream is not None:
+                assert receiver.statistics().queued == count
+                assert await rest(stream) == sources.sent
+                accounted(receiver.statistics(), count)
+
+    run(main())
+
+
+@pytest.mark.parametrize("listens", [True, False], ids=["listened to", "nobody listens"])
+@pytest.mark.parametrize("pending", ["deliver", "discard"])
+@pytest.mark.parametrize("waited", [0, 3, 30], ids="{} turns".format)
+def test_a_swap_judges_what_the_system_holds(
+    any_group: str, sources: Sources, pending: aiomcast.Pending, waited: int, listens: bool
+) -> None:
+    """Of what had arrived, some is kept already and some is still in the socket: there is no difference."""
+
+    async def main() -> None:
+        async with Receiver() as receiver:
+            membership = await receiver.join(any_group, PORT, sources=[A, C], interface="lo")
+            stream = receiver.packets() if listens else None
+            for number in range(10):
+                sources.send(A, b"a%d" % number)
+                sources.send(C, b"c%d" % number)
+            sources.send(B, b"refused")
+            await turns(waited)
+            await membership.swap([B, C], pending)
+            sources.send(A, b"too late")
+            sources.send(C, b"c10")
+            sources.send(B, b"b")
+            stream = stream or receiver.packets()
+            expected = [*sources.sent[:20], b"c10", b"b"]
+            if pending == "discard":
+                expected = [data for data in expected if not data.startswith(b"a")]
+            packets = await take(stream, len(expected))
+            assert [packet.data for packet in packets] == expected
+            await turns(20)
+            statistics = receiver.statistics()
+            accounted(statistics, len(expected))
+            assert statistics.received == 22
+            assert statistics.filtered == (10 if pending == "discard" else 0)
+
+    run(main())
+
+
+def test_what_one_swap_dropped_no_later_one_brings_back(any_group: str, sources: Sources) -> None:
+    async def main() -> None:
+        async with Receiver() as receiver:
+            membership = await receiver.join(any_group, PORT, sources=[A, B], interface="lo")
+            sources.send(A, b"dropped")
+            sources.send(B, b"one")
+            await membership.swap([B])
+            await membership.swap([A, B], "deliver")
+            sources.send(A, b"two")
+            await membership.swap([B], "deliver")
+            sources.send(B, b"three")
+            await membership.swap([A], "deliver")
+            sources.send(B, b"refused")
+            sources.send(A, b"four")
+            assert [packet.data for packet in await take(aiter(receiver), 4)] == [
+                b"one", b"two", b"three", b"four"
+            ]  # fmt: skip
+            accounted(receiver.statistics(), 4)
+            assert receiver.statistics().filtered == 1
+
+    run(main())
+
+
+@pytest.mark.parametrize("pending", ["deliver", "discard"])
+def test_a_change_of_mode_judges_what_the_system_holds(
+    any_group: str, sources: Sources, pending: aiomcast.Pending
+) -> None:
+    async def main() -> None:
+        async with Receiver() as receiver:
+            membership = await receiver.join(any_group, PORT, sources=[A, B], interface="lo")
+            sources.send(A, b"a1")
+            sources.send(B, b"b1")
+            await membership.swap(SourceFilter.exclude([A]), pending)
+            sources.send(A, b"refused")
+            sources.send(B, b"b2")
+            sources.send(C, b"c2")
+            await membership.swap([C], pending)
+            sources.send(B, b"refused")
+            sources.send(C, b"c3")
+            expected = [b"a1", b"b1", b"b2", b"c2", b"c3"] if pending == "deliver" else [b"c2", b"c3"]
+            packets = await take(aiter(receiver), len(expected))
+            assert [packet.data for packet in packets] == expected
+            await turns(20)
+            accounted(receiver.statistics(), len(expected))
+            assert receiver.statistics().received == 5
+
+    run(main())
+
+
+@pytest.mark.parametrize("pending", ["deliver", "discard"])
+def test_swaps_of_a_list_that_is_spread_over_sockets(
+    any_group: str, sources: Sources, pending: aiomcast.Pending
+) -> None:
+    many = [f"127.0.1.{number}" for number in range(1, 26)]
+
+    async def main() -> None:
+        async with Receiver() as receiver:
+            membership = await receiver.join(any_group, PORT, sources=many, interface="lo")
+            stream = receiver.packets()
+            for source in many:
+                sources.send(source, b"before " + source.encode())
+            await membership.swap(many[20:], pending)
+            for source in many[20:]:
+                sources.send(source, b"after " + source.encode())
+            kept = many if pending == "deliver" else many[20:]
+            expected = {b"before " + source.encode() for source in kept}
+            expected |= {b"after " + source.encode() for source in many[20:]}
+            packets = await take(stream, len(expected))
+            assert {packet.data for packet in packets} == expected
+            await asyncio.sleep(0.15)  # the sockets that hold nothing any more have closed
+            assert membership.all_readers == membership.readers
+            accounted(receiver.statistics(), len(expected))
+            assert receiver.statistics().received == 30
+
+    run(main())
+
+
+def test_no_more_is_kept_than_there_is_room_for(any_group: str, sources: Sources) -> None:
+    async def main() -> None:
+        async with Receiver(capacity=10_000) as receiver:
+            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
+            for burst in range(50):
+                sources.send(A, *(b"%d" % number for number in range(100 * burst, 100 * burst + 100)))
+                await turns(120)
+            reader = stock(membership)
+            assert len(reader._kept) == 4096
+            assert membership.statistics().kernel_drops == 5000 - 4096
+            await membership.swap([A, B], "deliver")
+            await membership.swap([A], "discard")
+            assert membership.statistics().kernel_drops == 5000 - 4096
+            stream = receiver.packets()
+            sources.send(A, b"last")
+            packets = await take(stream, 4097)
+            assert [packet.data for packet in packets] == [*sources.sent[:4096], b"last"]
+            accounted(receiver.statistics(), 4097)
+
+    run(main())
+
+
+def test_a_full_stream_stops_it_soon(any_group: str, sources: Sources) -> None:
+    async def main() -> None:
+        async with Receiver(capacity=10) as receiver:
+            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
+            sources.send(A, *(b"%d" % number for number in range(200)))
+            reader = stock(membership)
+            await until(lambda: len(reader._kept) == 200)
+            stream = receiver.packets()
+            await turns(20)
+            assert 10 <= len(stream) <= 10 + 64
+            assert [packet.data for packet in await take(stream, 200)] == sources.sent
+            accounted(receiver.statistics(), 200)
+
+    run(main())
+
+
+@pytest.mark.parametrize("overflow", Overflow)
+def test_every_datagram_is_in_one_place_at_any_moment(
+    any_group: str, sources: Sources, overflow: Overflow
+) -> None:
+    filters: list[aiomcast.Sources] = [[A], [A, B], SourceFilter.exclude([A]), [B], SourceFilter.any(), ()]
+
+    async def main() -> None:
+        async with Receiver(capacity=16, overflow=overflow) as receiver:
+            membership = await receiver.join(any_group, PORT, sources=[A, B], interface="lo")
+            stream = receiver.packets()
+            taken = 0
+            for step in range(300):
+                sources.send((A, B)[step % 2], *[b"%d" % step] * (step % 7))
+                await turns(step % 5)
+                accounted(receiver.statistics(), taken)
+                if step % 3 == 0:
+                    wanted = filters[step // 3 % len(filters)]
+                    await membership.swap(wanted, "deliver" if step % 2 else "discard")
+                    accounted(receiver.statistics(), taken)
+                for _ in range(min(len(stream), step % 9)):
+                    await anext(stream)
+                    taken += 1
+                    accounted(receiver.statistics(), taken)
+            await membership.leave()
+            accounted(receiver.statistics(), taken)
+            await stream.aclose()
+            taken += len(await rest(stream))
+            accounted(receiver.statistics(), taken)
+            assert receiver.statistics().kernel_drops == 0
+            assert receiver.statistics().received > taken > 0
+
+    run(main())
+
+
+def test_empty_datagrams(any_group: str, sources: Sources) -> None:
+    """By the transport, out of what is kept, and out of the socket at the end."""
+
+    async def main() -> None:
+        async with Receiver() as receiver:
+            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
+            sources.send(A, b"", b"1")
+            await until(lambda: len(stock(membership)._kept) == 2)
+            stream = receiver.packets()
+            sources.send(A, b"")
+            assert [packet.data for packet in await take(stream, 3)] == [b"", b"1", b""]
+            sources.send(A, b"", b"", b"2")
+            await membership.leave()
+            await receiver.aclose()
+            assert await rest(stream) == [b"", b"", b"2"]
+            assert (receiver.statistics().received, receiver.statistics().octets) == (6, 2)
+
+    run(main())
+
+
+def test_what_the_kernel_drops_is_counted_where_it_tells(any_group: str, sources: Sources) -> None:
+    async def main() -> None:
+        async with Receiver(receive_buffer=4096) as receiver:
+            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
+            stream = receiver.packets()
+            sources.send(A, *[bytes(1000)] * 100)
+            drops = receiver.statistics().kernel_drops
+            assert 0 < drops < 100
+            await take(stream, 100 - drops)
+            await membership.leave()
+            assert receiver.statistics().kernel_drops == drops
+            assert receiver.statistics().received == 100 - drops
+
+    run(main())
+
+
+# Handing over, by itself
+
+
+def test_nothing_is_handed_over_after_discard(any_group: str, sources: Sources) -> None:
+    async def main() -> None:
+        with aiomcast.open_socket(any_group, PORT, "lo") as sock:
+            sock.set_filter(SourceFilter.include([A]))
+            loop = StockLoop(asyncio.get_running_loop())
+            reader: Any = StockReader(sock, sock.filter)  # Any: what the loop takes, without a common base
+            batches: list[list[Packet]] = []
+            reader.sink = batches.append
+            for end in (loop.discard, lambda _: loop.pause(), lambda _: loop.close()):
+                sources.send(A, b"kept", b"kept")
+                await until(lambda: len(reader._kept) == 2)
+                loop.add(reader)
+                end(reader)
+                await turns()
+                assert batches == []
+                sources.send(A, b"in the socket")
+                reader.set_filter(sock.filter, 1)
+                await turns()
+                assert batches == []
+                assert len(reader.read(10)) == 3
+                loop.resume()
+                loop.discard(reader)
+            reader.close()
+            await turns()
+
+    run(main())
+
+
+def test_a_sink_that_pauses_gets_no_more(any_group: str, sources: Sources) -> None:
+    async def main() -> None:
+        with aiomcast.open_socket(any_group, PORT, "lo") as sock:
+            sock.set_filter(SourceFilter.include([A]))
+            loop = StockLoop(asyncio.get_running_loop())
+            reader: Any = StockReader(sock, sock.filter)  # Any: what the loop takes, without a common base
+            batches: list[list[Packet]] = []
+
+            def sink(batch: list[Packet]) -> None:
+                batches.append(batch)
+                loop.pause()
+
+            reader.sink = sink
+            sources.send(A, *(b"%d" % number for number in range(150)))
+            await until(lambda: len(reader._kept) == 150)
+            loop.add(reader)
+            for count in itertools.count(1):
+                await turns()
+                assert len(batches) == count
+                if sum(map(len, batches)) == 150:
+                    break
+                loop.resume()
+            assert [packet.data for batch in batches for packet in batch] == sources.sent
+            reader.close()
+            await turns()
+
+    run(main())
+
+
+# Opening and closing
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("waited", range(6), ids="{} turns".format)
+def test_a_socket_is_closed_however_far_its_transport_is(any_group: str, end: str, waited: int) -> None:
+    async def main() -> None:
+        descriptors = open_descriptors()
+        async with Receiver() as receiver:
+            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
+            await turns(waited)
+            await ENDS[end](receiver, membership)
+            again = [await Receiver().join(any_group, PORT, sources=[A], interface="lo") for _ in range(3)]
+            await turns(10)
+            for one in again:  # none of their descriptors was taken for the closed one
+                await one.leave()
+        await turns(10)
+        assert open_descriptors() == descriptors
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(main())
+
+
+class Deaf(Unwatching):
+    """Has no datagram transport, and says so after some turns."""
+
+    waits = 0
+    error: BaseException = OSError(errno.EACCES, "not for you")
+
+    # Any: passed through
+    async def create_datagram_endpoint(self, *arguments: Any, **options: Any) -> Any:
+        await turns(self.waits)
+        raise self.error
+
+
+def run_deaf(main: Awaitable[None], waits: int, error: BaseException) -> None:
+    complaints: list[dict[str, Any]] = []  # Any: asyncio's own type for a context
+    with asyncio.Runner(loop_factory=Deaf) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, Deaf)
+        loop.waits, loop.error = waits, error
+        loop.set_exception_handler(lambda loop, context: complaints.append(context))
+        runner.run(main)  # type: ignore[arg-type]  # a coroutine
+        gc.collect()
+    gc.collect()
+    assert complaints == []
+
+
+FAILURES = [OSError(errno.EACCES, "not for you"), NotImplementedError(), ValueError("what is this")]
+
+
+@pytest.mark.parametrize("waits", [0, 3])
+@pytest.mark.parametrize("error", FAILURES, ids=repr)
+def test_a_transport_that_does_not_open_is_told_once(
+    any_group: str, sources: Sources, waits: int, error: Exception
+) -> None:
+    async def main() -> None:
+        async with Receiver() as receiver:
+            events = receiver.events()
+            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
+            stream = receiver.packets()
+            with pytest.raises(RefusedError) as caught:
+                async with asyncio.timeout(5):
+                    await anext(stream)
+            wanted = errno.EACCES if isinstance(error, OSError) else errno.EOPNOTSUPP
+            assert caught.value.errno == wanted
+            assert any_group in str(caught.value)
+            sources.send(A, b"1", b"2")
+            await turns(10)
+            await membership.leave()
+            assert membership.statistics().received == 2
+            await receiver.aclose()
+            assert [event.kind for event in [one async for one in events]] == [
+                EventKind.JOINED, EventKind.FAILED, EventKind.LEFT
+            ]  # fmt: skip
+            assert await rest(stream) == [b"1", b"2"]
+
+    run_deaf(main(), waits, error)
+
+
+@pytest.mark.parametrize("waited", range(6), ids="{} turns".format)
+@pytest.mark.parametrize("error", FAILURES, ids=repr)
+def test_closing_while_the_opening_fails(any_group: str, waited: int, error: Exception) -> None:
+    async def main() -> None:
+        descriptors = open_descriptors()
+        async with Receiver() as receiver:
+            await receiver.join(any_group, PORT, sources=[A], interface="lo")
+            await turns(waited)
+        await turns(5)
+        assert open_descriptors() == descriptors
+
+    run_deaf(main(), 3, error)
+
+
+@pytest.mark.parametrize("waited", range(4), ids="{} turns".format)
+def test_an_opening_that_somebody_else_cancels_is_told_once(any_group: str, waited: int) -> None:
+    """As when a program that ends cancels all tasks there are, and only then closes its receivers."""
+
+    async def main() -> None:
+        descriptors = open_descriptors()
+        async with Receiver() as receiver:
+            events = receiver.events()
+            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
+            stream = receiver.packets()
+            await turns(waited)
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await turns(10)
+            if others:
+                with pytest.raises(RefusedError) as caught:
+                    await anext(stream)
+                assert caught.value.errno in (errno.ECANCELED, errno.ECONNABORTED)
+            membership.statistics()
+            await receiver.aclose()
+            assert await rest(stream) == []
+            kinds = [event.kind for event in [one async for one in events]]
+            assert kinds.count(EventKind.FAILED) == len(others)
+        await turns(5)
+        assert open_descriptors() == descriptors
+
+    run(main())
+
+
+def test_an_error_of_the_socket_is_typed_and_told_once(any_group: str, sources: Sources) -> None:
+    async def main() -> None:
+        async with Receiver() as receiver:
+            events = receiver.events()
+            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
+            stream = receiver.packets()
+            await turns()
+            stock(membership).error_received(OSError(errno.ENETDOWN, "down"))
+            sources.send(A, b"one")
+            with pytest.raises(RefusedError) as caught:
+                await anext(stream)
+            assert caught.value.errno == errno.ENETDOWN
+            assert (await anext(stream)).data == b"one"
+            await receiver.aclose()
+            assert [event.kind for event in [one async for one in events]] == [
+                EventKind.JOINED, EventKind.FAILED, EventKind.LEFT
+            ]  # fmt: skip
+
+    run(main())
+
+
+def test_an_error_when_the_socket_is_read_out(
+    any_group: str, sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with Receiver() as receiver:
+            events = receiver.events()
+            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
+            stream = receiver.packets()
+            await turns()
+            sources.send(A, b"one", b"two")
+            reads = itertools.count()
+            real = type(membership.readers[0].sock).recvfrom
+
+            def recvfrom(sock: socket.socket, size: int) -> Any:  # Any: as the socket's own
+                if next(reads) == 1:
+                    raise OSError(errno.ENETDOWN, "down")
+                return real(sock, size)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(type(membership.readers[0].sock), "recvfrom", recvfrom)
+                await membership.swap([A, B], "deliver")
+            came: list[bytes] = []
+            errors: list[RefusedError] = []
+            async with asyncio.timeout(10):
+                while len(came) < 2 or not errors:
+                    try:
+                        came.append((await anext(stream)).data)
+                    except RefusedError as error:
+                        errors.append(error)
+            assert came == [b"one", b"two"]
+            assert [error.errno for error in errors] == [errno.ENETDOWN]
+            await receiver.aclose()
+            kinds = [event.kind for event in [one async for one in events]]
+            assert kinds.count(EventKind.FAILED) == 1
+
+    run(main())

@@ -1,0 +1,22 @@
+"""System calls that fail where no seam in Python is: places in epoll sets, reads, times of arrival."""
+
+import sys
+
+import pytest
+
+from tests.support.readers import IMPLEMENTATIONS
+from tests.support.system_faults import run
+
+from .scenes import SCENES
+
+if not sys.platform.startswith("linux"):
+    pytest.skip("faults before the C library, and epoll, are Linux's", allow_module_level=True)
+
+READERS = [module.__name__.rsplit(".", 1)[-1].strip("_") for module in IMPLEMENTATIONS]
+
+
+@pytest.mark.parametrize("scene", SCENES)
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("reader", READERS)
+def test_a_scene(scene: str, loop: str, reader: str, any_group: str) -> None:
+    assert run("tests.loopback.loops.scenes", scene, loop, any_group, reader=reader) == "played\n"
