@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -129,6 +130,19 @@ def test_every_call_of_rfc3678_is_in_its_table() -> None:
 
     page = (ROOT / "docs" / "rfc3678.md").read_text(encoding="utf-8")
     assert [name for name in calls.__all__ if f"| `{name}` |" not in page] == []
+
+
+def test_the_layers_of_the_design_are_those_of_the_package() -> None:
+    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)(?:\.py)?` \| (.*?) \|", page.partition("## Layers")[2], re.MULTILINE)
+    checked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    contract = next(one for one in checked["contracts"] if one.get("containers") == ["aiomcast"])
+    assert [name for name, _ in rows] == contract["layers"][::-1]
+    package = ROOT / "src" / "aiomcast"
+    for name, listed in rows:
+        if (package / name).is_dir():
+            there = {one.name.partition(".")[0] for one in (package / name).iterdir()}
+            assert set(re.findall(r"`(\w+)`", listed)) == there - {"__init__", "__pycache__"}
 
 
 @pytest.mark.timeout(120)

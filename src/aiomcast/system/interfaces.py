@@ -22,7 +22,6 @@ from ..values.shown import shown
 
 __all__ = ["find_interface", "list_interfaces", "placed"]
 
-
 ABI = native()
 
 

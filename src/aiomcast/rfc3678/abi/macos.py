@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from .facts import Facts, Setting
+from .freebsd import FREEBSD
 from .table import Abi
 
 __all__ = ["MACOS"]
@@ -95,18 +95,5 @@ MACOS = Abi(
     msfilterreq_layout=struct.Struct("=III4x128sQ"),
     ifreq_layout=struct.Struct("=16sH14x"),
     index_as_address=False,
-    facts=Facts(
-        reuse_port=True,
-        binds_to_group=True,
-        empty_set_clears=False,
-        time_option=0x400,  # SO_TIMESTAMP
-        time_kind=2,
-        time_in_nanoseconds=False,
-        shared_stamps=False,
-        sources_ipv4=Setting("net.inet.ip.mcast.maxsocksrc", 128),  # IP_MAX_SOCK_SRC_FILTER
-        sources_ipv6=Setting("net.inet6.ip6.mcast.maxsocksrc", 128),
-        groups_ipv4_sysctl=None,
-        option_memory_sysctl=None,
-        hides_sysctls=False,
-    ),
+    facts=FREEBSD.facts,  # xnu has this part of the stack from there
 )
