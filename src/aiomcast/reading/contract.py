@@ -1,0 +1,296 @@
+"""What reads, as the floors above know it: the contract that every reader and every network keeps.
+
+`Reader` and `ReadSet` are kept by the compiled module, by `portable` and (the reader alone) by the
+reader of a stock transport; `Network` and `Reading` by the system's sockets and by whatever takes
+their place. The type checker holds all of them to it (`tests/unit/reading/test_contract.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from ..values.addresses import Address
+from ..values.filters import SourceFilter, Sources
+from ..values.interface import Interface, InterfaceLike
+from ..values.options import Options
+from ..values.packets import Packet
+from .gate import Gate
+
+__all__ = ["Network", "Place", "ReadSet", "Reader", "Reading", "Socket", "Timer", "Together"]
+
+R = TypeVar("R")
+
+
+class Socket(Protocol):
+    """What holds a filter in the kernel, or in what stands for one. See `system.MulticastSocket`."""
+
+    @property
+    def group(self) -> str:
+        """The group it is bound to."""
+
+    @property
+    def port(self) -> int:
+        """The port it is bound to."""
+
+    @property
+    def interface(self) -> Interface:
+        """The interface it joins on."""
+
+    @property
+    def filter(self) -> SourceFilter:
+        """What it was last made to hold."""
+
+    def fileno(self) -> int:
+        """Return its descriptor, below 0 once it is closed."""
+
+    def held(self) -> SourceFilter:
+        """Return `filter`, after a look where an exception has hidden what holds."""
+
+    def kernel_filter(self) -> SourceFilter:
+        """Return the filter that the system reports."""
+
+    def set_filter(self, sources: Sources) -> None:
+        """Hold what `sources` means, or raise a `RefusedError` and go on holding what was held."""
+
+    def rejoin(self) -> None:
+        """Leave and join again with the same filter."""
+
+
+class Together(Protocol):
+    """Several readers of one membership that are read as one. See `lanes.Lanes`."""
+
+    turn: int
+
+    @property
+    def readers(self) -> tuple[Reader, ...]:
+        """The readers."""
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether the last read has found every socket empty, and nothing is held."""
+
+    def __len__(self) -> int:
+        """Return how many packets were read ahead."""
+
+    def read(self, limit: int) -> tuple[list[Packet], int]:
+        """Return what is due, and how many datagrams were taken out of the sockets."""
+
+    def take_all(self) -> list[Packet]:
+        """Take out what was read ahead, in order."""
+
+    def refuse(self, refused: Callable[[Packet], bool]) -> int:
+        """Drop what was read ahead and is refused; return how many packets that was."""
+
+
+class Place(Protocol):
+    """A reader's place among those that are read. Giving it up is the only thing that ends it."""
+
+    def add(self) -> None:
+        """Read it from the next loop turn on. Cannot be refused."""
+
+    def discard(self) -> None:
+        """Read it no more for now."""
+
+    def forget(self) -> None:
+        """Give the place up. Call it before the socket closes."""
+
+
+class Reader(Protocol):
+    """One socket's packets: read, judged by the filter in force, and counted.
+
+    `sink` is called with each batch when it is read by whoever has its place; `failed` with an
+    OSError that the socket reported, `lost` with how many datagrams the kernel has dropped since.
+    `error` keeps what was raised in a `read`. `failures` is how many reads in a row have failed,
+    `rests` that it is not to be read now for that. `lanes` is set while the socket is one of
+    several, `is_retired` once its counters were added up.
+
+    `unmade` counts datagrams that were read and could not be made a packet, or not be handed on.
+    """
+
+    sink: Callable[[list[Packet]], None]
+    failed: Callable[[OSError], None]
+    lost: Callable[[int], None]
+    error: BaseException | None
+    lanes: Together | None
+    place: Place | None
+    failures: int
+    rests: bool
+    is_retired: bool
+    unmade: int
+    told_drops: int
+
+    @property
+    def sock(self) -> Socket:
+        """The socket."""
+
+    @property
+    def gate(self) -> Gate:
+        """Which filter judges what."""
+
+    @property
+    def dry(self) -> bool:
+        """Whether the last read has found nothing more in the socket."""
+
+    @property
+    def received(self) -> int:
+        """Datagrams read so far."""
+
+    @property
+    def octets(self) -> int:
+        """Bytes of payload read so far."""
+
+    @property
+    def filtered(self) -> int:
+        """Datagrams that the filter has refused."""
+
+    @property
+    def truncated(self) -> int:
+        """Datagrams that were cut short."""
+
+    @property
+    def kernel_drops(self) -> int:
+        """Datagrams that the kernel has dropped at the socket, as far as is known."""
+
+    @property
+    def latest_ns(self) -> int | None:
+        """The kernel's time of the last packet that was handed on, None before."""
+
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes of buffer that the kernel has granted; 0 once the socket is closed."""
+
+    def read(self, limit: int) -> tuple[list[Packet], int]:
+        """Return the packets of `limit` reads at most, and how many datagrams were taken for them.
+
+        ([], 0) where there was nothing; ([], n) where all n were refused. Never raises: what was
+        raised is left in `error`, and what was made before is returned.
+        """
+
+    def set_filter(self, wanted: SourceFilter, until_ns: int | None = None) -> None:
+        """Judge by `wanted` from now on; what was stamped up to `until_ns` may pass as before too."""
+
+    def deliver_until(self, until_ns: int) -> None:
+        """Deliver only what is stamped up to `until_ns`: another socket takes over."""
+
+    def deliver_since(self, begun_ns: int, since_ns: int, elsewhere: SourceFilter) -> None:
+        """Leave what is stamped up to `since_ns` to the sockets before, which let in `elsewhere`."""
+
+    def look(self) -> None:
+        """End the gate's exceptions where the socket is empty."""
+
+    def count_drops(self) -> None:
+        """Bring `kernel_drops` up to date, also when no datagram came after the drops."""
+
+    def close(self) -> None:
+        """Close the socket."""
+
+
+class ReadSet(Protocol[R]):
+    """Readers of one kind behind one descriptor. See `portable.ReadSet`."""
+
+    @property
+    def failing(self) -> list[tuple[R, OSError]]:
+        """What sockets reported in the last `read`."""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a read is due although no socket is readable."""
+
+    def fileno(self) -> int:
+        """Return the one descriptor to watch."""
+
+    def reserve(self, reader: R, /) -> None:
+        """Keep a place for `reader`. OSError when the system refuses."""
+
+    def add(self, reader: R, /) -> None:
+        """Read `reader` from now on."""
+
+    def discard(self, reader: R, /) -> None:
+        """Read `reader` no more for now."""
+
+    def forget(self, reader: R, /) -> None:
+        """Give up its place."""
+
+    def renewed(self) -> None:
+        """Take note that the present descriptor is watched."""
+
+    def read(self, budget: int, /) -> None:
+        """Read ready sockets in turn, about `budget` datagrams, and hand each sink its batches."""
+
+    def close(self) -> None:
+        """Forget all readers and close the descriptor."""
+
+
+class Timer(Protocol):
+    """A call that is to come."""
+
+    def cancel(self) -> None:
+        """Have it not come."""
+
+
+class Reading(Protocol):
+    """What opens the readers of one receiver and reads them in the event loop it was made in."""
+
+    @property
+    def shared_stamps(self) -> bool:
+        """Whether two sockets see the same time of arrival for the same packet."""
+
+    def check(self) -> None:
+        """Raise a StateError in another event loop, or another thread, than it was made in."""
+
+    def time_ns(self) -> int:
+        """Return the time of the clock that stamps packets."""
+
+    def monotonic(self) -> float:
+        """Return the time of the clock that `call_later` goes by, in seconds."""
+
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Call in the loop's next turn, from whichever thread; never where the loop has closed."""
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
+        """Call once `seconds` have passed."""
+
+    def open(
+        self,
+        group: str,
+        port: int,
+        interface: Interface,
+        wanted: SourceFilter,
+        options: Options,
+        into: list[Reader],
+    ) -> None:
+        """Append to `into` a reader of a new socket, which is a member of nothing yet and has a place.
+
+        RefusedError when the system refuses, and then `into` is as before.
+        """
+
+    def pause(self) -> None:
+        """Read nothing until `resume`; the buffers fill."""
+
+    def resume(self) -> None:
+        """End a pause."""
+
+    def close(self) -> None:
+        """Stop for good, in the loop's thread. The sockets stay open."""
+
+    def abandon(self) -> None:
+        """Stop for good and close the sockets, from whichever thread: nobody holds it any more."""
+
+
+class Network(Protocol):
+    """Where groups are joined: the system, or what takes its place. `Receiver(network=...)` takes one."""
+
+    def open(self) -> Reading:
+        """Return what opens readers in the running event loop."""
+
+    def place(
+        self, group: Address, sources: Sources, interface: InterfaceLike
+    ) -> tuple[SourceFilter, Interface]:
+        """Return the filter that `sources` means for `group`, and the interface to join on."""
+
+    def find(self, name: str) -> Interface:
+        """Return the interface that has this name now. InterfaceError where there is none."""
+
+    def source_limit(self, group: str) -> int | None:
+        """Return how many sources one socket may hold for `group`, None where nobody says."""

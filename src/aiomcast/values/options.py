@@ -1,0 +1,109 @@
+"""`Options`: how sockets are read and how much streams hold. A pure value, checked when it is made."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+from typing import TypedDict, final
+
+import attrs
+
+from ..errors import ArgumentError, ArgumentTypeError
+from .sealed import sealed
+from .shown import shown
+
+__all__ = ["ANCILLARY", "OptionKeywords", "Options", "Overflow", "ReadingKeywords"]
+
+ANCILLARY = frozenset({"hop_limit", "traffic_class"})
+_LARGEST_BUFFER = (1 << 31) - 1  # bytes: socket options are C ints
+
+
+@final
+class Overflow(enum.Enum):
+    """What a full stream does: stop the reading, or drop (and count) the oldest or the newest."""
+
+    PAUSE = "pause"
+    DROP_OLDEST = "drop oldest"
+    DROP_NEWEST = "drop newest"
+
+
+class ReadingKeywords(TypedDict, total=False):
+    """The keywords of `Options` that say how a socket is read."""
+
+    receive_buffer: int | None
+    ancillary: Iterable[str]
+    gro: bool | None
+
+
+class OptionKeywords(ReadingKeywords, total=False):
+    """The keywords of `Options`, which `Receiver` and `listen` take."""
+
+    capacity: int
+    overflow: Overflow
+
+
+def _capacity(given: int) -> int:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise ArgumentTypeError(f"capacity {shown(given)}", "give a number of packets, 1 or more")
+    if not 1 <= given < 1 << 62:
+        raise ArgumentError(f"capacity {shown(given)}", "give a number of packets, 1 or more")
+    return given
+
+
+def _overflow(given: Overflow) -> Overflow:
+    if not isinstance(given, Overflow):
+        raise ArgumentTypeError(f"overflow {shown(given)}", "choose a member of aiomcast.Overflow")
+    return given
+
+
+def _receive_buffer(given: int | None) -> int | None:
+    hint = f"give a number of bytes from 1 to {_LARGEST_BUFFER}, or None for the system's own"
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise ArgumentTypeError(f"receive_buffer {shown(given)}", hint)
+    if not 1 <= given <= _LARGEST_BUFFER:
+        raise ArgumentError(f"receive_buffer {shown(given)}", hint)
+    return given
+
+
+def _ancillary(given: Iterable[str]) -> frozenset[str]:
+    hint = f"give a set of names; there are {', '.join(sorted(ANCILLARY))}"
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise ArgumentTypeError(f"ancillary {shown(given)}", hint)
+    names = list(given)
+    for name in names:
+        if not isinstance(name, str):
+            raise ArgumentTypeError(f"ancillary tag {shown(name)}", hint)
+        if name not in ANCILLARY:
+            raise ArgumentError(f"ancillary tag {shown(name)}", hint)
+    return frozenset(names)
+
+
+def _gro(given: bool | None) -> bool | None:
+    if given is not None and not isinstance(given, bool):
+        raise ArgumentTypeError(f"gro {shown(given)}", "give True, False, or None: wherever the system can")
+    return given
+
+
+@final
+@sealed
+@attrs.frozen(slots=True, kw_only=True)
+class Options:
+    """How a receiver reads its sockets, and what its streams hold.
+
+    `capacity` is how many packets each stream holds, 1 or more; `overflow` what a full one does
+    (PAUSE stops the reading until it has drained to half, and the kernel's buffers fill).
+    `receive_buffer` is bytes asked of the kernel per socket, by force where that is allowed (the
+    statistics say what was granted), None for the system's own; `ancillary` names extra tags,
+    "hop_limit" and "traffic_class"; `gro` is whether the kernel may hand over datagrams of one
+    flow coalesced (None: wherever it can).
+
+    ArgumentError for a value that cannot be, ArgumentTypeError for a wrong type.
+    """
+
+    capacity: int = attrs.field(default=4096, converter=_capacity)
+    overflow: Overflow = attrs.field(default=Overflow.PAUSE, converter=_overflow)
+    receive_buffer: int | None = attrs.field(default=None, converter=_receive_buffer)
+    ancillary: frozenset[str] = attrs.field(default=frozenset(), converter=_ancillary)
+    gro: bool | None = attrs.field(default=None, converter=_gro)
