@@ -1,0 +1,358 @@
+"""Who gets what was read: streams of a receiver and of its memberships, and who stops the reading.
+
+Every stream that wants a packet gets it, so the slowest one that may stop the reading decides how
+fast is read: that is what PAUSE means. A stream of one membership stops that membership alone; one
+of the whole receiver stops everything. Nobody is to be stopped by a stream that nobody holds any
+more, so streams are held weakly and the batches go through weak references; and nobody is to be
+stopped without a word by one that is held and not received from, so a full stream is looked at
+until it drains, and told of when somebody else waits because of it.
+
+What was read and is in no stream is counted, at the membership it came through: as a drop where
+nobody listened, as filtered where those who listen had asked for other tags.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import TypeAlias, final
+
+from ..errors import StateError
+from ..reading.contract import Reading
+from ..values.options import Options
+from ..values.packets import Flow, Packet
+from ..values.tags import Tags
+from .listening import Listening
+from .packet_stream import PacketStream, Sink
+
+__all__ = ["Dispatcher", "Key", "Outlet"]
+
+Key: TypeAlias = tuple[str, int, int]
+"""(group, port, interface index): what tells the memberships of one receiver apart."""
+
+_STALLED_AFTER = 1.0  # seconds that a full stream is not received from while another one is awaited
+
+
+@final
+class Outlet:
+    """Where the packets of one membership go: its own streams and those of the receiver.
+
+    `changed` is called when `sink`, `is_read` or `is_taken` may be others than before.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_dispatcher",
+        "_drop",
+        "_is_waiting",
+        "changed",
+        "dropped_count",
+        "finished",
+        "listening",
+        "sink",
+        "unwanted_count",
+    )
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._is_waiting = False
+        self._drop: Sink = self.dropped  # one object: whoever reads compares sinks
+        self.changed: Callable[[], None] = _nothing
+        self.listening: Listening = Listening()
+        self.finished: Listening = Listening()
+        """Closed streams, with something queued still, and somebody who may receive it."""
+        self.sink: Sink = self._drop
+        """What batches are handed to."""
+        self.dropped_count = self.unwanted_count = 0
+
+    @property
+    def is_read(self) -> bool:
+        """Whether its sockets are to be read, unless all reading stands still."""
+        return (bool(self.listening) or bool(self._dispatcher.listening)) and not self.listening.is_full
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether what is read now gets into a stream: one listens, and none asks for a pause."""
+        return self.is_read and not self._dispatcher.listening.is_full
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether `changed` is to be called also when all reading has stood still and goes on."""
+        return self._is_waiting
+
+    @is_waiting.setter
+    def is_waiting(self, waits: bool) -> None:
+        if waits is not self._is_waiting:
+            self._is_waiting = waits
+            self._dispatcher.waiting.add(self) if waits else self._dispatcher.waiting.discard(self)
+
+    @property
+    def queued(self) -> int:
+        """How many packets wait in the streams of this membership alone."""
+        return sum(len(stream) for stream in (*self.listening.open(), *self.finished.open()))
+
+    def refuse(self, refused: Callable[[Flow], bool]) -> None:
+        """Drop what is queued anywhere of refused flows, and count it here as unwanted."""
+        shared = self._dispatcher
+        for listening in (self.listening, shared.listening, self.finished, shared.finished):
+            for stream in listening.open():
+                if len(stream):
+                    self.unwanted_count += stream._refuse(refused)
+
+    def fail(self, error: Exception) -> None:
+        """Raise `error` in the iterations of this membership's own streams."""
+        for stream in self.listening.open():
+            stream._fail(error)
+
+    def redirect(self) -> None:
+        """Find out anew who gets its packets, and have that taken note of."""
+        own = self.listening.open()
+        shared = self._dispatcher.shared_sink
+        if own:
+            self.sink = self._dispatcher.fan_out((*own, *self._dispatcher.listening.open()))
+        else:
+            self.sink = shared or self._drop
+        self.changed()
+
+    # What streams call
+
+    def check(self) -> None:
+        """Raise a StateError in another event loop than the receiver's."""
+        self._dispatcher.check_loop()
+
+    def full(self, stream: PacketStream) -> None:
+        """Stop reading for this membership."""
+        self.listening.fill(stream)
+        self.changed()
+        self._dispatcher.watch(stream, self)
+
+    def relaxed(self, stream: PacketStream) -> None:
+        """Go on reading unless another stream is full."""
+        self.listening.relax(stream)
+        self.changed()
+
+    def closed(self, stream: PacketStream) -> None:
+        """Hand it nothing more."""
+        self.listening.remove(stream)
+        self.finished.add(stream)
+        self.redirect()
+
+    def dropped(self, packets: list[Packet]) -> None:
+        """Count what nobody receives."""
+        self.dropped_count += len(packets)
+
+    def gone(self) -> None:
+        """Do without it from the next loop turn on."""
+        self._dispatcher.later(self._without_gone)
+
+    def _without_gone(self) -> None:
+        self.listening.remove(None)
+        self.redirect()
+
+
+@final
+class Dispatcher:
+    """The streams of a receiver, and the outlets of its memberships.
+
+    `stalled` is called, once until it has drained, with a full stream that nobody receives from
+    while another one that it holds up is awaited, and with the outlet it is of, if it is of one.
+    """
+
+    def __init__(self, stalled: Callable[[PacketStream, Outlet | None], None]) -> None:
+        self.reading: Reading | None = None
+        self.listening: Listening = Listening()
+        self.finished: Listening = Listening()
+        self.shared_sink: Sink | None = None
+        self.waiting: set[Outlet] = set()
+        self.dropped_count = self.unwanted_count = 0
+        """Of memberships that have been left."""
+        self._stalled = stalled
+        self._outlets: dict[Key, Outlet] = {}
+        self._watched: weakref.WeakSet[PacketStream] = weakref.WeakSet()
+
+    # Memberships
+
+    def open(self, key: Key) -> Outlet:
+        """Return a new outlet for what is tagged with `key`."""
+        outlet = self._outlets[key] = Outlet(self)
+        outlet.sink = self.shared_sink or outlet.sink
+        return outlet
+
+    def tagged_also(self, key: Key, outlet: Outlet) -> None:
+        """Count what is tagged with `key` at `outlet` too: its membership has moved."""
+        self._outlets[key] = outlet
+
+    def close(self, outlet: Outlet) -> None:
+        """End the streams of a membership; what is queued in them can still be received."""
+        for stream in outlet.listening.open():
+            stream._end()
+        for stream in outlet.finished.open():
+            self.finished.add(stream)
+        outlet.is_waiting = False
+        for key in [key for key, one in self._outlets.items() if one is outlet]:
+            del self._outlets[key]
+
+    @property
+    def queued(self) -> int:
+        """How many packets wait in the streams of the whole receiver and of memberships left."""
+        return sum(len(stream) for stream in (*self.listening.open(), *self.finished.open()))
+
+    # Streams
+
+    def stream(
+        self, owner: object, options: Options, tags: Tags, outlet: Outlet | None = None, default: bool = False
+    ) -> PacketStream:
+        """Return a new stream of everything, or of what comes out of `outlet`."""
+        if outlet is not None:
+            stream = PacketStream(outlet, owner, options, tags, default)
+            outlet.listening.add(stream)
+            outlet.redirect()
+        else:
+            stream = PacketStream(self, owner, options, tags, default)
+            self.listening.add(stream)
+            self._redirect()
+        return stream
+
+    def end(self) -> None:
+        """End the streams of the whole receiver."""
+        for stream in self.listening.open():
+            stream._end()
+
+    def fan_out(self, streams: tuple[PacketStream, ...]) -> Sink:
+        """Return what hands each of `streams` a list of its own."""
+        lost = self.dropped if len(streams) == 1 else _others_have_it
+        first, *others = [stream._sink(lost) for stream in streams]
+        every_tagged = all(stream._is_tagged for stream in streams)
+        if not others and not every_tagged:
+            return first
+        tagged = Listening()
+        for stream in streams if every_tagged else ():
+            tagged.add(stream)
+
+        def feed(batch: list[Packet]) -> None:
+            if every_tagged:
+                self._count_unwanted(batch, tagged.open())
+            for sink in others:
+                sink(list(batch))
+            first(batch)
+
+        return feed
+
+    def _redirect(self) -> None:
+        streams = self.listening.open()
+        self.shared_sink = self.fan_out(streams) if streams else None
+        for outlet in dict.fromkeys(self._outlets.values()):
+            outlet.redirect()
+
+    def _count_unwanted(self, batch: list[Packet], streams: tuple[PacketStream, ...]) -> None:
+        for packet in batch:
+            if not any(stream._matches(packet.flow) for stream in streams):
+                home = self._outlets.get(_key(packet), self)
+                home.unwanted_count += 1
+
+    # What streams call
+
+    def check(self) -> None:
+        """Raise a StateError in another event loop than the receiver's, and where nothing is joined."""
+        if not self._outlets:
+            raise StateError("the receiver has joined nothing", "await join() before you wait for packets")
+        self.check_loop()
+
+    def check_loop(self) -> None:
+        """Raise a StateError in another event loop than the receiver's."""
+        if self.reading is not None:
+            self.reading.check()
+
+    def full(self, stream: PacketStream) -> None:
+        """Stop all reading."""
+        self.listening.fill(stream)
+        if self.reading is not None:
+            self.reading.pause()
+        self.watch(stream, None)
+
+    def relaxed(self, stream: PacketStream) -> None:
+        """Go on reading unless another stream is full."""
+        self.listening.relax(stream)
+        self._resume()
+
+    def closed(self, stream: PacketStream) -> None:
+        """Hand it nothing more."""
+        self.listening.remove(stream)
+        self.finished.add(stream)
+        self._redirect()  # before anything is read again: it is no sink any more
+        self._resume()
+
+    def dropped(self, packets: list[Packet]) -> None:
+        """Count what nobody receives, at the memberships it came through."""
+        for packet in packets:
+            home = self._outlets.get(_key(packet), self)
+            home.dropped_count += 1
+
+    def gone(self) -> None:
+        """Do without it from the next loop turn on."""
+        self.later(self._without_gone)
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call in the next loop turn, from whichever thread this is called."""
+        if self.reading is not None:
+            self.reading.call_soon(call)
+
+    def _without_gone(self) -> None:
+        self.listening.remove(None)
+        self._redirect()
+        self._resume()
+
+    def _resume(self) -> None:
+        if self.reading is not None and not self.listening.is_full:
+            self.reading.resume()
+            for outlet in tuple(self.waiting):
+                outlet.changed()
+
+    # Full streams that nobody receives from
+
+    def watch(self, stream: PacketStream, outlet: Outlet | None) -> None:
+        """Look after a full stream until it has drained."""
+        if stream not in self._watched and self.reading is not None:
+            self._watched.add(stream)
+            self._look_later(weakref.ref(stream), outlet, stream._delivered, False)
+
+    def _look_later(
+        self, known: weakref.ref[PacketStream], outlet: Outlet | None, before: int, is_told: bool
+    ) -> None:
+        if self.reading is not None:
+            self.reading.call_later(_STALLED_AFTER, lambda: self._look(known, outlet, before, is_told))
+
+    def _look(
+        self, known: weakref.ref[PacketStream], outlet: Outlet | None, before: int, is_told: bool
+    ) -> None:
+        stream = known()
+        if stream is None:
+            return
+        if stream._ended or not stream._paused:
+            self._watched.discard(stream)
+            return
+        stands = stream._delivered == before
+        if stands and not is_told and any(one._is_awaited for one in self._held_up_by(stream, outlet)):
+            is_told = True
+            self._stalled(stream, outlet)
+        self._look_later(known, outlet, stream._delivered, is_told)
+
+    def _held_up_by(self, stream: PacketStream, outlet: Outlet | None) -> Iterable[PacketStream]:
+        concerned = (outlet,) if outlet is not None else tuple(dict.fromkeys(self._outlets.values()))
+        for listening in (self.listening, *(one.listening for one in concerned)):
+            for other in listening.open():
+                if other is not stream:
+                    yield other
+
+
+def _nothing() -> None:
+    """Nobody asks yet."""
+
+
+def _others_have_it(batch: list[Packet]) -> None:
+    """Count nothing: the streams that are left have copies of their own."""
+
+
+def _key(packet: Packet) -> Key:
+    flow = packet.flow
+    return flow.group, flow.port, flow.interface_index

@@ -1,0 +1,57 @@
+"""`Listening`: the open streams of somebody, held weakly, and which of them ask for a pause."""
+
+from __future__ import annotations
+
+import weakref
+from typing import final
+
+from .packet_stream import PacketStream
+
+__all__ = ["Listening"]
+
+
+@final
+class Listening:
+    """Streams, oldest first, and which of them are full. It keeps none of them alive."""
+
+    __slots__ = ("_full", "_streams")
+
+    def __init__(self) -> None:
+        self._streams: tuple[weakref.ref[PacketStream], ...] = ()
+        self._full: weakref.WeakSet[PacketStream] | None = None
+
+    def open(self) -> tuple[PacketStream, ...]:
+        """Return the streams."""
+        if not self._streams:
+            return ()
+        return tuple([found for stream in self._streams if (found := stream()) is not None])
+
+    def __bool__(self) -> bool:
+        return any(stream() is not None for stream in self._streams)
+
+    def add(self, stream: PacketStream) -> None:
+        """Put in one more."""
+        self.remove(None)
+        self._streams = (*self._streams, weakref.ref(stream))
+
+    def remove(self, stream: PacketStream | None) -> None:
+        """Forget a stream, and those that are gone."""
+        self._streams = tuple(one for one in self._streams if one() not in (None, stream))
+        if stream is not None:
+            self.relax(stream)
+
+    def fill(self, stream: PacketStream) -> None:
+        """Note that a stream asks for a pause."""
+        if self._full is None:
+            self._full = weakref.WeakSet()
+        self._full.add(stream)
+
+    def relax(self, stream: PacketStream) -> None:
+        """Note that it asks no more."""
+        if self._full is not None:
+            self._full.discard(stream)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one asks for a pause."""
+        return bool(self._full)
