@@ -23,18 +23,22 @@ from .errors import (
     UnsupportedError,
 )
 from .interfaces import Interface, InterfaceLike, list_interfaces
+from .receiving.changes import Pending
+from .receiving.events import Event, EventStream
+from .receiving.joining import Joining
 from .receiving.listener import Listener, listen
-from .receiving.manager import FilterManager, Pending
+from .receiving.manager import FilterManager
 from .receiving.membership import Membership
 from .receiving.receiver import Receiver
-from .streams.event_stream import EventStream
-from .streams.streams import Overflow, PacketBatches, PacketStream
+from .streams.packet_stream import PacketBatches, PacketStream
 from .system.sockets import MulticastSocket, open_socket
 from .values.addresses import Address, Scope, is_ssm, scope
-from .values.events import Event, EventKind
+from .values.events import EventKind
 from .values.filters import FilterMode, SourceFilter, Sources
+from .values.options import Options, Overflow
 from .values.packets import Channel, Flow, Packet
 from .values.statistics import Statistics, StreamStatistics
+from .values.tags import Tags
 
 __version__ = "0.1.0"
 
@@ -59,6 +63,7 @@ __all__ = [
     "InterfaceGoneError",
     "InterfaceLike",
     "InterfaceTypeError",
+    "Joining",
     "LimitError",
     "Listener",
     "Membership",
@@ -68,6 +73,7 @@ __all__ = [
     "MulticastTransport",
     "NoPermissionError",
     "NoRouteError",
+    "Options",
     "Overflow",
     "Packet",
     "PacketBatches",
@@ -82,6 +88,7 @@ __all__ = [
     "StateError",
     "Statistics",
     "StreamStatistics",
+    "Tags",
     "UnsupportedError",
     "create_multicast_endpoint",
     "is_ssm",

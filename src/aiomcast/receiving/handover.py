@@ -10,264 +10,233 @@ their turn, which keeps the order.
 The cut is a time of the wall clock, and that may be set meanwhile. All that is asked of it is that
 old and new sockets decide alike while both are members, and they do, as they see the same stamps.
 When the old ones have closed, the new ones refuse nothing any more but what those have delivered.
+
+`Handover` is this as a machine without I/O. It is told what begins (`begin`, `drain`, `look`), asked
+what is to be done next (`next`), told when that is done (`done`), and says when to ask again though
+nothing else has happened (`due_at`). It never looks into a member, and has no clock: so a test can
+drive it through whatever order of events it can think of.
+
+Every step may be done twice. A signal handler may raise between any two lines, and then `next`
+names the same step again.
 """
 
 from __future__ import annotations
 
-import asyncio
+import enum
 from collections import deque
-from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from typing import Generic, TypeVar, final
 
-from ..reading import Reader
-from ..reading.gate import Heard
-from ..reading.lanes import Lanes
+import attrs
 
-if TYPE_CHECKING:
-    from .member_sockets import MemberSockets
+__all__ = ["Action", "Handover", "Step"]
 
-__all__ = ["Handover"]
+M = TypeVar("M")
 
 # A packet stamped before the cut may still be on its way to the old socket: 60 µs were seen, and
-# more must be expected of a busy machine. Within `_IN_ORDER` seconds it comes in order; the old
-# socket stays a member for `_AT_ALL`, so that one later still is not lost, only late.
-_IN_ORDER = 0.005
-_AT_ALL = 0.1
+# more must be expected of a busy machine. Within `IN_ORDER` seconds it comes in order; the old
+# socket stays a member for `AT_ALL`, so that one later still is not lost, only late.
+IN_ORDER = 0.005
+AT_ALL = 0.1
 # Sockets are not to pile up, however fast the mode changes. Beyond this many changes the oldest is
-# read out before its time; its packets are dropped and counted only when nobody takes any.
-_MOST_WAITING = 8
-_MOST_LINGERING = 64  # sockets
-_READS_PER_TURN = 8  # of 64 datagrams: then the other tasks of the loop have their turn
-_MOST_HEARD = 65536  # packets, as a gate remembers
+# read out before its time; its packets are dropped and counted only when nobody receives any.
+MOST_WAITING = 8
+MOST_LINGERING = 64  # sockets
 
 
-class _Generation:
-    """Sockets that were replaced together.
+class Action(enum.Enum):
+    """What is to be done with some members; those that are finished only after a while say so."""
 
-    They wait until the last packet before the cut must have come (`is_due`) and they are read
-    out; then they linger for latecomers until that is over (`is_over`). When that takes too long
-    they leave the group before (`has_left`), and have nothing to linger for.
+    READ = "read what came before the cut"  # finished: all of it
+    LINGER = "deliver latecomers of what the filter in force allows, and nothing else"
+    LEAVE = "leave the group"
+    READ_OUT = "leave the group, and read what is left"  # finished: all of it
+    CLOSE = "leave the group, count what is left, and close"
+    READ_AMONG = "read them among those in force"  # finished: they are empty
+    CLOSE_AMONG = "close them, and go on with those in force"
+    LOOK = "end what a swap has spared where nothing is left of it"
+
+
+@final
+class _Generation(Generic[M]):
+    """Members that were replaced together.
+
+    They wait until the last packet before the cut must have come (`due_at`) and are read out;
+    then they linger for latecomers (`over_at`). Where they wait for longer, since nobody receives
+    packets, they leave the group before that (`leave_at`): the network is to hear of it. Else they
+    leave when they close and no earlier: what comes when the old ones have left and the new ones
+    still count on them would be nobody's.
     """
 
-    __slots__ = ("has_left", "is_due", "is_over", "is_timed", "lanes", "readers")
+    __slots__ = ("due_at", "has_left", "is_empty", "is_read", "leave_at", "members", "over_at")
 
-    def __init__(self, readers: tuple[Reader, ...], lanes: Lanes | None) -> None:
-        self.readers = readers
-        self.lanes = lanes
-        self.is_due = self.is_over = self.has_left = self.is_timed = False
+    def __init__(self, members: tuple[M, ...], now: float) -> None:
+        self.members = members
+        self.due_at = now + IN_ORDER
+        self.leave_at = now + AT_ALL
+        self.over_at = now + AT_ALL  # counted anew when it begins to linger
+        self.is_read = self.is_empty = self.has_left = False
 
 
-class Handover:
-    """The sockets of a membership that are being replaced, oldest first, and when they end."""
+@final
+@attrs.frozen(slots=True, eq=False)
+class Step(Generic[M]):
+    """One thing to do. `is_urgent`: at once, however long it takes."""
 
-    __slots__ = ("_drained", "_goes_on", "_heard", "_lingering", "_membership", "_timers", "_waiting")
+    action: Action
+    members: tuple[M, ...]
+    is_urgent: bool = False
+    _generation: _Generation[M] | None = None
 
-    def __init__(self, membership: MemberSockets) -> None:
-        self._membership = membership
-        self._waiting: deque[_Generation] = deque()  # each read out before the next
-        self._lingering: deque[_Generation] = deque()  # read out, still open for latecomers
-        self._drained: set[Reader] = set()  # left the group so long ago that nothing comes any more
-        self._heard: deque[Heard] = deque(maxlen=_MOST_HEARD)  # what those that have closed delivered
-        self._timers: set[asyncio.TimerHandle] = set()
-        self._goes_on = False  # in the next loop turn
 
-    def begin(self, old: tuple[Reader, ...], lanes: Lanes | None) -> None:
-        """Read out `old`, after what is being read out already and before what replaces it."""
-        if len(self._waiting) >= _MOST_WAITING:
-            self._waiting[0].is_due = True
-            self._settle(at_once=True)
-        if len(self._waiting) >= _MOST_WAITING:
-            self._close(self._waiting.popleft())
-        generation = next((one for one in self._waiting if old[0] in one.readers), None)
-        if generation is None:
-            generation = _Generation(old, lanes)
-            self._waiting.append(generation)
-        if not generation.is_timed:
-            self._after(_IN_ORDER, partial(self._come_due, generation))
-            self._after(_AT_ALL, partial(self._leave, generation))
-            generation.is_timed = True
+@final
+class Handover(Generic[M]):
+    """Members that are being replaced, oldest first, and what is to be done with them when.
 
-    def drain(self, gone: tuple[Reader, ...]) -> None:
-        """Close `gone`, which have left the group, once they are read out among the others."""
-        self._after(_AT_ALL, lambda: self._come_to_rest(gone))
+    Times are seconds of whatever clock the caller has; it does not go back.
+    """
 
-    def look_later(self, readers: tuple[Reader, ...]) -> None:
+    __slots__ = ("_among", "_lingering", "_looks", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: deque[_Generation[M]] = deque()  # each read out before the next
+        self._lingering: deque[_Generation[M]] = deque()  # read out, still open for latecomers
+        self._among: dict[M, float] = {}  # left the group, and until when something may come
+        self._looks: deque[tuple[float, tuple[M, ...]]] = deque()
+
+    # What happens
+
+    def begin(self, old: tuple[M, ...], now: float) -> None:
+        """Replace `old`: they are read out after what is waiting, and before what replaces them."""
+        for member in old:
+            self._among.pop(member, None)
+        if not any(old[0] in one.members for one in self._waiting):
+            self._waiting.append(_Generation(old, now))
+
+    def drain(self, gone: Collection[M], now: float) -> None:
+        """Close `gone`, which have left the group, once they are empty, among those in force."""
+        for member in gone:
+            self._among.setdefault(member, now + AT_ALL)
+
+    def look(self, members: tuple[M, ...], now: float) -> None:
         """End what a swap has spared once nothing can be under way, also where nothing comes any more."""
+        self._looks.append((now + AT_ALL * 1.1, members))  # when a gate believes an empty socket
 
-        def look() -> None:
-            for reader in readers:
-                reader.look()
+    def stop(self) -> None:
+        """Forget everything: the caller closes the members."""
+        self._waiting.clear()
+        self._lingering.clear()
+        self._among.clear()
+        self._looks.clear()
 
-        self._after(_AT_ALL * 1.1, look)  # when the gate takes an empty socket for the end of it
+    # What is to be done
 
-    @property
-    def readers(self) -> tuple[Reader, ...]:
-        """All old readers that are still open."""
-        return tuple(reader for old in (*self._lingering, *self._waiting) for reader in old.readers)
+    def next(self, now: float, is_taken: bool) -> Step[M] | None:
+        """Return what is to be done now, None for nothing; `is_taken`: somebody receives what is read."""
+        if self._looks and now >= self._looks[0][0]:
+            return Step(Action.LOOK, self._looks[0][1])
+        for old in self._waiting:
+            if now >= old.leave_at and not old.has_left:
+                return Step(Action.LEAVE, old.members, generation=old)
+        return self._with_waiting(now, is_taken) or self._with_lingering(now, is_taken)
 
-    @property
-    def readable(self) -> tuple[Reader, ...]:
-        """The readers whose turn it is; without any waiting, those of the membership itself."""
-        late = tuple(reader for old in self._lingering for reader in old.readers)
-        return (*late, *(self._waiting[0].readers if self._waiting else self._membership.together))
+    def _with_waiting(self, now: float, is_taken: bool) -> Step[M] | None:
+        if not self._waiting:
+            return None
+        old = self._waiting[0]
+        is_crowded = len(self._waiting) > MOST_WAITING
+        if is_crowded and not is_taken:
+            return Step(Action.CLOSE, old.members, generation=old)
+        if not is_taken or not (is_crowded or now >= old.due_at):
+            return None
+        if not old.is_read:
+            return Step(Action.READ, old.members, is_crowded, old)
+        if not old.has_left:
+            return Step(Action.LINGER, old.members, generation=old)
+        return Step(Action.CLOSE if old.is_empty else Action.READ_OUT, old.members, is_crowded, old)
+
+    def _with_lingering(self, now: float, is_taken: bool) -> Step[M] | None:
+        if self._lingering:
+            old = self._lingering[0]
+            if sum(len(one.members) for one in self._lingering) > MOST_LINGERING:
+                return Step(Action.CLOSE, old.members, generation=old)
+            if now >= old.over_at and is_taken:
+                action = Action.CLOSE if old.is_empty else Action.READ_OUT
+                return Step(action, old.members, generation=old)
+        if self._among and not self._waiting and is_taken:
+            at_rest = tuple(member for member, until in self._among.items() if now >= until)
+            if at_rest:
+                return Step(Action.READ_AMONG, at_rest)
+        return None
+
+    def done(self, step: Step[M], now: float, is_finished: bool = True) -> Step[M] | None:
+        """Note that `step` was done; return what has to follow it at once."""
+        old = step._generation
+        match step.action:
+            case Action.LOOK:
+                if self._looks and self._looks[0][1] is step.members:
+                    self._looks.popleft()
+            case Action.READ_AMONG if is_finished:
+                return Step(Action.CLOSE_AMONG, step.members)
+            case Action.CLOSE_AMONG:
+                for member in step.members:
+                    self._among.pop(member, None)
+        if old is None:
+            return None
+        match step.action:
+            case Action.LEAVE:
+                old.has_left = True
+            case Action.READ:
+                old.is_read = old.is_read or is_finished
+            case Action.READ_OUT:
+                old.is_empty = old.is_empty or is_finished
+            case Action.LINGER:
+                if old in self._waiting:
+                    self._waiting.remove(old)
+                    old.over_at = now + AT_ALL
+                    self._lingering.append(old)
+            case Action.CLOSE:
+                for generations in (self._waiting, self._lingering):
+                    if old in generations:
+                        generations.remove(old)
+        return None
+
+    # What it stands at
+
+    def due_at(self, now: float) -> float | None:
+        """Return the next time at which to ask, None where only what happens can bring something to do."""
+        times = [
+            *(when for when, _ in self._looks),
+            *(old.leave_at for old in self._waiting if not old.has_left),
+            *(old.due_at for old in self._waiting),
+            *(old.over_at for old in self._lingering),
+            *self._among.values(),
+        ]
+        return min((one for one in times if one > now), default=None)
 
     @property
     def is_over(self) -> bool:
         """Whether there is nothing more to do."""
-        return not (self._waiting or self._lingering or self._drained or self._timers)
+        return not (self._waiting or self._lingering or self._among or self._looks)
 
-    def settle(self) -> None:
-        """Read out what is due, as far as somebody takes it, and let the next have their turn."""
-        self._settle(at_once=False)
+    @property
+    def members(self) -> tuple[M, ...]:
+        """All that were replaced and not closed yet, oldest first."""
+        return tuple(member for old in (*self._lingering, *self._waiting) for member in old.members)
 
-    def _settle(self, at_once: bool) -> None:
-        membership = self._membership
-        while self._waiting and self._waiting[0].is_due and membership.is_taken:
-            old = self._waiting[0]
-            if not self._read_out(old, at_once):
-                if membership.is_taken:  # else it goes on when the stream has drained
-                    self._go_on()
-                return
-            if self._waiting and self._waiting[0] is old:  # reading out may have come here again
-                if old.has_left:
-                    membership.flush(old.readers, old.lanes)
-                    if not self._read_to_the_end(old):
-                        return
-                    self._waiting.popleft()
-                    self._close(old)
-                    membership.redirect()
-                else:
-                    self._waiting.popleft()
-                    self._linger(old)
-        while self._lingering and self._lingering[0].is_over:
-            if not self._read_to_the_end(self._lingering[0]):
-                return
-            self._close(self._lingering.popleft())
-        if self._drained and not self._waiting and membership.is_taken:
-            self._end_drained()
+    @property
+    def generations(self) -> list[tuple[M, ...]]:
+        """The same, those together that were replaced together."""
+        return [old.members for old in (*self._lingering, *self._waiting)]
 
-    def _linger(self, old: _Generation) -> None:
-        membership = self._membership
-        membership.flush(old.readers, old.lanes)
-        old.lanes = None
-        for reader in old.readers:
-            reader.lanes = None
-            # What a swap has spared was here and is read. Of sources that are let in no longer
-            # nothing is to come from here any more, whatever the clock makes of it.
-            reader.set_filter(reader.gate.passing & membership.filter)
-        self._lingering.append(old)
-        self._after(_AT_ALL, lambda: self._come_over(old))
-        while sum(len(one.readers) for one in self._lingering) > _MOST_LINGERING:
-            self._close(self._lingering.popleft())
-        membership.redirect()
+    def readable(self, in_force: tuple[M, ...]) -> tuple[M, ...]:
+        """Return the members whose turn it is to be read; `in_force` only when none waits before them."""
+        late = tuple(member for old in self._lingering for member in old.members)
+        return (*late, *(self._waiting[0].members if self._waiting else in_force))
 
-    def _read_out(self, old: _Generation, at_once: bool) -> bool:
-        """Read what came before the cut, a loop turn's worth unless `at_once`; say if that was all."""
-        turns = 0
-        while at_once or turns < _READS_PER_TURN:
-            turns += 1
-            if all(reader.gate.until_has_passed for reader in old.readers):
-                return True
-            if not self._membership.is_taken:
-                return False
-            if self._membership.read_some(old.readers, old.lanes):
-                return True
-        return False
-
-    def _read_to_the_end(self, old: _Generation) -> bool:
-        """Leave, and hand over what there still is, as far as somebody takes it; say if that was all."""
-        membership = self._membership
-        if not membership.is_taken:
-            return False
-        membership.leave_group(old.readers)
-        for _ in range(_READS_PER_TURN):
-            if membership.read_some(old.readers, old.lanes):
-                membership.flush(old.readers, old.lanes)
-                return True
-            if not membership.is_taken:  # it goes on when the stream has drained
-                return False
-        self._go_on()
-        return False
-
-    def _end_drained(self) -> None:
-        membership = self._membership
-        self._drained.intersection_update(membership.draining)  # others belong to a generation by now
-        for _ in range(_READS_PER_TURN if self._drained else 0):
-            if not membership.is_taken:
-                return
-            membership.read_some(membership.together, membership.lanes)
-            if all(reader.dry for reader in self._drained):
-                gone, self._drained = self._drained, set()
-                membership.end_draining(gone)
-                return
-        if self._drained:
-            self._go_on()
-
-    def all_apart(self) -> list[tuple[tuple[Reader, ...], Lanes | None]]:
-        """Return the old readers, those together that are read together, in order."""
-        return [(one.readers, one.lanes) for one in (*self._lingering, *self._waiting)]
-
-    def stop(self) -> None:
-        """Stop all timers and forget the readers, which the caller retires."""
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        self._waiting.clear()
-        self._lingering.clear()
-        self._drained.clear()
-        self._goes_on = False
-
-    def _go_on(self) -> None:
-        if not self._goes_on:
-            self._goes_on = True
-            self._after(0, self._next_turn)
-
-    def _next_turn(self) -> None:
-        self._goes_on = False
-        self.settle()
-
-    def _come_due(self, old: _Generation) -> None:
-        old.is_due = True
-        self.settle()
-
-    def _come_over(self, old: _Generation) -> None:
-        old.is_over = True
-        self.settle()
-
-    def _come_to_rest(self, gone: tuple[Reader, ...]) -> None:
-        self._drained.update(reader for reader in gone if reader in self._membership.draining)
-        self.settle()
-
-    def _leave(self, old: _Generation) -> None:
-        # Somebody may not be taking packets for long, and the network is to hear of it before. Once
-        # they are read out, sockets leave when they close and no earlier: what comes when the old
-        # ones have left and the new ones still count on them would be nobody's.
-        if old not in self._waiting:
-            return
-        old.has_left = True
-        self._membership.leave_group(old.readers)
-
-    def _close(self, old: _Generation) -> None:
-        """Close; from here on those that come next are alone."""
-        self._membership.retire(old.readers, old.lanes)
-        for reader in old.readers:
-            self._heard += reader.gate.heard
-        if self._lingering or not self._waiting:
-            following = self._lingering[0].readers if self._lingering else self._membership.readers
-        else:
-            following = self._waiting[0].readers
-        for reader in following:
-            reader.gate.alone(self._heard)
-        if not self._lingering and not self._waiting:
-            self._heard.clear()
-        self._membership.forget_if_settled()
-
-    def _after(self, seconds: float, call: Callable[[], None]) -> None:
-        def fire() -> None:
-            self._timers.discard(timer)
-            call()
-            self._membership.forget_if_settled()
-
-        timer = asyncio.get_running_loop().call_later(seconds, fire)
-        self._timers.add(timer)
+    def after(self, closed: tuple[M, ...], in_force: tuple[M, ...]) -> tuple[M, ...]:
+        """Return those that have nobody before them any more when `closed` are gone."""
+        for old in (*self._lingering, *self._waiting):
+            if old.members is not closed:
+                return old.members
+        return in_force

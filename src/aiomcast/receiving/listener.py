@@ -2,54 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Self
+from types import TracebackType
+from typing import NoReturn, Unpack, final
 
-from ..streams.streams import Overflow
+from ..errors import StateError
+from ..reading.contract import Network
 from ..values.addresses import Address
 from ..values.filters import Sources
 from ..values.interface import InterfaceLike
+from ..values.options import OptionKeywords
 from .membership import Membership
 from .receiver import Receiver
 
 __all__ = ["Listener", "listen"]
 
 
-class Listener(Receiver):
-    """A receiver with one `membership`, joined on entering the context. Made by `listen`."""
-
-    membership: Membership
+@final
+class Listener:
+    """Joins one group when its context is entered, and closes everything at its end. See `listen`."""
 
     def __init__(
-        self,
-        group: Address,
-        port: int,
-        *,
-        sources: Sources = None,
-        interface: InterfaceLike = None,
-        capacity: int = 4096,
-        overflow: Overflow = Overflow.PAUSE,
-        receive_buffer: int | None = None,
-        ancillary: Iterable[str] = (),
-        gro: bool | None = None,
+        self, receiver: Receiver, group: Address, port: int, sources: Sources, interface: InterfaceLike
     ) -> None:
-        super().__init__(
-            capacity=capacity,
-            overflow=overflow,
-            receive_buffer=receive_buffer,
-            ancillary=ancillary,
-            gro=gro,
-        )
+        self._receiver = receiver
         self._wanted = (group, port, sources, interface)
 
-    async def __aenter__(self) -> Self:
+    def __repr__(self) -> str:
+        group, port, *_ = self._wanted
+        return f"<Listener for {group} port {port}: {self._receiver!r}>"
+
+    @property
+    def receiver(self) -> Receiver:
+        """The receiver, for its events and its statistics."""
+        return self._receiver
+
+    async def __aenter__(self) -> Membership:
         group, port, sources, interface = self._wanted
         try:
-            self.membership = await self.join(group, port, sources=sources, interface=interface)
+            return await self._receiver.join(group, port, sources=sources, interface=interface)
         except BaseException:
-            await self.aclose()
+            await self._receiver.aclose()
             raise
-        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._receiver.aclose()
+
+    def __aiter__(self) -> NoReturn:
+        raise StateError("listen() was not entered", "async with aiomcast.listen(...) as feed: iterate over feed")
 
 
 def listen(
@@ -58,28 +62,18 @@ def listen(
     *,
     sources: Sources = None,
     interface: InterfaceLike = None,
-    capacity: int = 4096,
-    overflow: Overflow = Overflow.PAUSE,
-    receive_buffer: int | None = None,
-    ancillary: Iterable[str] = (),
-    gro: bool | None = None,
+    network: Network | None = None,
+    **options: Unpack[OptionKeywords],
 ) -> Listener:
-    """Return a receiver that joins one group when its context is entered.
+    """Return what joins one group when its context is entered, and yields the `Membership`.
 
     The arguments and errors are those of `Receiver` and `Receiver.join`.
 
         async with aiomcast.listen("232.1.1.1", 5000, sources=["192.0.2.10"]) as feed:
             async for packet in feed:
                 ...
+
+    To iterate over it without entering it is a StateError.
     """
-    return Listener(
-        group,
-        port,
-        sources=sources,
-        interface=interface,
-        capacity=capacity,
-        overflow=overflow,
-        receive_buffer=receive_buffer,
-        ancillary=ancillary,
-        gro=gro,
-    )
+    receiver = Receiver(network=network, **options)
+    return Listener(receiver, group, port, sources, interface)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias, final
 
 from ..errors import StateError
+from ..loops.in_loop import weakly
 from ..reading.contract import Reading
 from ..values.options import Options
 from ..values.packets import Flow, Packet
@@ -44,10 +45,12 @@ class Outlet:
         "__weakref__",
         "_dispatcher",
         "_drop",
+        "_is_closed",
         "_is_waiting",
         "changed",
         "dropped_count",
         "finished",
+        "keys",
         "listening",
         "sink",
         "unwanted_count",
@@ -55,8 +58,9 @@ class Outlet:
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
-        self._is_waiting = False
+        self._is_waiting = self._is_closed = False
         self._drop: Sink = self.dropped  # one object: whoever reads compares sinks
+        self.keys: list[Key] = []
         self.changed: Callable[[], None] = _nothing
         self.listening: Listening = Listening()
         self.finished: Listening = Listening()
@@ -140,6 +144,8 @@ class Outlet:
     def dropped(self, packets: list[Packet]) -> None:
         """Count what nobody receives."""
         self.dropped_count += len(packets)
+        if self._is_closed:
+            self._dispatcher.dropped_count += len(packets)
 
     def gone(self) -> None:
         """Do without it from the next loop turn on."""
@@ -175,12 +181,14 @@ class Dispatcher:
     def open(self, key: Key) -> Outlet:
         """Return a new outlet for what is tagged with `key`."""
         outlet = self._outlets[key] = Outlet(self)
+        outlet.keys.append(key)
         outlet.sink = self.shared_sink or outlet.sink
         return outlet
 
     def tagged_also(self, key: Key, outlet: Outlet) -> None:
         """Count what is tagged with `key` at `outlet` too: its membership has moved."""
         self._outlets[key] = outlet
+        outlet.keys.append(key)
 
     def close(self, outlet: Outlet) -> None:
         """End the streams of a membership; what is queued in them can still be received."""
@@ -188,9 +196,10 @@ class Dispatcher:
             stream._end()
         for stream in outlet.finished.open():
             self.finished.add(stream)
-        outlet.is_waiting = False
-        for key in [key for key, one in self._outlets.items() if one is outlet]:
-            del self._outlets[key]
+        outlet.is_waiting, outlet._is_closed = False, True
+        for key in outlet.keys:
+            if self._outlets.get(key) is outlet:
+                del self._outlets[key]
 
     @property
     def queued(self) -> int:
@@ -320,7 +329,8 @@ class Dispatcher:
         self, known: weakref.ref[PacketStream], outlet: Outlet | None, before: int, is_told: bool
     ) -> None:
         if self.reading is not None:
-            self.reading.call_later(_STALLED_AFTER, lambda: self._look(known, outlet, before, is_told))
+            look = weakly(self._look)  # a timer is not to keep alive what nobody holds
+            self.reading.call_later(_STALLED_AFTER, lambda: look(known, outlet, before, is_told))
 
     def _look(
         self, known: weakref.ref[PacketStream], outlet: Outlet | None, before: int, is_told: bool

@@ -1,40 +1,26 @@
-"""What happens to memberships, as values that `Receiver.events()` yields."""
+"""`EventKind`: what can happen to memberships and streams."""
 
 from __future__ import annotations
 
 import enum
 from typing import final
 
-import attrs
-
-from .filters import SourceFilter
-from .sealed import sealed
-
-__all__ = ["Event", "EventKind"]
+__all__ = ["EventKind"]
 
 
+@final
 class EventKind(enum.Enum):
-    """What happened."""
+    """What happened.
+
+    FAILED: a socket has reported an error; iterations of its membership's own streams raise it.
+    DROPPED: the kernel has dropped datagrams at a socket, as its buffer was full. STALLED: a stream
+    is full and nobody receives from it, while somebody else waits for packets that it holds up.
+    """
 
     JOINED = "joined"
     SWAPPED = "swapped"
     REFRESHED = "refreshed"
     LEFT = "left"
     FAILED = "failed"
-
-
-@final
-@sealed
-@attrs.frozen(slots=True)
-class Event:
-    """One thing that happened to the membership of (group, port, interface name).
-
-    `filter` is the filter in force after it; `error` is set when `kind` is FAILED.
-    """
-
-    kind: EventKind
-    group: str
-    port: int
-    interface: str
-    filter: SourceFilter
-    error: Exception | None = None
+    DROPPED = "dropped"
+    STALLED = "stalled"

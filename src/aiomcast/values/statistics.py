@@ -27,10 +27,12 @@ class Statistics:
     of mode, when two sockets hear the same), or matched the tags of no stream that listens;
     `truncated` were delivered, but cut short; `queued` wait in streams now, or
     were read ahead and wait for earlier packets of another socket. `receive_buffer` is the bytes of
-    buffer the kernel granted, over all sockets.
+    buffer the kernel granted, over all sockets. `latest_ns` is the kernel's time of the last
+    packet that passed the filter, in nanoseconds of CLOCK_REALTIME, None before there was one.
 
     `later - earlier` is what was counted in between. `queued` and `receive_buffer` are no
-    counters but levels: their difference is how much they have changed, below 0 where they fell.
+    counters but levels: their difference is how much they have changed, below 0 where they fell;
+    `latest_ns` is that of the later one. The sum of two has the later of both.
     """
 
     received: int = 0
@@ -41,18 +43,37 @@ class Statistics:
     truncated: int = 0
     queued: int = 0
     receive_buffer: int = 0
+    latest_ns: int | None = None
 
     def __add__(self, other: Statistics) -> Statistics:
         if not isinstance(other, Statistics):
             return NotImplemented
-        mine, others = attrs.astuple(self), attrs.astuple(other)
-        return Statistics(*(one + two for one, two in zip(mine, others, strict=True)))
+        return Statistics(
+            self.received + other.received,
+            self.octets + other.octets,
+            self.kernel_drops + other.kernel_drops,
+            self.queue_drops + other.queue_drops,
+            self.filtered + other.filtered,
+            self.truncated + other.truncated,
+            self.queued + other.queued,
+            self.receive_buffer + other.receive_buffer,
+            max((at for at in (self.latest_ns, other.latest_ns) if at is not None), default=None),
+        )
 
     def __sub__(self, earlier: Statistics) -> Statistics:
         if not isinstance(earlier, Statistics):
             return NotImplemented
-        mine, others = attrs.astuple(self), attrs.astuple(earlier)
-        return Statistics(*(one - two for one, two in zip(mine, others, strict=True)))
+        return Statistics(
+            self.received - earlier.received,
+            self.octets - earlier.octets,
+            self.kernel_drops - earlier.kernel_drops,
+            self.queue_drops - earlier.queue_drops,
+            self.filtered - earlier.filtered,
+            self.truncated - earlier.truncated,
+            self.queued - earlier.queued,
+            self.receive_buffer - earlier.receive_buffer,
+            self.latest_ns,
+        )
 
 
 @final

@@ -1,0 +1,170 @@
+"""Changing the filters of memberships, all of them or none."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, final
+
+from ..errors import ArgumentError, InconsistentError, LimitError, RefusedError
+from ..reading.contract import Reader
+from ..values.filters import SourceFilter
+from ..values.shown import shown
+from .shards import Shards
+
+__all__ = ["Change", "Pending", "make_all"]
+
+Pending: TypeAlias = Literal["discard", "deliver"]
+"""What becomes of packets that a removed source had sent before the swap, and that wait still."""
+
+
+def make_all(changes: list[Change], pending: Pending = "discard") -> None:
+    """Make all `changes`, or raise with none of them made. ArgumentError for another `pending`.
+
+    What can be refused without a membership being touched comes first; then the sockets there are
+    are set, close together. Nothing after the last call of the system can be refused.
+    """
+    deliver = pending == "deliver"
+    if not deliver and pending != "discard":
+        raise ArgumentError(f"pending={shown(pending)}", "choose 'discard' or 'deliver'")
+    if not changes:
+        return
+    try:
+        _call(changes)
+        _commit(changes, deliver)
+    except BaseException:
+        # A signal handler may raise anywhere: where the calls stand, the rest of it is done first.
+        if all(change.stands for change in changes):
+            _commit(changes, deliver)
+        raise
+
+
+def _commit(changes: list[Change], deliver: bool) -> None:
+    cut_ns = changes[0].shards.time_ns()  # after the last call: all that is stamped later, the new sockets see
+    for change in changes:
+        change.commit(cut_ns, deliver)
+
+
+def _call(changes: list[Change]) -> None:
+    """Make the system's calls, all or none."""
+    while True:
+        try:
+            for change in changes:
+                change.open()
+            for change in changes:
+                change.join()
+            for change in changes:
+                change.set(growing=True)
+            for change in changes:
+                change.set(growing=False)
+            return
+        except BaseException as error:
+            # The limit may be another than when it was asked for last. Then what is done already is
+            # not undone, which the new limit may not allow: the rest is spread anew.
+            if isinstance(error, LimitError) and sum(one.shards.ask_limit() for one in changes):
+                for change in changes:
+                    change.begin_again()
+                continue
+            if not all(change.stands for change in changes):
+                _undo_all(changes, error)
+            raise
+
+
+def _undo_all(changes: list[Change], error: BaseException) -> None:
+    failed = [refused for change in reversed(changes) for refused in change.undo()]
+    if failed:
+        raise InconsistentError(
+            f"after {error} the old filters could not all be put back: "
+            + "; ".join(str(one) for one in failed),
+            "leave these memberships and join again, or swap once more",
+        ) from error
+    if isinstance(error, InconsistentError) and error.__cause__ is not None:
+        raise error.__cause__ from None  # a second attempt has put back what a first could not
+
+
+@final
+class Change:
+    """The shards of one membership on their way from the filter in force to another."""
+
+    __slots__ = (
+        "_before",
+        "_begun_ns",
+        "_hands_over",
+        "_opened",
+        "_parts",
+        "_sets",
+        "_wanted",
+        "shards",
+        "stands",
+    )
+
+    def __init__(self, shards: Shards, wanted: SourceFilter) -> None:
+        self.shards: Shards = shards
+        self._wanted = wanted
+        self._hands_over = False
+        self._begun_ns = 0
+        self._opened: list[Reader] = []
+        self._parts: tuple[SourceFilter, ...] = ()
+        self._sets: list[tuple[Reader, SourceFilter, bool]] = []  # and whether it lets in more
+        self._before: list[tuple[Reader, SourceFilter]] = []
+        self.stands: bool = False
+        """Whether all its calls were made."""
+
+    def open(self) -> None:
+        """Make a plan, and the sockets it needs, which are members of nothing yet."""
+        shards = self.shards
+        self._hands_over, parts = shards.plan(self._wanted)
+        readers = () if self._hands_over else shards.readers
+        self._parts = parts[len(readers) :]
+        for part in self._parts:
+            shards.open(part, self._opened)
+        # Where the mode changes in place, the first may come to let all in: last.
+        for number in range(len(readers) - 1, -1, -1):
+            part, now = parts[number], readers[number].sock.filter
+            if part != now:
+                grows = part.is_include is now.is_include and not part.sources <= now.sources
+                self._sets.append((readers[number], part, grows))
+
+    def join(self) -> None:
+        """Have the new sockets join."""
+        if not self._opened:
+            return
+        self._begun_ns = self.shards.time_ns()
+        for reader, part in zip(self._opened, self._parts, strict=True):
+            reader.sock.set_filter(part)
+
+    def set(self, growing: bool) -> None:
+        """Set the sockets there are: those that let in more, which can be refused, or the others."""
+        for reader, part, grows in self._sets:
+            if grows is growing:
+                self._before.append((reader, reader.sock.filter))
+                reader.sock.set_filter(part)
+        self.stands = not growing
+
+    def begin_again(self) -> None:
+        """Drop the plan and its new sockets, for another one that begins at what the others hold now."""
+        self.stands = False
+        for reader in self._opened:
+            self.shards.drop(reader)
+        self._opened, self._parts, self._sets = [], (), []
+
+    def undo(self) -> list[RefusedError | InconsistentError]:
+        """Put back what was changed, as far as the system lets; return what it refused."""
+        failed: list[RefusedError | InconsistentError] = []
+        self.begin_again()
+        for reader, before in reversed(self._before):
+            try:
+                reader.sock.set_filter(before)
+            except (RefusedError, InconsistentError) as refused:
+                failed.append(refused)
+        self._before = []
+        return failed
+
+    def commit(self, cut_ns: int, deliver: bool) -> None:
+        """Flip the gates to what the sockets now hold, and drop what is no longer wanted.
+
+        `cut_ns` is the time after the last call; with `deliver` what arrived up to then may
+        still come by the filter before. Can be gone through twice.
+        """
+        if self._hands_over:
+            self.shards.hand_over(self._wanted, self._opened, self._begun_ns, cut_ns, deliver)
+        else:
+            self.shards.set_filter(self._wanted, self._opened, cut_ns if deliver else None)

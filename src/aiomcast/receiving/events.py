@@ -1,0 +1,128 @@
+"""What happens to memberships, as values that `Receiver.events()` yields."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from typing import final
+
+import attrs
+
+from ..streams.packet_stream import PacketStream
+from ..streams.stream import Stream
+from ..values.events import EventKind
+from ..values.filters import SourceFilter
+from ..values.sealed import sealed
+from .membership import Membership
+
+__all__ = ["Event", "EventStream", "Telling"]
+
+EVENTS_KEPT = 1024
+"""Events that a stream of them holds: beyond it the oldest go."""
+
+_log = logging.getLogger("aiomcast")
+_LEVELS = {
+    EventKind.SWAPPED: logging.DEBUG,
+    EventKind.JOINED: logging.INFO,
+    EventKind.REFRESHED: logging.INFO,
+    EventKind.LEFT: logging.INFO,
+    EventKind.FAILED: logging.WARNING,
+    EventKind.DROPPED: logging.WARNING,
+    EventKind.STALLED: logging.WARNING,
+}
+
+
+@final
+@sealed
+@attrs.frozen(slots=True)
+class Event:
+    """One thing that happened to `membership`, of (`group`, `port`, interface name).
+
+    `filter` is the filter in force after it. `error` is set when `kind` is FAILED, `count` when it is
+    DROPPED: how many datagrams. `stream` is the full one when it is STALLED; where that is a stream
+    of the whole receiver, membership, group, port, interface and filter are None.
+    """
+
+    kind: EventKind
+    group: str | None
+    port: int | None
+    interface: str | None
+    filter: SourceFilter | None
+    error: Exception | None = None
+    membership: Membership | None = None
+    stream: PacketStream | None = None
+    count: int = 0
+
+    def __str__(self) -> str:
+        where = f"{self.group} port {self.port} on {self.interface}" if self.group else "the whole receiver"
+        match self.kind:
+            case EventKind.FAILED:
+                what = f": {self.error}"
+            case EventKind.DROPPED:
+                what = f": the kernel had no room for {self.count} datagrams"
+            case EventKind.STALLED:
+                what = f": nobody receives from {self.stream!r}, which is full and holds up others"
+            case EventKind.JOINED | EventKind.SWAPPED:
+                what = f": {self.filter}"
+            case _:
+                what = ""
+        return f"{self.kind.value} {where}{what}"
+
+
+class EventStream(Stream[Event]):
+    """Events from the moment it was made; beyond 1,024 that nobody received, the oldest go.
+
+    An async iterator and context manager, as a `PacketStream` is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(EVENTS_KEPT)
+
+    def __repr__(self) -> str:
+        return f"<EventStream: {'closed, ' if self._ended else ''}{len(self)} queued>"
+
+    def __del__(self) -> None:
+        if not getattr(self, "_ended", True):
+            self._ended = True
+            self._forgotten()
+
+    def _put(self, event: Event) -> None:
+        self._feed([event])
+        self._drop_oldest(len(self) - self.capacity)
+
+
+@final
+class Telling:
+    """The event streams of a receiver, held weakly, and the log line for each event."""
+
+    def __init__(self) -> None:
+        self._streams: tuple[weakref.ref[EventStream], ...] = ()
+
+    def stream(self) -> EventStream:
+        """Return a new stream."""
+        opened = EventStream()
+        self._streams = (*(one for one in self._streams if _open(one) is not None), weakref.ref(opened))
+        return opened
+
+    def is_heard(self, kind: EventKind) -> bool:
+        """Whether anybody would be told of an event of this kind."""
+        return bool(self._streams) or _log.isEnabledFor(_LEVELS[kind])
+
+    def tell(self, event: Event) -> None:
+        """Hand it to the streams, and to the log: as text, as a record is to hold nothing alive."""
+        if _log.isEnabledFor(_LEVELS[event.kind]):
+            _log.log(_LEVELS[event.kind], "%s", str(event))
+        for one in self._streams:
+            if (stream := _open(one)) is not None:
+                stream._put(event)
+
+    def end(self) -> None:
+        """End the streams."""
+        for one in self._streams:
+            if (stream := one()) is not None:
+                stream._end()
+
+
+def _open(one: weakref.ref[EventStream]) -> EventStream | None:
+    stream = one()
+    return None if stream is None or stream._ended else stream

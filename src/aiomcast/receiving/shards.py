@@ -1,0 +1,470 @@
+"""The sockets that hold the filter of one membership together, and their way from filter to filter.
+
+A filter longer than one socket may hold is spread over several, its shards. A change sets them in
+place where it can; else new ones take over (`handover`). Shards know no receiver and no stream: what
+they read goes to an outlet, and what happens to them is told to whoever made them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Collection, Sequence
+from functools import partial
+from typing import final
+
+from ..reading.contract import Network, Reader, Reading, Timer
+from ..reading.gate import Heard
+from ..reading.lanes import Lanes
+from ..rfc3678.limits import SOURCE_SYSCTL
+from ..streams.dispatcher import Outlet
+from ..system.planner import moves, needs_handover, spread
+from ..values.addresses import family
+from ..values.filters import SourceFilter
+from ..values.interface import Interface
+from ..values.options import Options
+from ..values.packets import Flow
+from ..values.statistics import Statistics
+from .handover import Action, Handover, Step
+from .sockets import Sockets, Told
+
+__all__ = ["Shards"]
+
+_READS_PER_TURN = 8  # of 64 datagrams: then the other tasks of the loop have their turn
+_MOST_HEARD = 65536  # packets, as a gate remembers
+
+
+@final
+class Shards:
+    """What holds the filter of a (group, port, interface) and delivers its packets.
+
+    `readers` are the sockets in force; `draining` those that have left the group and are read
+    out among them; `filter` is what all of them hold together.
+    """
+
+    __slots__ = (
+        "_draining_unseen",
+        "_goes_on",
+        "_handover",
+        "_heard",
+                "_is_warned",
+        "_limit",
+        "_network",
+        "_outlet",
+        "_reading",
+        "_refused_ahead",
+        "_sockets",
+        "_timer",
+        "_timer_at",
+        "draining",
+        "filter",
+        "group",
+        "indexes",
+        "lanes",
+        "port",
+        "readers",
+    )
+
+    def __init__(
+        self,
+        network: Network,
+        reading: Reading,
+        options: Options,
+        group: str,
+        port: int,
+        interface: Interface,
+        outlet: Outlet,
+        told: Told,
+    ) -> None:
+        self._network = network
+        self._reading = reading
+        self._outlet = outlet
+        self._sockets = Sockets(reading, options, group, port, interface, outlet, told)
+        self.group: str = group
+        self.port: int = port
+        self.filter: SourceFilter = SourceFilter.none()
+        self.readers: tuple[Reader, ...] = ()
+        self.draining: tuple[Reader, ...] = ()
+        self.lanes: Lanes | None = None  # of readers and draining, where there are several
+        self._draining_unseen: tuple[Reader, ...] = ()  # of `draining`, that nothing was decided on yet
+        self._handover: Handover[Reader] = Handover()
+        self._heard: deque[Heard] = deque(maxlen=_MOST_HEARD)  # what those that have closed delivered
+        self._goes_on = False  # in the next loop turn
+        self._timer: Timer | None = None
+        self._timer_at = 0.0
+        self.indexes: tuple[int, ...] = (interface.index,)  # also older ones, of packets still queued
+        self._limit = network.source_limit(group)
+        self._is_warned = False
+        self._refused_ahead = 0
+        outlet.changed = self.redirect
+
+    @property
+    def interface(self) -> Interface:
+        """The interface they join on."""
+        return self._sockets.interface
+
+    def statistics(self) -> Statistics:
+        """Return the counters of all its sockets, those that were closed included."""
+        ahead = sum(map(len, {reader.lanes for reader in self.all_readers if reader.lanes is not None}))
+        return self._sockets.statistics(self.all_readers) + Statistics(
+            queue_drops=self._outlet.dropped_count,
+            filtered=self._outlet.unwanted_count + self._refused_ahead,
+            queued=self._outlet.queued + ahead,
+        )
+
+    def kernel_filter(self) -> SourceFilter:
+        """Return what the system reports of the sockets in force, united."""
+        united = SourceFilter.none()
+        for reader in self.readers:
+            united |= reader.sock.kernel_filter()
+        return united
+
+    @property
+    def together(self) -> tuple[Reader, ...]:
+        """The readers that deliver what arrives now, and those that are read out among them."""
+        return (*self.readers, *self.draining) if self.draining else self.readers
+
+    @property
+    def all_readers(self) -> tuple[Reader, ...]:
+        """Its readers, and those that a change has not finished with."""
+        return (*self._handover.members, *self.together)
+
+    # The limit
+
+    def ask_limit(self) -> bool:
+        """Ask for the limit of sources per socket; say whether it is another than known."""
+        known, self._limit = self._limit, self._network.source_limit(self.group)
+        return self._limit != known
+
+    @property
+    def is_over_limit(self) -> bool:
+        """Whether a socket holds more than it could be made to hold now."""
+        held = max((len(reader.sock.filter.sources) for reader in self.readers), default=0)
+        return self._limit is not None and held > self._limit
+
+    def _limit_for(self, wanted: SourceFilter) -> int | None:
+        """Return the limit of sources per socket; asked anew only when it matters."""
+        if self._limit is not None and len(wanted.sources) > self._limit:
+            self.ask_limit()
+            is_over = self._limit is not None and len(wanted.sources) > self._limit
+            if is_over and not wanted.is_include and not self._is_warned:
+                self._is_warned = True
+                warnings.warn(
+                    f"{len(wanted.sources)} sources are blocked for {self.group}, but the kernel takes "
+                    f"{self._limit}: the others are refused in user space; raise "
+                    f"{SOURCE_SYSCTL[family(self.group)]} to have the kernel refuse them",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+        return self._limit
+
+    def plan(self, wanted: SourceFilter) -> tuple[bool, tuple[SourceFilter, ...]]:
+        """Return whether new sockets have to take over for `wanted`, and what each socket is to hold.
+
+        Without a handover the first parts are for the sockets in force, in their order.
+        """
+        limit = self._limit_for(wanted)
+        held = [reader.sock.held() for reader in self.readers]
+        parts = spread(held, wanted, limit)
+        if len(parts) == 1 and self.readers and self.filter.is_include is wanted.is_include:
+            return False, parts
+        if self._reading.shared_stamps and (needs_handover(self.filter, wanted) or moves(held, parts)):
+            return True, spread((), wanted, limit)
+        return False, parts
+
+    # Changing: every step below can be gone through once more, as a signal handler may raise between
+    # any two lines.
+
+    def open(self, part: SourceFilter, into: list[Reader]) -> None:
+        """Append to `into` a reader of a new socket, which is a member of nothing yet."""
+        self._sockets.open(part, into)
+
+    def drop(self, reader: Reader) -> None:
+        """Close a new socket that is not to be used after all."""
+        self._sockets.drop(reader)
+
+    def time_ns(self) -> int:
+        """Return the time of the clock that stamps packets."""
+        return self._reading.time_ns()
+
+    def set_filter(self, wanted: SourceFilter, opened: Sequence[Reader], until_ns: int | None) -> None:
+        """Let the sockets' new filters judge, and drop what was queued unless `until_ns` spares it.
+
+        `opened` are new sockets beside those there are; sockets that hold nothing any more go.
+        """
+        before = self.readers
+        readers = before if not opened else (*before, *(one for one in opened if one not in before))
+        if len(readers) == 1 and not self.draining:
+            readers[0].set_filter(wanted, until_ns)
+        else:
+            for reader in readers:
+                reader.set_filter(self._judging_at(reader, wanted, until_ns), until_ns)
+            holding = tuple(reader for reader in readers if not reader.sock.filter.is_none)
+            readers = holding or readers[:1]
+        self._note_filter(wanted, until_ns)
+        if until_ns is not None and readers[0].sock.filter != wanted and not wanted.is_include:
+            self._handover.look(readers, self._now())  # the gate refuses what the kernel lets in
+            self._arm()
+        if readers != before:
+            self._draining_unseen = tuple(reader for reader in before if reader not in readers)
+            self.draining = tuple(dict.fromkeys((*self.draining, *self._draining_unseen)))
+            self.readers = readers
+        elif not self._draining_unseen and not opened:
+            return
+        if self._draining_unseen:
+            spared = tuple(reader for reader in self._draining_unseen if not reader.gate.passing.is_none)
+            self._handover.drain(spared, self._now())
+            self._end_draining([reader for reader in self._draining_unseen if reader not in spared])
+            self._draining_unseen = ()
+        self._arrange()
+        self.redirect()
+
+    def _judging_at(self, reader: Reader, wanted: SourceFilter, until_ns: int | None) -> SourceFilter:
+        """Return the filter that is to judge at one of the sockets.
+
+        One EXCLUDE socket stands for the whole filter, of which it may hold only a part. Of an
+        INCLUDE list each has a part of its own; what a swap has spared of a source that is let in
+        again, but by another socket now, is still to come from here.
+        """
+        if not wanted.is_include:
+            return wanted
+        part = reader.sock.filter
+        if until_ns is not None:
+            return part
+        passing = reader.gate.passing
+        if passing.is_include and part.sources.issuperset(passing.sources & wanted.sources):
+            return part
+        return part | (passing & wanted)
+
+    def hand_over(
+        self, wanted: SourceFilter, opened: Sequence[Reader], begun_ns: int, cut_ns: int, deliver: bool
+    ) -> None:
+        """Deliver what arrived up to `cut_ns` from the present sockets, the rest from `opened`.
+
+        `begun_ns` is a time before these joined.
+        """
+        if self.readers != tuple(opened):
+            old = self.together
+            for reader in old:
+                reader.deliver_until(cut_ns)
+            for reader in opened:
+                reader.set_filter(reader.sock.filter if wanted.is_include else wanted)
+            self._handover.begin(old, self._now())
+            self.draining, self.lanes, self.readers = (), None, tuple(opened)
+        self._note_filter(wanted, cut_ns if deliver else None)
+        elsewhere = SourceFilter.none()
+        for reader in self._handover.members:
+            elsewhere |= reader.gate.passing
+        for reader in self.readers:
+            reader.deliver_since(begun_ns, cut_ns, elsewhere)
+        self._arrange()
+        self.redirect()
+
+    def move(self, found: Interface) -> None:
+        """Join anew on another interface, and leave the one before."""
+        before, self._sockets.interface = self._sockets.interface, found
+        opened: list[Reader] = []
+        try:
+            for reader in self.readers:
+                self.open(reader.sock.filter, opened)
+                opened[-1].set_filter(reader.gate.current)
+                opened[-1].sock.set_filter(reader.sock.filter)
+        except BaseException:
+            self._sockets.interface = before
+            for reader in opened:
+                self.drop(reader)
+            raise
+        self.indexes += (found.index,)
+        old = self.generations
+        self.stop()
+        self.readers = tuple(opened)
+        for readers in old:
+            self._sockets.retire(readers)
+        self._arrange()
+        self.redirect()
+
+    # Ending
+
+    @property
+    def generations(self) -> list[tuple[Reader, ...]]:
+        """All sockets, in the order in which they are to be read out."""
+        return [*self._handover.generations, self.together]
+
+    def stop(self) -> None:
+        """Have no sockets any more, and no handover."""
+        self.readers, self.draining, self.lanes, self._draining_unseen = (), (), None, ()
+        self._handover.stop()
+        self._heard.clear()
+        self._arm()
+
+    def retire(self, readers: tuple[Reader, ...]) -> None:
+        """Leave with these sockets, hand over or count what they hold, and close them."""
+        self._sockets.retire(readers)
+
+    def abandon(self) -> None:
+        """Close all sockets of a membership that did not come to be."""
+        for reader in self.all_readers:
+            self.drop(reader)
+        self.stop()
+
+    def rejoin(self) -> None:
+        """Leave and join again with every socket."""
+        for reader in self.readers:
+            reader.sock.rejoin()
+
+    # Inside
+
+    def _now(self) -> float:
+        return self._reading.monotonic()
+
+    def _note_filter(self, wanted: SourceFilter, until_ns: int | None) -> None:
+        self.filter = wanted
+        if until_ns is not None:
+            return
+        for reader in (*self._handover.members, *self.draining):
+            reader.set_filter(reader.gate.passing & wanted)
+        for reader in self.readers:
+            if reader.gate.since_ns is not None:
+                reader.gate.elsewhere &= wanted
+        # What was read ahead first: a stream that has room again goes on reading at once.
+        for lanes in {reader.lanes for reader in self.all_readers if reader.lanes is not None}:
+            self._refused_ahead += lanes.refuse(lambda packet: self._is_refused(wanted, packet.flow))
+        self._outlet.refuse(partial(self._is_refused, wanted))
+
+    def _is_refused(self, wanted: SourceFilter, flow: Flow) -> bool:
+        is_mine = (flow.group, flow.port) == (self.group, self.port) and flow.interface_index in self.indexes
+        return is_mine and (flow.source in wanted.sources) is not wanted.is_include
+
+    def _arrange(self) -> None:
+        """Have the present sockets read together, where there are several."""
+        together = self.together
+        before = self.lanes
+        if len(together) > 1 or (before is not None and len(before)):
+            self.lanes = Lanes(together, before, time_ns=self._reading.time_ns)
+        else:
+            self.lanes = None
+        for reader in together:
+            reader.lanes = self.lanes
+
+    def redirect(self) -> None:
+        """Have read what is to be read now, into the outlet's present sink."""
+        outlet = self._outlet
+        sink = outlet.sink
+        readable = self._handover.readable(self.together) if outlet.is_read else ()
+        for reader in self.all_readers:
+            reader.sink = sink
+            if reader.place is not None:
+                if reader in readable:
+                    reader.place.add()
+                else:
+                    reader.place.discard()
+        self.settle()
+
+    def settle(self) -> None:
+        """Do what is to be done now about sockets that are being replaced."""
+        handover = self._handover
+        if handover.is_over:
+            if self._timer is not None or self._outlet.is_waiting:
+                self._arm()
+            return
+        try:
+            self._work_off(handover)
+        finally:
+            self._read_on()
+            self._arm()
+
+    def _work_off(self, handover: Handover[Reader]) -> None:
+        reads = 0
+        while reads < _READS_PER_TURN:
+            step = handover.next(self._now(), self._outlet.is_taken)
+            if step is None:
+                return
+            while step is not None:
+                is_finished = self._do(step)
+                reads += not is_finished and not step.is_urgent
+                step = handover.done(step, self._now(), is_finished)
+        if not self._goes_on:
+            self._goes_on = True
+            self._reading.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._goes_on = False
+        self.settle()
+
+    def _read_on(self) -> None:
+        """Have read those whose turn it has become."""
+        outlet = self._outlet
+        for reader in self._handover.readable(self.together) if outlet.is_read else ():
+            reader.sink = outlet.sink
+            if reader.place is not None:
+                reader.place.add()
+
+    def _do(self, step: Step[Reader]) -> bool:
+        """Do one step of a handover; say if it is finished."""
+        sockets, members = self._sockets, step.members
+        match step.action:
+            case Action.READ:
+                return all(one.gate.until_has_passed for one in members) or sockets.read_some(members)
+            case Action.LINGER:
+                sockets.flush(members)
+                for reader in members:
+                    reader.lanes = None
+                    # What a swap has spared was here and is read. Of sources that are let in no longer
+                    # nothing is to come from here any more, whatever the clock makes of it.
+                    reader.set_filter(reader.gate.passing & self.filter)
+            case Action.LEAVE:
+                sockets.leave(members)
+            case Action.READ_OUT:
+                sockets.leave(members)
+                if not sockets.read_some(members):
+                    return False
+                sockets.flush(members)
+            case Action.CLOSE:
+                sockets.retire(members)
+                self._let_alone(members)
+            case Action.READ_AMONG:
+                sockets.read_some(self.together)
+                return all(reader.dry for reader in members)
+            case Action.CLOSE_AMONG:
+                self._end_draining(members)
+            case Action.LOOK:
+                for reader in members:
+                    reader.look()
+        return True
+
+    def _let_alone(self, closed: tuple[Reader, ...]) -> None:
+        """Have those that come next take up what the sockets before them have not delivered."""
+        for reader in closed:
+            self._heard += reader.gate.heard
+        following = self._handover.after(closed, self.readers)
+        for reader in following:
+            reader.gate.alone(self._heard)
+        if following is self.readers:
+            self._heard.clear()
+
+    def _end_draining(self, gone: Collection[Reader]) -> None:
+        """Close sockets that have left the group and hold nothing that is still to come."""
+        if not gone:
+            return
+        for reader in gone:
+            reader.lanes = None
+        self._sockets.retire(tuple(gone))
+        self.draining = tuple(reader for reader in self.draining if reader not in gone)
+        self._arrange()
+
+    def _arm(self) -> None:
+        """Ask again when time alone brings something to do, or when all reading goes on."""
+        self._outlet.is_waiting = not self._handover.is_over
+        due_at = self._handover.due_at(self._now())
+        if self._timer is not None:
+            if due_at is not None and due_at >= self._timer_at:
+                return  # it asks again
+            self._timer.cancel()
+            self._timer = None
+        if due_at is not None:
+            self._timer_at = due_at
+            self._timer = self._reading.call_later(max(due_at - self._now(), 0.0), self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self.settle()
