@@ -47,8 +47,11 @@ class MemoryReadSet:
 
     @property
     def is_left_unread(self) -> bool:
-        """Whether there is something in a socket that is not read for now."""
-        return any(reader.sock.is_readable and reader not in self._read for reader in self._places)
+        """Whether a socket that is not read for now, and does not rest, holds something."""
+        return any(
+            reader.sock.is_readable and reader not in self._read and not reader.rests
+            for reader in self._places
+        )
 
     def reserve(self, reader: MemoryReader) -> None:
         """Keep a place for `reader`."""
@@ -102,11 +105,11 @@ class MemoryReadSet:
             if last is not None and reader.sink is not last.sink:
                 self._hand_on(batch, last)
                 batch, last = [], None
-                if reader not in self._read:
+                if self.is_stopped or reader not in self._read:
                     continue
             last = reader
             lanes = reader.lanes
-            packets, taken = (lanes or reader).read(min(_PER_VISIT, budget))
+            packets, taken = (reader if lanes is None else lanes).read(min(_PER_VISIT, budget))
             batch += packets
             budget -= max(taken, 1)
             concerned: tuple[Reader, ...] = (reader,)
