@@ -125,6 +125,7 @@ class MemorySocket:
         call = _CALLS[step.action]
         doing = f"{step.action.value} for {self.group} on {self.interface.name}"
         limit = self._station.wire.source_limit
+        is_too_long = limit is not None and len(step.after.sources) > limit
         attachment = self._station.at(self.interface.index)
         try:
             if self._number < 0:
@@ -132,11 +133,11 @@ class MemorySocket:
             self._station.wire.refusing.meet(call)
             if attachment is None:
                 raise error_of(errno.ENODEV)
-            if limit is not None and len(step.after.sources) > limit:
+            if is_too_long:
                 raise error_of(errno.ENOBUFS)
         except OSError as error:
-            named = Limit("the number of sources per socket", limit, None)
-            raise refusal(error, doing, lambda: Shortage((named,))) from error
+            met = (Limit("the number of sources per socket", limit, None),) if is_too_long else ()
+            raise refusal(error, doing, lambda: Shortage(met, is_too_long)) from error
         if step.after.is_none:
             attachment.leave(self.group, self.port, self)
         else:

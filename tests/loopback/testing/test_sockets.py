@@ -98,6 +98,7 @@ async def test_one_source_too_many_is_refused_and_the_old_list_stays(net: Memory
     with pytest.raises(LimitError) as caught:
         reader.sock.set_filter(many)
     assert (caught.value.errno, caught.value.value) == (errno.ENOBUFS, 10)
+    assert caught.value.limit == "the number of sources per socket"
     assert reader.sock.filter == reader.sock.kernel_filter() == SourceFilter.include({A})
     net.set_source_limit(11)
     assert net.source_limit(GROUP) == 11
@@ -138,8 +139,9 @@ async def test_each_kind_of_call_can_be_refused_as_often_as_wanted(net: MemoryNe
     reader = opened(reading, net)
     net.refuse("join", errno.ENOBUFS, times=2)
     for _ in range(2):
-        with pytest.raises(LimitError):
+        with pytest.raises(LimitError) as caught:
             reader.sock.set_filter(None)
+        assert caught.value.limit == "memory"  # not the number of sources, of which there are none
     reader.sock.set_filter(None)
 
 
