@@ -71,7 +71,7 @@ class MemoryHost:
         """
         text = group_address(group)
         check_port(port)
-        concerned = [one for one in self._station.sockets if (one.group, one.port) == (text, port)]
+        concerned = [one for one in tuple(self._station.sockets) if (one.group, one.port) == (text, port)]
         if not concerned:
             raise ArgumentError(f"{self.name} has no socket of {text} port {port}", "join it first")
         for sock in concerned:

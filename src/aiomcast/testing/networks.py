@@ -194,7 +194,7 @@ class MemoryNetwork:
             await self._turn()
 
     def _waited_for(self) -> int | None:
-        waits = [due_ns for one in self._running if (due_ns := one.waits_until_ns) is not None]
+        waits = [due_ns for one in tuple(self._running) if (due_ns := one.waits_until_ns) is not None]
         return min(waits, default=None)
 
     async def _turn(self) -> None:
@@ -202,7 +202,7 @@ class MemoryNetwork:
         while quiet < _QUIET_TURNS:
             before = self._wire.happened
             await asyncio.sleep(0)
-            is_busy = self._wire.happened != before or any(one.is_pending for one in self._running)
+            is_busy = self._wire.happened != before or any(one.is_pending for one in tuple(self._running))
             quiet = 0 if is_busy else quiet + 1
 
     async def run_for(self, seconds: float) -> None:

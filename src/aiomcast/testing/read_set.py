@@ -41,8 +41,8 @@ class MemoryReadSet:
     @property
     def is_pending(self) -> bool:
         """Whether there is something to read."""
-        return any(reader.sock.is_readable for reader in self._read) or any(
-            len(lanes) and self._is_read(lanes) for lanes in self._holding
+        return any(reader.sock.is_readable for reader in tuple(self._read)) or any(
+            len(lanes) and self._is_read(lanes) for lanes in tuple(self._holding)
         )
 
     @property
@@ -50,7 +50,7 @@ class MemoryReadSet:
         """Whether a socket that is not read for now, and does not rest, holds something."""
         return any(
             reader.sock.is_readable and reader not in self._read and not reader.rests
-            for reader in self._places
+            for reader in self.readers
         )
 
     def reserve(self, reader: MemoryReader) -> None:
@@ -145,14 +145,14 @@ class MemoryReadSet:
 
     def _fill(self) -> bool:
         self._turn += 1
-        self._waiting += [one for one in self._read if one.sock.is_readable and not one.rests]
+        self._waiting += [one for one in tuple(self._read) if one.sock.is_readable and not one.rests]
         self._holding = {lanes: None for lanes in self._holding if len(lanes)}  # else handed over elsewhere
         for lanes in self._holding:
-            self._waiting += [one for one in self._read if one.lanes is lanes][:1]
+            self._waiting += [one for one in tuple(self._read) if one.lanes is lanes][:1]
         return bool(self._waiting)
 
     def _is_read(self, lanes: Together) -> bool:
-        return any(reader.lanes is lanes for reader in self._read)
+        return any(reader.lanes is lanes for reader in tuple(self._read))
 
     def _hand_on(self, batch: list[Packet], reader: MemoryReader) -> None:
         if not batch:

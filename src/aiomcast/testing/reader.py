@@ -61,10 +61,12 @@ class MemoryReader:
     def read(self, limit: int) -> tuple[list[Packet], int]:
         """Return the packets of `limit` reads at most, and how many datagrams were taken for them.
 
-        Never raises: what the socket reported is left in `error`.
+        Never raises: what the socket reported, and whatever was raised on the way, is left in
+        `error`, and what was made before is returned.
         """
         packets: list[Packet] = []
         taken = 0
+        received, filtered = self.received, self.filtered
         self.dry = False
         try:
             while taken < limit:
@@ -73,8 +75,9 @@ class MemoryReader:
                 self._take(arrival, packets)
         except BlockingIOError:
             self.dry = True
-        except OSError as error:
-            self.error, self.dry = error, True
+        except BaseException as error:
+            self.error, self.dry = error, isinstance(error, OSError)
+        self.unmade += self.received - received - (self.filtered - filtered) - len(packets)
         if self.dry:
             self.gate.emptied(_ANY_TIME)
         return packets, taken

@@ -207,7 +207,7 @@ class MemoryReading:
         """Stop for good. The sockets stay open."""
         self._closed = self._set.is_stopped = True
         self._running.discard(self)
-        for timer in self._resting.values():
+        for timer in tuple(self._resting.values()):
             if timer is not None:
                 timer.cancel()
         self._resting.clear()

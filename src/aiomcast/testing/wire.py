@@ -121,8 +121,9 @@ class Wire:
 
     def _arrive(self, link: str, datagram: Datagram) -> None:
         self.happened += 1
-        stamp_ns = self.clock.stamp()
-        for attachment in self._attached.get(link, {}):
+        stamp_ns, where = self.clock.stamp(), (datagram.group, datagram.port)
+        # Copies: a receiver that nobody holds may be collected, and leave, at any time.
+        for attachment in tuple(self._attached.get(link, ())):
             if attachment.is_up:
-                for member in attachment.members.get((datagram.group, datagram.port), {}):
+                for member in tuple(attachment.members.get(where, ())):
                     member.arrive(datagram, stamp_ns)

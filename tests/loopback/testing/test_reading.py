@@ -1,19 +1,18 @@
-"""Reading in memory: turns, pauses, places, errors, timers, and several sockets read as one."""
+"""Reading in memory: turns, pauses, places, errors, threads."""
 
 import asyncio
 import errno
 import gc
-import inspect
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from aiomcast import Packet, SourceFilter, StateError
 from aiomcast.reading.contract import Reader, Reading
-from aiomcast.reading.lanes import Lanes
+from aiomcast.reading.gate import Gate
 from aiomcast.testing import MemoryNetwork
+from aiomcast.testing.sockets import MemorySocket
 from aiomcast.values.options import Options
 from tests.support.memory import GROUP, PORT, A, B, C, joined, opened, placed
 from tests.support.waiting import turns
@@ -314,155 +313,44 @@ def test_a_loop_that_has_closed_is_left_alone(net: MemoryNetwork) -> None:
     gc.collect()
 
 
-# Several sockets of one membership
-
-FOLLOWS_THE_CONTRACT = "time_ns" in inspect.signature(Lanes).parameters
-
-
-def together(net: MemoryNetwork, *readers: Reader) -> Any:
-    make: Any = Lanes
-    lanes = make(readers, time_ns=net.time_ns)
-    for reader in readers:
-        reader.lanes = lanes
-    return lanes
-
-
-@pytest.mark.skipif(not FOLLOWS_THE_CONTRACT, reason="the lanes do not follow the contract yet")
-async def test_sockets_of_one_membership_are_read_in_order_of_arrival(net: MemoryNetwork) -> None:
-    reading = net.open()
-    one, heard = joined(reading, net, sources={A})
-    two, _ = joined(reading, net, sources={B})
-    two.sink = one.sink
-    lanes = together(net, one, two)
-    for number in range(1000):
-        net.send((A, B)[number * 7 // 3 % 2], GROUP, PORT, str(number).encode())
-    await net.settle()
-    assert heard.data == numbered(1000)
-    assert lanes.is_dry
-    assert len(lanes) == 0
-
-
-class Slow:
-    """Sockets together that hold back what they read, for one visit."""
-
-    def __init__(self, *readers: Reader) -> None:
-        self.readers = readers
-        self.turn = -1
-        self.visits = 0
-        self._held: list[Packet] = []
-
-    @property
-    def is_dry(self) -> bool:
-        return not self._held
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def read(self, limit: int) -> tuple[list[Packet], int]:
-        self.visits += 1
-        due, self._held, spent = self._held, [], 0
-        for reader in self.readers:
-            packets, taken = reader.read(limit)
-            self._held += packets
-            spent += taken
-        return due, spent
-
-    def take_all(self) -> list[Packet]:
-        held, self._held = self._held, []
-        return held
-
-    def refuse(self, refused: Callable[[Packet], bool]) -> int:
-        return 0
-
-
-async def test_they_are_visited_once_a_turn_and_again_while_they_hold_something(net: MemoryNetwork) -> None:
-    reading = net.open()
-    one, heard = joined(reading, net, sources={A})
-    two, _ = joined(reading, net, sources={B})
-    one.lanes = two.lanes = lanes = Slow(one, two)
+async def test_whatever_is_raised_in_a_read_is_told_to_the_loop(
+    net: MemoryNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[BaseException] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
+    reader, heard = joined(net.open(), net)
     net.send(A, GROUP, PORT, b"1")
     net.send(B, GROUP, PORT, b"2")
+    allows = Gate.allows
+
+    def fail_at_b(gate: Gate, source: str, stamp_ns: int | None) -> bool:
+        if source == B:
+            raise MemoryError
+        return allows(gate, source, stamp_ns)
+
+    monkeypatch.setattr(Gate, "allows", fail_at_b)
     await net.settle()
-    assert (heard.data, lanes.visits) == ([b"1", b"2"], 2)
+    assert [type(error) for error in raised] == [MemoryError]
+    assert (heard.data, reader.received, reader.unmade) == ([b"1"], 2, 1)
 
 
-async def test_what_they_hold_is_read_when_they_are_added_anew(net: MemoryNetwork) -> None:
+async def test_a_reader_nobody_has_set_up_says_so(net: MemoryNetwork) -> None:
+    reader = opened(net.open(), net)
+    with pytest.raises(AssertionError):
+        reader.sink([])
+    with pytest.raises(OSError, match="down"):
+        reader.failed(OSError(errno.ENETDOWN, "down"))
+    reader.lost(1)
+
+
+async def test_sockets_may_close_while_a_datagram_arrives(net: MemoryNetwork) -> None:
+    """As they do when a receiver that nobody holds is collected."""
     reading = net.open()
-    one, heard = joined(reading, net, sources={A})
-    placed(one).discard()
-    one.lanes = lanes = Slow(one)
+    first, _ = joined(reading, net)
+    second, heard = joined(reading, net)
+    assert isinstance(first.sock, MemorySocket)
+    first.sock.wake = first.close
     net.send(A, GROUP, PORT, b"1")
-    assert lanes.read(9) == ([], 1)
-    placed(one).add()
     await net.settle()
     assert heard.data == [b"1"]
-    net.send(A, GROUP, PORT, b"2")
-    placed(one).discard()
-    lanes.read(9)
-    placed(one).add()
-    lanes.take_all()  # handed over elsewhere
-    await net.settle()
-    assert heard.data == [b"1"]
-
-
-# Timers
-
-
-async def test_a_timer_comes_when_the_clock_has_passed_its_time() -> None:
-    net, came = MemoryNetwork(real_timers=False), list[float]()
-    reading = net.open()
-    reading.call_later(0.5, lambda: came.append(reading.monotonic()))
-    reading.call_later(0.1, lambda: came.append(0)).cancel()
-    await net.settle()
-    assert came == []
-    net.advance(0.4)
-    assert came == []
-    net.advance(0.2)
-    assert came == [0.5]
-    net.advance(9)
-    assert came == [0.5]
-
-
-async def test_a_timer_comes_at_last_though_nobody_moves_the_clock(net: MemoryNetwork) -> None:
-    came = asyncio.Event()
-    net.open().call_later(0.001, came.set)
-    async with asyncio.timeout(10):
-        await came.wait()
-    assert net.open().monotonic() == 0
-    net.advance(1)
-
-
-@pytest.mark.parametrize("real_timers", [False, True])
-async def test_a_timer_of_no_time_comes_in_the_next_turn(real_timers: bool) -> None:
-    net, came = MemoryNetwork(real_timers=real_timers), asyncio.Event()
-    net.open().call_later(0, came.set)
-    assert not came.is_set()
-    async with asyncio.timeout(10):
-        await came.wait()
-
-
-async def test_settling_waits_for_a_timer_that_something_unread_may_wait_for() -> None:
-    net = MemoryNetwork(real_timers=False)
-    reading = net.open()
-    reader, heard = joined(reading, net)
-    placed(reader).discard()
-    reading.call_later(0.005, placed(reader).add)
-    await net.settle()
-    assert reading.monotonic() == 0  # nothing waits
-    net.send(A, GROUP, PORT, b"1")
-    await net.settle()
-    assert (heard.data, reading.monotonic()) == ([b"1"], 0.005)
-
-
-async def test_settling_does_not_wait_for_what_is_far_off_or_paused() -> None:
-    net = MemoryNetwork(real_timers=False)
-    reading = net.open()
-    reader = opened(reading, net)
-    reader.sock.set_filter(None)
-    net.send(A, GROUP, PORT, b"1")
-    reading.call_later(0.1, placed(reader).add)
-    await net.settle()
-    reading.call_later(0.005, placed(reader).add)
-    reading.pause()
-    await net.settle()
-    assert reading.monotonic() == 0
+    assert second.sock.fileno() >= 0
