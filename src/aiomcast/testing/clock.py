@@ -28,8 +28,8 @@ class Alarm:
     __slots__ = ("call", "due_ns", "number")
 
     def __init__(self, due_ns: int, number: int, call: Callable[[], object]) -> None:
-        self.due_ns = due_ns
-        self.number = number  # of two that are due at the same time, the first made comes first
+        self.due_ns: int = due_ns
+        self.number: int = number  # of two that are due at the same time, the first made comes first
         self.call: Callable[[], object] | None = call
 
     def cancel(self) -> None:

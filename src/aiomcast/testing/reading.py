@@ -57,7 +57,7 @@ class _Timer:
     """
 
     def __init__(self, due_ns: int, call: Callable[[], object], running: set[_Timer]) -> None:
-        self.due_ns = due_ns
+        self.due_ns: int = due_ns
         self._call: Callable[[], object] | None = call
         self.waits: list[Timer] = []
         self._running = running
@@ -85,7 +85,7 @@ class MemoryReading:
     A datagram that arrives is read in the next turn of the loop, about 512 per turn.
     """
 
-    shared_stamps = True
+    shared_stamps: bool = True
 
     def __init__(self, station: Station, running: set[MemoryReading]) -> None:
         try:

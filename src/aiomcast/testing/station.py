@@ -38,8 +38,8 @@ class Station:
     """The interfaces of one host. An index is given once: what comes again comes with another."""
 
     def __init__(self, name: str, wire: Wire) -> None:
-        self.name = name
-        self.wire = wire
+        self.name: str = name
+        self.wire: Wire = wire
         self.sockets: dict[OpenSocket, None] = {}
         self._attachments: dict[str, Attachment] = {}
         self._indexes = itertools.count(1)

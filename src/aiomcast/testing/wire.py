@@ -39,9 +39,9 @@ class Attachment:
     """An interface on a link, whether it has a carrier, and who has joined there."""
 
     def __init__(self, interface: Interface, link: str) -> None:
-        self.interface = interface
-        self.link = link
-        self.is_up = True
+        self.interface: Interface = interface
+        self.link: str = link
+        self.is_up: bool = True
         self.members: dict[tuple[str, int], dict[Hearing, None]] = {}
 
     def join(self, group: str, port: int, member: Hearing) -> None:
@@ -72,11 +72,11 @@ class Wire:
         receive_buffer: int,
         real_timers: bool,
     ) -> None:
-        self.clock = clock
-        self.refusing = Refusing()
-        self.source_limit = source_limit
-        self.receive_buffer = receive_buffer
-        self.real_timers = real_timers
+        self.clock: Clock = clock
+        self.refusing: Refusing = Refusing()
+        self.source_limit: int | None = source_limit
+        self.receive_buffer: int = receive_buffer
+        self.real_timers: bool = real_timers
         self.happened: int = 0
         """Counts what arrives and what is read, so that one can see that nothing has happened."""
         self._impairments = impairments
