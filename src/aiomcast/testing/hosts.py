@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import final
+from weakref import WeakSet
 
 from ..errors import ArgumentError
 from ..reading.contract import Reading
@@ -23,7 +24,7 @@ class MemoryHost:
     It has interfaces, which come and go. Everything here belongs to the thread of the event loop.
     """
 
-    def __init__(self, station: Station, running: set[MemoryReading]) -> None:
+    def __init__(self, station: Station, running: WeakSet[MemoryReading]) -> None:
         self._station = station
         self._running = running
 

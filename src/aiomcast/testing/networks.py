@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Final, final
+from weakref import WeakSet
 
 from ..errors import ArgumentError, ArgumentTypeError
 from ..reading.contract import Reading
@@ -76,7 +77,7 @@ class MemoryNetwork:
         limit = _limit(source_limit)
         self._wire = Wire(self._clock, impairments, nanoseconds(latency), limit, size, real_timers)
         self._hosts: dict[str, MemoryHost] = {}
-        self._running: set[MemoryReading] = set()
+        self._running: WeakSet[MemoryReading] = WeakSet()
         self._host = self.add_host("host", "192.0.2.1", "2001:db8::1")
 
     # Hosts

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from functools import partial
 
 from ..reading.contract import Reader, Together
 from ..values.packets import Packet
@@ -16,13 +14,12 @@ _PER_VISIT = 64  # datagrams read from one socket before the next has its turn
 
 
 class MemoryReadSet:
-    """The readers that are to be read. `wake` is called when one that is read has become readable.
+    """The readers that are to be read.
 
     A reader has a place from `reserve` to `forget`, and is read from `add` to `discard`.
     """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
-        self._wake = wake
+    def __init__(self) -> None:
         self._places: dict[MemoryReader, None] = {}
         self._read: dict[MemoryReader, None] = {}
         self._waiting: deque[MemoryReader] = deque()  # ready and not yet visited, so that none starves
@@ -56,7 +53,6 @@ class MemoryReadSet:
     def reserve(self, reader: MemoryReader) -> None:
         """Keep a place for `reader`."""
         self._places[reader] = None
-        reader.sock.wake = partial(self._readable, reader)
 
     def add(self, reader: MemoryReader) -> None:
         """Read `reader` from now on; nothing happens if it is in already, or has no place."""
@@ -84,10 +80,6 @@ class MemoryReadSet:
             self.forget(reader)
         self._waiting.clear()
         self._holding.clear()
-
-    def _readable(self, reader: MemoryReader) -> None:
-        if reader in self._read:
-            self._wake()
 
     def read(self, budget: int) -> None:
         """Read readable sockets in turn, about `budget` datagrams, and hand each sink its batches.
@@ -120,6 +112,7 @@ class MemoryReadSet:
                 self._hand_on(batch, reader)
                 batch = []
             for one in concerned:
+                assert isinstance(one, MemoryReader)
                 self._report(one)
         if last is not None:
             self._hand_on(batch, last)
@@ -163,11 +156,8 @@ class MemoryReadSet:
             reader.unmade += len(batch)
             raise
 
-    def _report(self, reader: Reader) -> None:
-        dropped = reader.kernel_drops - reader.told_drops
-        if dropped:
-            reader.told_drops = reader.kernel_drops
-            reader.lost(dropped)
+    def _report(self, reader: MemoryReader) -> None:
+        reader.tell_drops()
         error, reader.error = reader.error, None
         if error is None:
             if not reader.rests:
@@ -177,7 +167,6 @@ class MemoryReadSet:
             raise error
         reader.rests = True
         reader.failures += 1
-        assert isinstance(reader, MemoryReader)
         self.failing.append((reader, error))
         if reader.failures == 1:
             reader.failed(error)

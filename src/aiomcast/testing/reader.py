@@ -126,6 +126,14 @@ class MemoryReader:
     def count_drops(self) -> None:
         """Bring `kernel_drops` up to date, also when no datagram came after the drops."""
         self.kernel_drops = self.sock.drops
+        self.tell_drops()
+
+    def tell_drops(self) -> None:
+        """Call `lost` if it does not know of all drops."""
+        more = self.kernel_drops - self.told_drops
+        if more:
+            self.told_drops = self.kernel_drops
+            self.lost(more)
 
     def close(self) -> None:
         """Close the socket."""

@@ -8,6 +8,7 @@ import errno
 import threading
 from collections.abc import Callable
 from functools import partial
+from weakref import WeakMethod, WeakSet
 
 from ..errors import StateError
 from ..reading.contract import Reader, Timer
@@ -31,7 +32,7 @@ _LONGEST_REST = 1.0
 class _Place:
     """Keeps `reading.contract.Place`."""
 
-    __slots__ = ("_reader", "_reading")
+    __slots__ = ("__weakref__", "_reader", "_reading")
 
     def __init__(self, reading: MemoryReading, reader: MemoryReader) -> None:
         self._reading = reading
@@ -48,6 +49,22 @@ class _Place:
     def forget(self) -> None:
         """Give the place up."""
         self._reading.forget(self._reader)
+
+    def wake(self) -> None:
+        """Read it in the next loop turn, if it is read at all: there is something in the socket."""
+        self._reading.go_on()
+
+
+def _weakly(method: Callable[[], None]) -> Callable[[], None]:
+    """Return a call of a bound method that does not keep its object alive, and does nothing after it."""
+    held = WeakMethod(method)
+
+    def call() -> None:
+        alive = held()
+        if alive is not None:
+            alive()
+
+    return call
 
 
 class _Timer:
@@ -87,7 +104,7 @@ class MemoryReading:
 
     shared_stamps: bool = True
 
-    def __init__(self, station: Station, running: set[MemoryReading]) -> None:
+    def __init__(self, station: Station, running: WeakSet[MemoryReading]) -> None:
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -95,7 +112,7 @@ class MemoryReading:
         self._thread = threading.get_ident()
         self._station = station
         self._wire = station.wire
-        self._set = MemoryReadSet(self._go_on)
+        self._set = MemoryReadSet()
         self._resting: dict[MemoryReader, Timer | None] = {}  # None: for ever
         self._timers: set[_Timer] = set()
         self._goes_on = self._closed = False
@@ -169,7 +186,8 @@ class MemoryReading:
         size = options.receive_buffer or self._wire.receive_buffer
         sock = MemorySocket(self._station, group, port, interface, size)
         reader = MemoryReader(sock, wanted, options.ancillary)
-        reader.place = _Place(self, reader)
+        reader.place = place = _Place(self, reader)
+        sock.wake = _weakly(place.wake)  # the network is not to keep what nobody else does
         self._set.reserve(reader)
         into.append(reader)
 
@@ -177,7 +195,7 @@ class MemoryReading:
         """Read `reader` from the next loop turn on, unless its socket's failures make it rest."""
         if reader not in self._resting:
             self._set.add(reader)
-            self._go_on()
+            self.go_on()
 
     def discard(self, reader: MemoryReader) -> None:
         """Read `reader` no more for now."""
@@ -201,7 +219,7 @@ class MemoryReading:
     def resume(self) -> None:
         """End a pause."""
         self._set.is_stopped = self._closed
-        self._go_on()
+        self.go_on()
 
     def close(self) -> None:
         """Stop for good. The sockets stay open."""
@@ -220,7 +238,7 @@ class MemoryReading:
         for reader in readers:
             reader.close()
 
-    def _go_on(self) -> None:
+    def go_on(self) -> None:
         """Read in the next loop turn where something is to be read."""
         if not self._goes_on and not self._set.is_stopped and self._set.is_pending:
             with contextlib.suppress(RuntimeError):  # the loop has closed, and nobody reads any more
@@ -236,7 +254,7 @@ class MemoryReading:
             self._set.read(_BUDGET)
         finally:
             self._let_rest()
-            self._go_on()
+            self.go_on()
 
     def _let_rest(self) -> None:
         for reader, error in self._set.failing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from ..errors import InterfaceError
 from ..values.addresses import Address
@@ -40,7 +41,7 @@ class Station:
     def __init__(self, name: str, wire: Wire) -> None:
         self.name: str = name
         self.wire: Wire = wire
-        self.sockets: dict[OpenSocket, None] = {}
+        self.sockets: WeakKeyDictionary[OpenSocket, None] = WeakKeyDictionary()
         self._attachments: dict[str, Attachment] = {}
         self._indexes = itertools.count(1)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -36,24 +37,28 @@ class Hearing(Protocol):
 
 
 class Attachment:
-    """An interface on a link, whether it has a carrier, and who has joined there."""
+    """An interface on a link, whether it has a carrier, and who has joined there.
+
+    Members are held weakly: a socket that nobody holds has left.
+    """
 
     def __init__(self, interface: Interface, link: str) -> None:
         self.interface: Interface = interface
         self.link: str = link
         self.is_up: bool = True
-        self.members: dict[tuple[str, int], dict[Hearing, None]] = {}
+        self.members: dict[tuple[str, int], WeakKeyDictionary[Hearing, None]] = {}
 
     def join(self, group: str, port: int, member: Hearing) -> None:
         """Have `member` hear what is sent to `group` and `port`."""
-        self.members.setdefault((group, port), {})[member] = None
+        self.members.setdefault((group, port), WeakKeyDictionary())[member] = None
 
     def leave(self, group: str, port: int, member: Hearing) -> None:
         """Have it hear nothing more; nothing happens where it heard nothing."""
-        members = self.members.get((group, port), {})
-        members.pop(member, None)
-        if not members:
-            self.members.pop((group, port), None)
+        members = self.members.get((group, port))
+        if members is not None:
+            members.pop(member, None)
+            if not members:
+                del self.members[group, port]
 
 
 class Wire:
@@ -122,7 +127,7 @@ class Wire:
     def _arrive(self, link: str, datagram: Datagram) -> None:
         self.happened += 1
         stamp_ns, where = self.clock.stamp(), (datagram.group, datagram.port)
-        # Copies: a receiver that nobody holds may be collected, and leave, at any time.
+        # Copies: members may leave at any time, as a receiver that nobody holds is collected.
         for attachment in tuple(self._attached.get(link, ())):
             if attachment.is_up:
                 for member in tuple(attachment.members.get(where, ())):

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import gc
 import threading
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -354,3 +355,16 @@ async def test_sockets_may_close_while_a_datagram_arrives(net: MemoryNetwork) ->
     await net.settle()
     assert heard.data == [b"1"]
     assert second.sock.fileno() >= 0
+
+
+async def test_a_network_keeps_nothing_that_nobody_else_holds(net: MemoryNetwork) -> None:
+    reading = net.open()
+    reader, heard = joined(reading, net)
+    net.send(A, GROUP, PORT, b"1")
+    await net.settle()
+    kept = [weakref.ref(one) for one in (reading, reader, reader.sock, heard)]
+    del reading, reader, heard
+    gc.collect()
+    assert [one() for one in kept] == [None] * 4
+    net.send(A, GROUP, PORT, b"2")
+    await net.settle()
