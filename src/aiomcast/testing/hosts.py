@@ -1,0 +1,103 @@
+"""A host of a network in memory, which a receiver takes in the place of the system."""
+
+from __future__ import annotations
+
+from typing import final
+from weakref import WeakSet
+
+from ..errors import ArgumentError
+from ..reading.contract import Reading
+from ..values.addresses import Address, check_port, group_address
+from ..values.filters import SourceFilter, Sources
+from ..values.interface import Interface, InterfaceLike
+from .lookup import placed
+from .reading import MemoryReading
+from .station import Station
+
+__all__ = ["MemoryHost"]
+
+
+@final
+class MemoryHost:
+    """A host of a `MemoryNetwork`, which makes it: `Receiver(network=host)` receives there.
+
+    It has interfaces, which come and go. Everything here belongs to the thread of the event loop.
+    """
+
+    def __init__(self, station: Station, running: WeakSet[MemoryReading]) -> None:
+        self._station = station
+        self._running = running
+
+    def __repr__(self) -> str:
+        return f"<MemoryHost {self.name}: {', '.join(one.name for one in self.interfaces)}>"
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._station.name
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """The interfaces it has now, by index."""
+        return self._station.interfaces
+
+    def add_interface(self, name: str, *addresses: Address, link: str | None = None) -> Interface:
+        """Attach an interface with these addresses to `link`, or to the link of its own name.
+
+        Its index is one that no interface of this host has had. InterfaceError if the name is
+        taken, AddressError for what is no address.
+        """
+        return self._station.add(name, addresses, name if link is None else link)
+
+    def remove_interface(self, name: str) -> None:
+        """Take an interface away. Its memberships hear nothing more, whatever comes under its name.
+
+        Every change of such a membership is refused with ENODEV, an `InterfaceGoneError`.
+        InterfaceError if there is no such interface.
+        """
+        self._station.remove(name)
+
+    def set_down(self, name: str) -> None:
+        """Take the carrier away: nothing arrives; memberships stay. InterfaceError if there is none."""
+        self._station.named(name).is_up = False
+
+    def set_up(self, name: str) -> None:
+        """Give the carrier back. InterfaceError if there is no such interface."""
+        self._station.named(name).is_up = True
+
+    def fail(self, group: Address, port: int, error: OSError) -> None:
+        """Have every socket of `group` and `port` report `error` when it is read next.
+
+        ArgumentError where there is none.
+        """
+        text = group_address(group)
+        check_port(port)
+        concerned = [one for one in tuple(self._station.sockets) if (one.group, one.port) == (text, port)]
+        if not concerned:
+            raise ArgumentError(f"{self.name} has no socket of {text} port {port}", "join it first")
+        for sock in concerned:
+            sock.fail(error)
+
+    # What a receiver asks of a network
+
+    def open(self) -> Reading:
+        """Return what opens readers in the running event loop. StateError where none is running."""
+        return MemoryReading(self._station, self._running)
+
+    def place(
+        self, group: Address, sources: Sources, interface: InterfaceLike
+    ) -> tuple[SourceFilter, Interface]:
+        """Return the filter that `sources` means for `group`, and the interface to join on.
+
+        Without one named it is that of a zone, else the first of the host. AddressError,
+        FilterError and InterfaceError for what cannot be meant, NoRouteError without an interface.
+        """
+        return placed(self.interfaces, group, sources, interface)
+
+    def find(self, name: str) -> Interface:
+        """Return the interface that has this name now. InterfaceError where there is none."""
+        return self._station.named(name).interface
+
+    def source_limit(self, group: str) -> int | None:
+        """Return how many sources one socket may hold, None for any number."""
+        return self._station.wire.source_limit

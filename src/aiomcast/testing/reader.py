@@ -1,0 +1,152 @@
+"""The reader of a socket in memory."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from ..reading.contract import Place, Together
+from ..reading.gate import Gate
+from ..values.filters import SourceFilter
+from ..values.packets import Flow, Packet
+from .sockets import Arrival, MemorySocket
+
+__all__ = ["MemoryReader"]
+
+_FLOW_LIMIT = 1024  # senders remembered per socket; beyond it the memory starts anew
+# A packet is at its socket when it is stamped, so what was found empty stays so: the gate, which
+# allows for packets under way, is told that any time has passed.
+_ANY_TIME = sys.maxsize
+
+
+class MemoryReader:
+    """Keeps `reading.contract.Reader`. `ancillary` names the extra tags that packets get.
+
+    Nothing is truncated here, and nothing coalesced. As with SO_RXQ_OVFL, `kernel_drops` is what
+    the datagram read last has told, until `count_drops`.
+    """
+
+    def __init__(
+        self, sock: MemorySocket, source_filter: SourceFilter, ancillary: frozenset[str] = frozenset()
+    ) -> None:
+        self.sock: MemorySocket = sock
+        self.gate: Gate = Gate(source_filter)
+        self.sink: Callable[[list[Packet]], None] = _nowhere
+        self.failed: Callable[[OSError], None] = _unheard
+        self.lost: Callable[[int], None] = _untold
+        self.error: BaseException | None = None
+        self.lanes: Together | None = None
+        self.place: Place | None = None
+        self.failures: int = 0
+        self.rests: bool = False
+        self.is_retired: bool = False
+        self.dry: bool = True
+        self.received: int = 0
+        self.octets: int = 0
+        self.filtered: int = 0
+        self.truncated: int = 0
+        self.kernel_drops: int = 0
+        self.told_drops: int = 0
+        self.unmade: int = 0
+        self.latest_ns: int | None = None
+        self._tells_hop_limit = "hop_limit" in ancillary
+        self._tells_traffic_class = "traffic_class" in ancillary
+        self._flows: dict[tuple[str, int], Flow] = {}
+
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes of buffer; 0 once the socket is closed."""
+        return self.sock.receive_buffer
+
+    def read(self, limit: int) -> tuple[list[Packet], int]:
+        """Return the packets of `limit` reads at most, and how many datagrams were taken for them.
+
+        Never raises: what the socket reported, and whatever was raised on the way, is left in
+        `error`, and what was made before is returned.
+        """
+        packets: list[Packet] = []
+        taken = 0
+        received, filtered = self.received, self.filtered
+        self.dry = False
+        try:
+            while taken < limit:
+                arrival = self.sock.receive()
+                taken += 1
+                self._take(arrival, packets)
+        except BlockingIOError:
+            self.dry = True
+        except BaseException as error:
+            self.error, self.dry = error, isinstance(error, OSError)
+        self.unmade += self.received - received - (self.filtered - filtered) - len(packets)
+        if self.dry:
+            self.gate.emptied(_ANY_TIME)
+        return packets, taken
+
+    def _take(self, arrival: Arrival, packets: list[Packet]) -> None:
+        datagram = arrival.datagram
+        self.received += 1
+        self.octets += len(datagram.data)
+        self.kernel_drops = max(self.kernel_drops, arrival.drops)
+        if not self.gate.allows(datagram.source, arrival.stamp_ns):
+            self.filtered += 1
+            return
+        self.latest_ns = arrival.stamp_ns
+        hop_limit = datagram.hop_limit if self._tells_hop_limit else None
+        traffic_class = datagram.traffic_class if self._tells_traffic_class else None
+        flow = self._flow(datagram.source, datagram.source_port)
+        packets.append(Packet(datagram.data, flow, arrival.stamp_ns, False, hop_limit, traffic_class))
+
+    def _flow(self, source: str, source_port: int) -> Flow:
+        flow = self._flows.get((source, source_port))
+        if flow is None:
+            if len(self._flows) >= _FLOW_LIMIT:
+                self._flows.clear()
+            sock = self.sock
+            flow = Flow(source, source_port, sock.group, sock.port, sock.interface.index)
+            self._flows[source, source_port] = flow
+        return flow
+
+    def set_filter(self, wanted: SourceFilter, until_ns: int | None = None) -> None:
+        """Judge by `wanted` from now on; what was stamped up to `until_ns` may pass as before too."""
+        self.gate.change(wanted, until_ns)
+
+    def deliver_until(self, until_ns: int) -> None:
+        """Deliver only what is stamped up to `until_ns`: another socket takes over."""
+        self.gate.end(until_ns)
+
+    def deliver_since(self, begun_ns: int, since_ns: int, elsewhere: SourceFilter) -> None:
+        """Leave what is stamped up to `since_ns` to the sockets before, which let in `elsewhere`."""
+        self.gate.begin(begun_ns, since_ns, elsewhere)
+
+    def look(self) -> None:
+        """End the gate's exceptions where the socket is empty."""
+        if not self.sock.is_readable:
+            self.gate.emptied(_ANY_TIME)
+
+    def count_drops(self) -> None:
+        """Bring `kernel_drops` up to date, also when no datagram came after the drops."""
+        self.kernel_drops = self.sock.drops
+        self.tell_drops()
+
+    def tell_drops(self) -> None:
+        """Call `lost` if it does not know of all drops."""
+        more = self.kernel_drops - self.told_drops
+        if more:
+            self.told_drops = self.kernel_drops
+            self.lost(more)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.sock.close()
+
+
+def _nowhere(packets: list[Packet]) -> None:
+    raise AssertionError("a reader was read without a sink")
+
+
+def _unheard(error: OSError) -> None:
+    raise error
+
+
+def _untold(count: int) -> None:
+    """Whoever wants to hear of it sets `lost`."""
