@@ -98,8 +98,10 @@ class ReadLoop(InLoop[Reader]):
         self._closed = self._paused = True
         timers = [timer for timer in self._resting.values() if timer is not None]
         left = _Left(self._loop, watched, self._watched, timers, descriptors)
-        with contextlib.suppress(RuntimeError):  # the loop has closed: `left` goes here
+        try:
             self._loop.call_soon_threadsafe(left.close)
+        except RuntimeError:  # the loop has closed
+            left.close()
 
     def _reader_of(self, sock: MulticastSocket, wanted: SourceFilter, options: Options) -> Reader:
         return Reader(sock, wanted, ancillary=options.ancillary, gro=options.gro)
@@ -234,7 +236,7 @@ class _Left:
                 with contextlib.suppress(OSError):  # somebody has closed it
                     os.close(number)
 
-    def __del__(self) -> None:  # also of a loop that has closed before it came to it
+    def __del__(self) -> None:  # the loop has closed before it came to it
         self.close()
 
 

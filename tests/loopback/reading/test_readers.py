@@ -43,6 +43,49 @@ def test_read(reading: ModuleType, sock: MulticastSocket, sender: socket.socket)
     assert (reader.error, reader.kernel_drops) == (None, 0)
 
 
+def test_an_empty_socket_is_told_from_one_whose_datagrams_are_refused(
+    reading: ModuleType, sock: MulticastSocket, sender: socket.socket
+) -> None:
+    reader = reading.Reader(sock, include([B]))
+    assert reader.read(10) == ([], 0)
+    for _ in range(3):
+        sender.send(b"refused")
+    assert reader.read(2) == ([], 2)
+    assert reader.read(2) == ([], 1)
+    assert reader.read(2) == ([], 0)
+    sock.close()
+    assert reader.read(2) == ([], 0)
+
+
+def test_the_time_of_the_last_packet(
+    reading: ModuleType, sock: MulticastSocket, sender: socket.socket
+) -> None:
+    reader = reading.Reader(sock, SourceFilter.any())
+    assert reader.latest_ns is None
+    reader.read(5)
+    assert reader.latest_ns is None
+    latest = None
+    for count in (1, 100, 2):
+        for number in range(count):
+            sender.send(b"%d" % number)
+        packets, _ = reader.read(200)
+        assert latest is None or packets[-1].timestamp_ns > latest
+        latest = packets[-1].timestamp_ns
+        assert reader.latest_ns == latest is not None
+    reader.set_filter(include([B]))
+    sender.send(b"refused")
+    assert reader.read(5) == ([], 1)
+    assert reader.latest_ns == latest
+
+
+def test_the_buffer_that_was_granted(reading: ModuleType, sock: MulticastSocket) -> None:
+    reader = reading.Reader(sock, SourceFilter.any())
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 10_000)
+    assert reader.receive_buffer == sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= 10_000
+    sock.close()
+    assert reader.receive_buffer == 0
+
+
 @pytest.mark.parametrize("limit", [1, 5, 64, 65, 200])
 def test_read_reads_as_often_as_it_may(
     reading: ModuleType, sock: MulticastSocket, sender: socket.socket, limit: int
