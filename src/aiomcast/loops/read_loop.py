@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import sys
+import weakref
 
 from ..reading import Reader, ReadSet
 from ..reading.options import SHARED_STAMPS
@@ -27,6 +28,11 @@ _FIRST_REST = 0.01  # seconds until a socket is read again whose reads fail, dou
 _LONGEST_REST = 1.0
 _FATAL = frozenset({errno.EBADF, errno.ENOTSOCK})
 """What a socket reports that somebody has closed: it will never be read again."""
+
+
+# The sockets that have a place. A garbage collector that finds a loop and its sockets forgotten finalizes
+# them in an order of its own: held from here, no socket goes before `abandon` has closed it.
+_anchored: set[MulticastSocket] = set()
 
 
 class ReadLoop(InLoop[Reader]):
@@ -82,6 +88,7 @@ class ReadLoop(InLoop[Reader]):
                 timer.cancel()
         self._unwatch()
         self._set.close()
+        _anchored.difference_update(reader.sock for reader in self._placed)
 
     def abandon(self) -> None:
         """Stop for good and close the sockets, from whichever thread: nobody holds it any more.
@@ -93,6 +100,7 @@ class ReadLoop(InLoop[Reader]):
         for reader in tuple(self._placed):
             descriptors.append(reader.sock.fileno())
             reader.sock.abandon()
+            _anchored.discard(reader.sock)
         self._placed.clear()
         watched = [] if self._closed else [self._set]
         self._closed = self._paused = True
@@ -109,10 +117,14 @@ class ReadLoop(InLoop[Reader]):
     def _reserve(self, reader: Reader) -> None:
         self._set.reserve(reader)
         self._follow()
-        reader.sock.taken_away = lambda: self._taken_away(reader)
+        tell, held = weakly(self._taken_away), weakref.ref(reader)
+        reader.sock.taken_away = lambda: tell(held())
+        _anchored.add(reader.sock)
 
-    def _taken_away(self, reader: Reader) -> None:
-        """Give up the place of a socket that somebody else closes, while it can still be taken out."""
+    def _taken_away(self, reader: Reader | None) -> None:
+        """Give up the place of a socket that somebody else closes, while the set can still let go of it."""
+        if reader is None:
+            return
         self._forget(reader)
         reader.failed(OSError(errno.EBADF, os.strerror(errno.EBADF)))
 
@@ -145,6 +157,7 @@ class ReadLoop(InLoop[Reader]):
             return
         self._placed.discard(reader)
         reader.sock.taken_away = None
+        _anchored.discard(reader.sock)
         timer = self._resting.pop(reader, None)
         if timer is not None:
             timer.cancel()
@@ -169,7 +182,7 @@ class ReadLoop(InLoop[Reader]):
             self._set.renewed()
 
     def _ready(self) -> None:
-        if self._closed:  # abandoned, and the loop has not come to taking it out
+        if self._closed:  # abandoned, and the event loop watches it still
             return
         try:
             self._set.read(self._budget)

@@ -282,12 +282,40 @@ async def test_the_event_loop_does_not_keep_it_alive(any_group: str) -> None:
     reader.place.add()
     await turns()
     gone = weakref.ref(reading)
-    weakref.finalize(reader.sock, int)
     reading.abandon()
     del reading, reader
     await turns()
     gc.collect()
     assert gone() is None
+    assert open_descriptors() == before
+
+
+async def test_a_cycle_that_abandons_it_when_it_is_collected(any_group: str) -> None:
+    """In whichever order the collector comes to its parts, no socket warns that it was left open."""
+
+    class Holder:
+        def __init__(self) -> None:
+            self.reading = ReadLoop(loop())
+            for _ in range(3):
+                reader = opened(self.reading, any_group)
+                reader.sink = self.sink
+                assert reader.place is not None
+                reader.place.add()
+
+        def sink(self, packets: list[Packet]) -> None:
+            raise AssertionError("nothing was sent")
+
+        def __del__(self) -> None:
+            self.reading.abandon()
+
+    gc.collect()
+    before = open_descriptors()
+    for generation in (0, 1, 2) * 10:
+        Holder()
+        gc.collect(generation)
+        await turns(2)
+    gc.collect()
+    await turns()
     assert open_descriptors() == before
 
 
