@@ -39,7 +39,7 @@ class MulticastProtocol(asyncio.DatagramProtocol):
     # Overridable
 
     def packets_received(self, packets: list[Packet]) -> None:
-        """Take a batch of packets, in order of arrival; the list is yours.
+        """Receive a batch of packets, in order of arrival; the list is yours.
 
         By default each goes to `datagram_received(data, (source, source_port))`.
         """
@@ -47,7 +47,7 @@ class MulticastProtocol(asyncio.DatagramProtocol):
             self.datagram_received(packet.data, (packet.source, packet.source_port))
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
-        """Take one datagram. By default it goes to an overridden `packets_received` as a packet.
+        """Receive one datagram. By default it goes to an overridden `packets_received` as a packet.
 
         That is how a stock transport, which knows no batches and no timestamps, is served.
         """
@@ -58,7 +58,7 @@ class MulticastProtocol(asyncio.DatagramProtocol):
             self.packets_received([Packet(data, flow)])
 
     def error_received(self, exc: Exception) -> None:
-        """Take an error that the socket reported. Nothing by default."""
+        """Receive an error that the socket reported. Nothing by default."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport. An override calls this one first."""

@@ -18,13 +18,13 @@ class PacketHandler(Protocol):
     """What the transport calls of its protocol; `MulticastProtocol` has it."""
 
     def packets_received(self, packets: list[Packet], /) -> None:
-        """Take a batch of packets."""
+        """Receive a batch of packets."""
 
     def error_received(self, exc: Exception, /) -> None:
-        """Take an error that the socket reported."""
+        """Receive an error that the socket reported."""
 
     def connection_lost(self, exc: Exception | None, /) -> None:
-        """Take note of the end."""
+        """Learn of the end."""
 
 
 class MulticastTransport(asyncio.ReadTransport):

@@ -33,7 +33,7 @@ class StockReader(asyncio.DatagramProtocol):
 
     Such a transport cannot pause: while it is not read, the first `_KEPT` datagrams are kept, and
     `kernel_drops` counts those that there was no room for, beside the system's own drops where
-    it tells them. `read` and `set_filter` take what the system still holds out of it themselves.
+    it tells them. `read` and `set_filter` fetch what the system still holds themselves.
     """
 
     sink: Callable[[list[Packet]], None]

@@ -109,7 +109,7 @@ class Lanes:
                 spent += row.read(self._per_lane)
 
     def _due(self, complete: int) -> list[Packet]:
-        """Take out what no socket can hold anything earlier than."""
+        """Remove and return what no socket can hold anything earlier than."""
         behind = [row for row in self._rows if not row.is_dry]
         bound = min([complete, *(row.held[-1][0] for row in behind if row.held)])
         if any(not row.held for row in behind):
@@ -125,7 +125,7 @@ class Lanes:
         return [packet for _, packet in due]
 
     def take_all(self) -> list[Packet]:
-        """Take out what is held, in order."""
+        """Remove and return what is held, in order."""
         held = [one for row in self._rows for one in row.held]
         for row in self._rows:
             row.held.clear()

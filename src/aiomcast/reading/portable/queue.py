@@ -90,7 +90,7 @@ class PacketQueue(Generic[T]):
         return batch
 
     def _discard(self, refused: Callable[[T], bool]) -> list[T]:
-        """Take out and return all that is queued and refused."""
+        """Remove and return all that is queued and refused."""
         batches = [list(self._current), *self._batches]
         gone = [item for batch in batches for item in batch if refused(item)]
         kept = [[item for item in batch if not refused(item)] for batch in batches]
@@ -101,7 +101,7 @@ class PacketQueue(Generic[T]):
         return gone
 
     def _drop_oldest(self, count: int) -> list[T]:
-        """Take out and return the `count` oldest items, or as many as there are."""
+        """Remove and return the `count` oldest items, or as many as there are."""
         gone: list[T] = []
         while len(gone) < count and self._advance():
             gone += islice(self._current, count - len(gone))
