@@ -433,6 +433,39 @@ def test_a_sink_that_pauses_gets_no_more(any_group: str, sources: Sources) -> No
     run(main())
 
 
+def test_drops_are_told_once_each(any_group: str, sources: Sources) -> None:
+    """Those that the system counts when asked, and those for which there was no room when handing on."""
+
+    async def main() -> None:
+        with aiomcast.open_socket(any_group, PORT, "lo") as sock:
+            sock.set_filter(SourceFilter.include([A]))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            loop = StockLoop(asyncio.get_running_loop())
+            reader = StockReader(sock, sock.filter)
+            told: list[int] = []
+            batches: list[list[Packet]] = []
+            reader.sink, reader.lost = batches.append, told.append
+            place = loop.reserve(reader)
+            sources.send(A, *[bytes(1000)] * 100)
+            for _ in range(2):
+                reader.count_drops()
+                assert told == [reader.kernel_drops]
+            await until(lambda: len(reader._kept) == 100 - told[0])
+            for _ in range(5000):
+                reader.datagram_received(b"x", (A, 1))
+            place.add()
+            await until(lambda: len(told) == 2)
+            assert sum(map(len, batches)) >= 512
+            assert sum(told) == reader.kernel_drops == reader.told_drops
+            await turns(20)
+            assert len(told) == 2
+            assert reader.received + reader.kernel_drops == 5100
+            reader.close()
+            await turns()
+
+    run(main())
+
+
 # Opening and closing
 
 
