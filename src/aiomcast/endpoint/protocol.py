@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Callable
+from typing import TypeVar, Unpack
 
 from ..errors import StateError, UnsupportedError
 from ..loops.read_loop import can_watch
@@ -16,6 +16,7 @@ from ..values import filters
 from ..values.addresses import Address, canonical
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import InterfaceLike
+from ..values.options import Options, ReadingKeywords
 from ..values.packets import Flow, Packet
 from .transport import MulticastTransport
 
@@ -38,7 +39,7 @@ class MulticastProtocol(asyncio.DatagramProtocol):
     # Overridable
 
     def packets_received(self, packets: list[Packet]) -> None:
-        """Take a batch of packets, in order of arrival; the list is yours.
+        """Receive a batch of packets, in order of arrival; the list is yours.
 
         By default each goes to `datagram_received(data, (source, source_port))`.
         """
@@ -46,7 +47,7 @@ class MulticastProtocol(asyncio.DatagramProtocol):
             self.datagram_received(packet.data, (packet.source, packet.source_port))
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
-        """Take one datagram. By default it goes to an overridden `packets_received` as a packet.
+        """Receive one datagram. By default it goes to an overridden `packets_received` as a packet.
 
         That is how a stock transport, which knows no batches and no timestamps, is served.
         """
@@ -57,7 +58,7 @@ class MulticastProtocol(asyncio.DatagramProtocol):
             self.packets_received([Packet(data, flow)])
 
     def error_received(self, exc: Exception) -> None:
-        """Take an error that the socket reported. Nothing by default."""
+        """Receive an error that the socket reported. Nothing by default."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport. An override calls this one first."""
@@ -69,7 +70,7 @@ class MulticastProtocol(asyncio.DatagramProtocol):
         """Forget the transport. An override calls this one too."""
         self._socket = self._transport = None
 
-    # The source filter; each raises FilterError or AddressError for what cannot be meant,
+    # The source filter; each raises FilterError or AddressError for a wrong argument,
     # RefusedError when the system refuses, and then leaves the filter as it was.
 
     def join_source(self, source: Address) -> None:
@@ -127,20 +128,21 @@ async def create_multicast_endpoint(
     *,
     interface: InterfaceLike = None,
     sources: Sources = (),
-    receive_buffer: int | None = None,
-    ancillary: Iterable[str] = (),
-    gro: bool | None = None,
+    **reading: Unpack[ReadingKeywords],
 ) -> tuple[MulticastTransport, P]:
     """Open a socket for `group` and `port` and read it into a new protocol.
 
     `sources` is the filter to start with: by default none, so nothing arrives until the
-    protocol joins a source. `interface`, `receive_buffer`, `ancillary` and `gro` are as for
-    `Receiver`. Returns (transport, protocol) after `connection_made`, reading.
+    protocol joins a source. `interface` is as for `Receiver.join`; `reading` is `receive_buffer`,
+    `ancillary` and `gro`, as for `Receiver`. Returns (transport, protocol) after `connection_made`,
+    reading.
 
-    Raises AddressError, ArgumentError, FilterError or InterfaceError for wrong arguments,
+    Raises AddressError, ArgumentError, FilterError or InterfaceError for wrong arguments
+    (ArgumentTypeError and its like for wrong types),
     RefusedError when the system refuses, and UnsupportedError on a loop without `add_reader`,
     where `loop.create_datagram_endpoint(..., sock=open_socket(...))` does.
     """
+    options = Options(**reading)
     loop = asyncio.get_running_loop()
     wanted, found = placed(group, sources, interface)
     sock = open_socket(group, port, found)
@@ -150,9 +152,9 @@ async def create_multicast_endpoint(
                 "this event loop has no add_reader",
                 "use loop.create_datagram_endpoint(factory, sock=aiomcast.open_socket(...))",
             )
-        if receive_buffer is not None:
-            set_receive_buffer(sock, receive_buffer)
-        reader = Reader(sock, wanted, ancillary=ancillary, gro=gro)
+        if options.receive_buffer is not None:
+            set_receive_buffer(sock, options.receive_buffer)
+        reader = Reader(sock, wanted, ancillary=options.ancillary, gro=options.gro)
         sock.set_filter(wanted)
         protocol = protocol_factory()
         transport = MulticastTransport(loop, reader, protocol)

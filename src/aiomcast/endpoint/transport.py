@@ -18,13 +18,13 @@ class PacketHandler(Protocol):
     """What the transport calls of its protocol; `MulticastProtocol` has it."""
 
     def packets_received(self, packets: list[Packet], /) -> None:
-        """Take a batch of packets."""
+        """Receive a batch of packets."""
 
     def error_received(self, exc: Exception, /) -> None:
-        """Take an error that the socket reported."""
+        """Receive an error that the socket reported."""
 
     def connection_lost(self, exc: Exception | None, /) -> None:
-        """Take note of the end."""
+        """Learn of the end."""
 
 
 class MulticastTransport(asyncio.ReadTransport):
@@ -44,10 +44,10 @@ class MulticastTransport(asyncio.ReadTransport):
         self._closing = True  # until there is something to close
         reader.sink = self._received
         reader.failed = self._failed
-        self._reading = ReadLoop(loop)
+        self._reading = ReadLoop(loop, is_held=True)  # as the loop holds its own transports
         try:
             with refusals(f"watching a socket of {sock.group}"):
-                self._reading.reserve(reader)
+                self._place = self._reading.reserve(reader)
         except BaseException:
             self._reading.close()
             raise
@@ -83,13 +83,13 @@ class MulticastTransport(asyncio.ReadTransport):
         """Read nothing until `resume_reading`; the kernel's buffer fills, then drops and counts."""
         if self._is_reading:
             self._is_reading = False
-            self._reading.discard(self._reader)
+            self._place.discard()
 
     def resume_reading(self) -> None:
         """Start reading, or go on."""
         if not self._is_reading and not self._closing:
             self._is_reading = True
-            self._reading.add(self._reader)
+            self._place.add()
 
     def is_closing(self) -> bool:
         """Whether `close` was called."""
@@ -114,7 +114,7 @@ class MulticastTransport(asyncio.ReadTransport):
             self._end()
 
     def _end(self) -> None:
-        self._reading.forget(self._reader)
+        self._place.forget()
         self._reading.close()
         self._reader.close()
 

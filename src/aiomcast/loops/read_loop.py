@@ -8,11 +8,15 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Callable
+import weakref
 
 from ..reading import Reader, ReadSet
 from ..reading.options import SHARED_STAMPS
 from ..rfc3678.refusals import refusals
+from ..system.sockets import MulticastSocket
+from ..values.filters import SourceFilter
+from ..values.options import Options
+from .in_loop import InLoop, weakly
 
 __all__ = ["ReadLoop", "can_watch"]
 
@@ -26,20 +30,27 @@ _FATAL = frozenset({errno.EBADF, errno.ENOTSOCK})
 """What a socket reports that somebody has closed: it will never be read again."""
 
 
-class ReadLoop:
+# The sockets that have a place. A garbage collector that finds a loop and its sockets forgotten finalizes
+# them in an order of its own: held from here, no socket goes before `abandon` has closed it.
+_anchored: set[MulticastSocket] = set()
+
+
+class ReadLoop(InLoop[Reader]):
     """Reads the readers added to it whenever the loop says that one of them is readable.
 
-    Only making it and `reserve` can be refused by the system.
+    Only making it, `open` and `reserve` can be refused by the system. With `is_held` the loop keeps
+    it alive, and through it the readers and their sinks, until `close`; else it does not, and who
+    lets go of it calls `close` or `abandon` before.
     """
 
-    reader = Reader
-    shared_stamps = SHARED_STAMPS
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, budget: int = BUDGET) -> None:
-        self._loop = loop
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, budget: int = BUDGET, *, is_held: bool = False
+    ) -> None:
+        super().__init__(loop)
         self._budget = budget
         self._paused = self._closed = self._goes_on = False
         self._resting: dict[Reader, asyncio.TimerHandle | None] = {}  # None: for ever
+        self._read = self._ready if is_held else weakly(self._ready)
         with refusals("watching sockets"):
             self._set = ReadSet()
             self._watched = -1
@@ -49,45 +60,10 @@ class ReadLoop:
                 self._set.close()
                 raise
 
-    def reserve(self, reader: Reader) -> None:
-        """Keep a place for `reader`, so that `add` cannot be refused. OSError when the system refuses."""
-        self._set.reserve(reader)
-        self._follow()
-        reader.sock.taken_away = lambda: self._taken_away(reader)
-
-    def _taken_away(self, reader: Reader) -> None:
-        """Take note that somebody else closes the socket, while it can still be taken out."""
-        self.forget(reader)
-        reader.failed(OSError(errno.EBADF, os.strerror(errno.EBADF)))
-
-    def add(self, reader: Reader) -> None:
-        """Read `reader` from the next loop turn on."""
-        if reader not in self._resting:
-            self._set.add(reader)
-            if reader.lanes is not None:
-                self._go_on()
-
-    def discard(self, reader: Reader) -> None:
-        """Read `reader` no more for now."""
-        timer = self._resting.get(reader)
-        if timer is not None:
-            timer.cancel()
-            del self._resting[reader]
-        self._set.discard(reader)
-
-    def forget(self, reader: Reader) -> None:
-        """Give up its place. Call it before its socket closes."""
-        reader.sock.taken_away = None
-        timer = self._resting.pop(reader, None)
-        if timer is not None:
-            timer.cancel()
-        self._set.forget(reader)
-        self._follow()
-
-    def call_soon(self, call: Callable[..., object], *arguments: object) -> None:
-        """Call in the loop's next turn, from whichever thread; never where the loop has closed."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(call, *arguments)
+    @property
+    def shared_stamps(self) -> bool:
+        """Whether two sockets see the same time of arrival for the same packet."""
+        return SHARED_STAMPS
 
     def pause(self) -> None:
         """Read nothing until `resume`; the kernel's buffers fill."""
@@ -99,11 +75,11 @@ class ReadLoop:
         """End a pause."""
         if self._paused and not self._closed:
             self._paused = False
-            self._loop.add_reader(self._watched, self._ready)
+            self._loop.add_reader(self._watched, self._read)
             self._go_on()
 
     def close(self) -> None:
-        """Stop for good. The sockets stay open."""
+        """Stop for good, in the loop's thread. The sockets stay open."""
         if self._closed:
             return
         self._closed = self._paused = True
@@ -112,18 +88,91 @@ class ReadLoop:
                 timer.cancel()
         self._unwatch()
         self._set.close()
+        _anchored.difference_update(reader.sock for reader in self._placed)
+
+    def abandon(self) -> None:
+        """Stop for good and close the sockets, from whichever thread: nobody holds it any more.
+
+        The sockets are closed objects at once. Their descriptors, and the one that is watched, close
+        in the loop's next turn, or now where the loop has closed.
+        """
+        descriptors = []
+        for reader in tuple(self._placed):
+            descriptors.append(reader.sock.fileno())
+            reader.sock.abandon()
+            _anchored.discard(reader.sock)
+        self._placed.clear()
+        watched = [] if self._closed else [self._set]
+        self._closed = self._paused = True
+        timers = [timer for timer in self._resting.values() if timer is not None]
+        left = _Left(self._loop, watched, self._watched, timers, descriptors)
+        try:
+            self._loop.call_soon_threadsafe(left.close)
+        except RuntimeError:  # the loop has closed
+            left.close()
+
+    def _reader_of(self, sock: MulticastSocket, wanted: SourceFilter, options: Options) -> Reader:
+        return Reader(sock, wanted, ancillary=options.ancillary, gro=options.gro)
+
+    def _reserve(self, reader: Reader) -> None:
+        self._set.reserve(reader)
+        self._follow()
+        tell, held = weakly(self._taken_away), weakref.ref(reader)
+        reader.sock.taken_away = lambda: tell(held())
+        _anchored.add(reader.sock)
+
+    def _taken_away(self, reader: Reader | None) -> None:
+        """Give up the place of a socket that somebody else closes, while the set can still let go of it."""
+        if reader is None:
+            return
+        self._forget(reader)
+        reader.failed(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+
+    def _add(self, reader: Reader) -> None:
+        if self._closed or reader not in self._placed or reader in self._resting:
+            return
+        self._begin(reader)
+        if reader.lanes is not None:
+            self._go_on()
+
+    def _begin(self, reader: Reader) -> None:
+        """Have it read; somebody has closed its descriptor where the system refuses that."""
+        try:
+            self._set.add(reader)
+        except OSError as error:
+            self._resting[reader] = None
+            self._set.forget(reader)
+            self._follow()
+            reader.failed(error)
+
+    def _discard(self, reader: Reader) -> None:
+        timer = self._resting.get(reader)
+        if timer is not None:
+            timer.cancel()
+            del self._resting[reader]
+        self._set.discard(reader)
+
+    def _forget(self, reader: Reader) -> None:
+        if reader not in self._placed:
+            return
+        self._placed.discard(reader)
+        reader.sock.taken_away = None
+        _anchored.discard(reader.sock)
+        timer = self._resting.pop(reader, None)
+        if timer is not None:
+            timer.cancel()
+        self._set.forget(reader)
+        self._follow()
 
     def _watch(self) -> None:
         self._watched = self._set.fileno()
         if _KEEPS_PLACE:
             self._loop.add_writer(self._watched, _nothing)
         if not self._paused:
-            self._loop.add_reader(self._watched, self._ready)
+            self._loop.add_reader(self._watched, self._read)
 
     def _unwatch(self) -> None:
-        self._loop.remove_reader(self._watched)
-        if _KEEPS_PLACE:
-            self._loop.remove_writer(self._watched)
+        _take_out(self._loop, self._watched)
 
     def _follow(self) -> None:
         """Watch the set's new descriptor where it had to make one."""
@@ -133,6 +182,8 @@ class ReadLoop:
             self._set.renewed()
 
     def _ready(self) -> None:
+        if self._closed:  # abandoned, and the event loop watches it still
+            return
         try:
             self._set.read(self._budget)
         finally:
@@ -144,7 +195,7 @@ class ReadLoop:
         """Read once more in the next loop turn where packets are due although no socket is readable."""
         if not self._goes_on and not self._paused and self._set.is_pending:
             self._goes_on = True
-            self._loop.call_soon(self._next_turn)
+            self._loop.call_soon(weakly(self._next_turn))
 
     def _next_turn(self) -> None:
         self._goes_on = False
@@ -159,12 +210,53 @@ class ReadLoop:
             elif reader.failures > 1:
                 self._set.discard(reader)
                 seconds = min(_FIRST_REST * 2 ** (reader.failures - 2), _LONGEST_REST)
-                self._resting[reader] = self._loop.call_later(seconds, self._rested, reader)
+                self._resting[reader] = self._loop.call_later(seconds, weakly(self._rested), reader)
         self._follow()
 
     def _rested(self, reader: Reader) -> None:
         del self._resting[reader]
-        self._set.add(reader)
+        self._begin(reader)
+
+
+class _Left:
+    """What an abandoned loop has left open, until it is closed in the loop's thread."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sets: list[ReadSet],
+        watched: int,
+        timers: list[asyncio.TimerHandle],
+        descriptors: list[int],
+    ) -> None:
+        self._loop = loop
+        self._sets = sets  # that which is watched still, or none
+        self._watched = watched
+        self._timers = timers
+        self._descriptors = descriptors
+
+    def close(self) -> None:
+        """Close it, once."""
+        while self._timers:
+            self._timers.pop().cancel()
+        while self._sets:
+            with contextlib.suppress(RuntimeError):  # the loop has closed
+                _take_out(self._loop, self._watched)
+            self._sets.pop().close()
+        while self._descriptors:
+            number = self._descriptors.pop()
+            if number >= 0:
+                with contextlib.suppress(OSError):  # somebody has closed it
+                    os.close(number)
+
+    def __del__(self) -> None:  # the loop has closed before it came to it
+        self.close()
+
+
+def _take_out(loop: asyncio.AbstractEventLoop, watched: int) -> None:
+    loop.remove_reader(watched)
+    if _KEEPS_PLACE:
+        loop.remove_writer(watched)
 
 
 # A descriptor that is taken out of an event loop and put back needs a new place in the loop's epoll

@@ -3,65 +3,80 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable
-from typing import cast
 
-from ..reading import Reader
+from ..system.sockets import MulticastSocket
+from ..values.filters import SourceFilter
+from ..values.options import Options
+from .in_loop import InLoop
 from .stock_reader import StockReader
 
 __all__ = ["StockLoop"]
 
 
-class StockLoop:
+class StockLoop(InLoop[StockReader]):
     """Does what `ReadLoop` does on a loop that has no `add_reader`."""
 
-    reader: type[Reader] = cast(type[Reader], StockReader)  # the same contract, without a common base
-    shared_stamps = False
-
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._added: set[Reader] = set()
+        super().__init__(loop)
+        self._added: set[StockReader] = set()
         self._paused = False
 
-    def call_soon(self, call: Callable[..., object], *arguments: object) -> None:
-        """See `ReadLoop`."""
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(call, *arguments)
-
-    def reserve(self, reader: Reader) -> None:
-        """See `ReadLoop`."""
-
-    def add(self, reader: Reader) -> None:
-        """See `ReadLoop`."""
-        self._added.add(reader)
-        self._set(reader)
-
-    def discard(self, reader: Reader) -> None:
-        """See `ReadLoop`."""
-        self._added.discard(reader)
-        self._set(reader)
-
-    def forget(self, reader: Reader) -> None:
-        """See `ReadLoop`."""
-        self.discard(reader)
+    @property
+    def shared_stamps(self) -> bool:
+        """See `ReadLoop`. There are no stamps here."""
+        return False
 
     def pause(self) -> None:
         """See `ReadLoop`."""
         self._paused = True
-        for reader in tuple(self._added):
-            self._set(reader)
+        self._watch(*self._added)
 
     def resume(self) -> None:
         """See `ReadLoop`."""
         self._paused = False
-        for reader in tuple(self._added):
-            self._set(reader)
+        self._watch(*self._added)
 
     def close(self) -> None:
         """See `ReadLoop`."""
-        for reader in tuple(self._added):
-            self.discard(reader)
+        added = tuple(self._added)
+        self._added.clear()
+        self._watch(*added)
 
-    def _set(self, reader: Reader) -> None:
-        cast(StockReader, reader).watch(reader in self._added and not self._paused)
+    def abandon(self) -> None:
+        """See `ReadLoop`. The transports close in the next turns of the loop."""
+        readers = tuple(self._placed)
+        self._placed.clear()
+        self._added.clear()
+
+        def close() -> None:
+            for reader in readers:
+                reader.close()
+
+        try:
+            self._loop.call_soon_threadsafe(close)
+        except RuntimeError:  # the loop has closed, and no transport works any more
+            for reader in readers:
+                reader.sock.close()
+
+    def _reader_of(self, sock: MulticastSocket, wanted: SourceFilter, options: Options) -> StockReader:
+        return StockReader(sock, wanted, ancillary=options.ancillary, gro=options.gro)
+
+    def _reserve(self, reader: StockReader) -> None:
+        """Do nothing: a transport is opened with the reader."""
+
+    def _add(self, reader: StockReader) -> None:
+        if reader in self._placed:
+            self._added.add(reader)
+            self._watch(reader)
+
+    def _discard(self, reader: StockReader) -> None:
+        self._added.discard(reader)
+        self._watch(reader)
+
+    def _forget(self, reader: StockReader) -> None:
+        self._placed.discard(reader)
+        self._discard(reader)
+
+    def _watch(self, *readers: StockReader) -> None:
+        for reader in readers:
+            reader.watch(reader in self._added and not self._paused)

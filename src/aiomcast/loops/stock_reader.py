@@ -11,9 +11,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from ..errors import UnsupportedError
+from ..reading.contract import Place, Together
 from ..reading.gate import Gate
-from ..reading.lanes import Lanes
-from ..reading.options import dropped
+from ..reading.options import dropped, receive_buffer
 from ..system.sockets import MulticastSocket
 from ..values.addresses import canonical
 from ..values.filters import SourceFilter
@@ -33,9 +33,12 @@ class StockReader(asyncio.DatagramProtocol):
 
     Such a transport cannot pause: while it is not read, the first `_KEPT` datagrams are kept, and
     `kernel_drops` counts those that there was no room for, beside the system's own drops where
-    it tells them. `read` and `set_filter` take what the system still holds out of it themselves.
+    it tells them. `read` and `set_filter` fetch what the system still holds themselves.
     """
 
+    sink: Callable[[list[Packet]], None]
+    failed: Callable[[OSError], None]
+    lost: Callable[[int], None]
     received: int
     octets: int
     filtered: int
@@ -53,16 +56,21 @@ class StockReader(asyncio.DatagramProtocol):
     ) -> None:
         if tuple(ancillary) or gro:
             raise UnsupportedError("this event loop tells neither hop limit nor traffic class, nor coalesces")
-        self.sock = sock
+        self.sock: MulticastSocket = sock
         self.gate: Gate = Gate(source_filter)
-        self.sink: Callable[[list[Packet]], None] = _nowhere
-        self.failed: Callable[[OSError], None] | None = None
-        self.error: OSError | None = None
-        self.coalesces = False
+        self.sink = _nowhere
+        self.failed = _unheard
+        self.lost = _unnoticed
+        self.error: BaseException | None = None
+        self.coalesces: bool = False
         self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = self.unmade = 0
-        self.lanes: Lanes | None = None
+        self.told_drops: int = 0
+        self.failures: int = 0
+        self.lanes: Together | None = None
+        self.place: Place | None = None
         self.dry: bool = True
-        self.rests = self.is_retired = False
+        self.rests: bool = False
+        self.is_retired: bool = False
         self._is_read = False
         self._spared: deque[Packet] = deque()  # before all of `_kept`: judged, and to be delivered
         self._kept: deque[Packet] = deque()  # not judged yet
@@ -81,15 +89,26 @@ class StockReader(asyncio.DatagramProtocol):
         self._is_read = is_read
         self._go_on()
 
-    def read(self, limit: int) -> list[Packet]:
-        """Return what is kept, then what the system holds, `limit` datagrams at most, less what is refused.
+    @property
+    def latest_ns(self) -> int | None:
+        """None: such a transport tells no time of arrival."""
+        return None
 
-        [] with `received` as before means that there is nothing. An error is left in `error`.
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes of buffer that the kernel has granted; 0 once the socket is closed."""
+        return receive_buffer(self.sock)
+
+    def read(self, limit: int) -> tuple[list[Packet], int]:
+        """Return what is kept, then what the system holds, less what is refused, and how many it was.
+
+        That is `limit` datagrams at most. An error is left in `error`.
         """
+        before = self.received
         self._fetch(limit - len(self._spared) - len(self._kept))
-        packets = self._take(limit)
+        packets = self._pop(limit)
         self.dry = self.dry and not (self._spared or self._kept)
-        return packets
+        return packets, self.received - before
 
     def set_filter(self, wanted: SourceFilter, until_ns: int | None = None) -> None:
         """Judge by `wanted` from now on; with `until_ns`, what has arrived also by the filter before.
@@ -126,6 +145,13 @@ class StockReader(asyncio.DatagramProtocol):
         if total is not None:
             self.kernel_drops += (total - self._dropped) % _WRAP
             self._dropped = total
+        self._tell_drops()
+
+    def _tell_drops(self) -> None:
+        more = self.kernel_drops - self.told_drops
+        if more:
+            self.told_drops = self.kernel_drops
+            self.lost(more)
 
     def close(self) -> None:
         """Close the transport and with it the socket, in the next turns of the loop."""
@@ -146,20 +172,20 @@ class StockReader(asyncio.DatagramProtocol):
                 self._kept.append(self._packet(*self.sock.recvfrom(_MAX_DATAGRAM)))
         except BlockingIOError:
             self.dry = True
-        except OSError as error:
-            self.error, self.dry = error, True
+        except BaseException as error:
+            self.error, self.dry = error, isinstance(error, OSError)
 
     def _packet(self, data: bytes, addr: tuple[str | object, int]) -> Packet:
         sock = self.sock
         flow = Flow(canonical(str(addr[0])), addr[1], sock.group, sock.port, sock.interface.index)
         return Packet(data, flow)
 
-    def _take(self, most: int) -> list[Packet]:
-        taken = [self._spared.popleft() for _ in range(min(most, len(self._spared)))]
-        unjudged = [self._kept.popleft() for _ in range(min(most - len(taken), len(self._kept)))]
-        taken += self._judged(unjudged, self.gate.current)
-        self._count(taken)
-        return taken
+    def _pop(self, most: int) -> list[Packet]:
+        passed = [self._spared.popleft() for _ in range(min(most, len(self._spared)))]
+        unjudged = [self._kept.popleft() for _ in range(min(most - len(passed), len(self._kept)))]
+        passed += self._judged(unjudged, self.gate.current)
+        self._count(passed)
+        return passed
 
     def _judged(self, packets: Iterable[Packet], judge: SourceFilter) -> deque[Packet]:
         """Return what passes; count what does not."""
@@ -186,17 +212,27 @@ class StockReader(asyncio.DatagramProtocol):
         self._turn = None
         if self.error is not None:
             error, self.error = self.error, None
+            if not isinstance(error, OSError):
+                raise error
             self._tell(error)
         for _ in range(_PER_TURN):
             if not self._is_read or not (self._spared or self._kept):
-                return
-            packets = self._take(_AT_ONCE)
+                break
+            packets = self._pop(_AT_ONCE)
             if packets:
-                self.sink(packets)
+                self._give(packets)
+        self._tell_drops()
         self._go_on()
 
+    def _give(self, packets: list[Packet]) -> None:
+        try:
+            self.sink(packets)
+        except BaseException:
+            self.unmade += len(packets)
+            raise
+
     def _tell(self, error: OSError) -> None:
-        if self.failed is not None and not self._closed:
+        if not self._closed:
             self.failed(error)
 
     # What the event loop calls
@@ -247,3 +283,11 @@ class StockReader(asyncio.DatagramProtocol):
 
 def _nowhere(packets: list[Packet]) -> None:
     raise AssertionError("a reader was read without a sink")
+
+
+def _unheard(error: OSError) -> None:
+    raise error
+
+
+def _unnoticed(more: int) -> None:
+    """Nobody wants to know of drops by default."""

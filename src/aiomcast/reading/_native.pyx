@@ -26,6 +26,7 @@ from ..errors import StateError
 from ..values.packets import Flow, Packet
 from . import options
 from .gate import Gate
+from .queue_errors import busy, empty
 
 cdef extern from *:
     """
@@ -377,16 +378,17 @@ cdef class Reader:
     """See `portable.Reader`."""
 
     cdef readonly object sock, gate
-    cdef public object sink, failed, error, lanes
+    cdef public object sink, failed, lost, error, lanes, place
     cdef readonly object coalesces
     cdef readonly int64_t received, octets, filtered, truncated, kernel_drops
-    cdef public int64_t unmade
+    cdef public int64_t unmade, told_drops
     cdef public int failures
     cdef public bint rests, is_retired
     cdef readonly bint dry
     cdef readonly int descriptor
     cdef bint is_read  # by the read set it has a place in
     cdef uint32_t dropped
+    cdef int64_t latest  # nanoseconds, -1 before the first stamp
     cdef size_t size
     cdef int64_t coalesced  # packets per datagram in the last read: what one more will bring
     cdef Py_ssize_t flow_limit
@@ -401,6 +403,7 @@ cdef class Reader:
         self.descriptor = -1
         self.known = {}
         self.coalesced = 1
+        self.latest = -1
         self.dry = True
 
     def __init__(self, sock, source_filter, *, ancillary=(), gro=None, size=MAX_DATAGRAM, flow_limit=FLOW_LIMIT):
@@ -412,6 +415,7 @@ cdef class Reader:
         self.gate = gate_type(source_filter)
         self.sink = _nowhere
         self.failed = _unheard
+        self.lost = _unnoticed
         self.coalesces = options.ask(sock, ancillary, gro)
         self.descriptor = sock.fileno()
         self.v6 = sock.family == AF_INET6
@@ -442,11 +446,22 @@ cdef class Reader:
     def read(self, Py_ssize_t limit):
         """See `portable.Reader.read`."""
         cdef list packets = []
+        cdef int64_t before = self.received
         while limit > 0:
             limit -= self.read_into(packets, limit)
             if self.dry or self.error is not None:
                 break
-        return packets
+        return packets, self.received - before
+
+    @property
+    def latest_ns(self):
+        """See `portable.Reader.latest_ns`."""
+        return self.latest if self.latest >= 0 else None
+
+    @property
+    def receive_buffer(self):
+        """See `portable.Reader.receive_buffer`."""
+        return options.receive_buffer(self.sock) if self.sock is not None else 0
 
     def look(self):
         """See `portable.Reader.look`."""
@@ -463,6 +478,14 @@ cdef class Reader:
         total = options.dropped(self.sock)
         if total is not None:
             self.drops_are(<uint32_t>total)
+        self.tell_drops()
+
+    cpdef tell_drops(self):
+        """See `portable.Reader.tell_drops`."""
+        cdef int64_t more = self.kernel_drops - self.told_drops
+        if more:
+            self.told_drops = self.kernel_drops
+            self.lost(more)
 
     cdef Py_ssize_t read_into(self, list packets, Py_ssize_t limit) except -1:
         """Append what one system call gives; return how many datagrams that was."""
@@ -518,6 +541,10 @@ cdef class Reader:
             received = self.received - received
             self.coalesced = received // got
             self.unmade += received - (self.filtered - filtered) - (PyList_GET_SIZE(packets) - made)
+            if PyList_GET_SIZE(packets) > made:
+                stamp = (<tuple>PyList_GET_ITEM(packets, PyList_GET_SIZE(packets) - 1))[2]
+                if stamp is not None:
+                    self.latest = stamp
         if self.timed and self.dry:
             self.found_dry()
         return got
@@ -619,6 +646,10 @@ def _nowhere(packets):
 
 def _unheard(error):
     raise error
+
+
+def _unnoticed(more):
+    """Nobody wants to know of drops by default."""
 
 
 cdef class ReadSet:
@@ -795,6 +826,10 @@ cdef class ReadSet:
                     self.report(reader)
                 elif reader.failures:
                     reader.failures = 0
+                if reader.kernel_drops != reader.told_drops:
+                    self.hand_on(batch, reader)
+                    batch = []
+                    reader.tell_drops()
             if self.holding:
                 self.hand_on(batch, last)
                 batch = []
@@ -838,6 +873,8 @@ cdef class ReadSet:
                 self.report(reader)
             elif not reader.rests:
                 reader.failures = 0
+            if reader.kernel_drops != reader.told_drops:
+                reader.tell_drops()
         return spent if spent > 0 else 1
 
     cdef Reader any_read_of(self, lanes):
@@ -873,9 +910,10 @@ cdef class ReadSet:
 cdef class PacketQueue:
     """See `portable.PacketQueue`. A ready item costs neither a coroutine nor a future."""
 
-    cdef public Py_ssize_t capacity, fed
-    cdef public bint paused
-    cdef public object waiter
+    cdef readonly Py_ssize_t capacity
+    cdef public Py_ssize_t _fed
+    cdef public bint _paused
+    cdef public object _waiter
     cdef object batches
     cdef Py_ssize_t behind, index
     cdef list current
@@ -899,29 +937,29 @@ cdef class PacketQueue:
     cdef inline Py_ssize_t count(self) noexcept:
         return self.behind + PyList_GET_SIZE(self.current) - self.index
 
-    def feed(self, list batch not None):
-        """See `portable.PacketQueue.feed`."""
+    def _feed(self, list batch not None):
+        """See `portable.PacketQueue._feed`."""
         self.batches.append(batch)
         self.behind += PyList_GET_SIZE(batch)
-        self.fed += PyList_GET_SIZE(batch)
-        if self.waiter is not None:
+        self._fed += PyList_GET_SIZE(batch)
+        if self._waiter is not None:
             self._wake()
-        if not self.paused and self.count() >= self.capacity:
-            self.paused = True
+        if not self._paused and self.count() >= self.capacity:
+            self._paused = True
             self._pause()
 
     def __anext__(self):
         cdef _Next awaitable
-        if self.waiter is not None:
-            raise _busy()
+        if self._waiter is not None:
+            raise busy()
         if self.index >= PyList_GET_SIZE(self.current) and not self.next_batch():
             return self._wait()
         awaitable = _Next.__new__(_Next)
         awaitable.queue = self
         return awaitable
 
-    def advance(self):
-        """See `portable.PacketQueue.advance`."""
+    def _advance(self):
+        """See `portable.PacketQueue._advance`."""
         return self.next_batch()
 
     cdef bint next_batch(self) except -1:
@@ -935,29 +973,29 @@ cdef class PacketQueue:
             self.relax()
         return self.index < PyList_GET_SIZE(self.current)
 
-    def take(self):
-        """See `portable.PacketQueue.take`."""
+    def _take(self):
+        """See `portable.PacketQueue._take`."""
         if self.index >= PyList_GET_SIZE(self.current):
-            raise _empty()
+            raise empty()
         return self.pop()
 
     cdef inline object pop(self):
         item = <object>PyList_GET_ITEM(self.current, self.index)
         self.index += 1
-        if self.paused:
+        if self._paused:
             self.relax()
         return item
 
-    def take_batch(self):
-        """See `portable.PacketQueue.take_batch`."""
+    def _take_batch(self):
+        """See `portable.PacketQueue._take_batch`."""
         batch = self.current[self.index :] if self.index else self.current
         self.current = []
         self.index = 0
         self.relax()
         return batch
 
-    def discard(self, refused):
-        """See `portable.PacketQueue.discard`."""
+    def _discard(self, refused):
+        """See `portable.PacketQueue._discard`."""
         batches = [self.current[self.index :], *self.batches]
         gone = [item for batch in batches for item in batch if refused(item)]
         if gone:
@@ -969,8 +1007,8 @@ cdef class PacketQueue:
             self.relax()
         return gone
 
-    def drop_oldest(self, Py_ssize_t count):
-        """See `portable.PacketQueue.drop_oldest`."""
+    def _drop_oldest(self, Py_ssize_t count):
+        """See `portable.PacketQueue._drop_oldest`."""
         gone = []
         while len(gone) < count and self.next_batch():
             part = self.current[self.index : self.index + count - len(gone)]
@@ -980,8 +1018,8 @@ cdef class PacketQueue:
         return gone
 
     cdef int relax(self) except -1:
-        if self.paused and self.count() <= self.capacity // 2:
-            self.paused = False
+        if self._paused and self.count() <= self.capacity // 2:
+            self._paused = False
             self._resume()
         return 0
 
@@ -996,14 +1034,6 @@ cdef class PacketQueue:
 
     def _resume(self):
         """Nothing stopped by default."""
-
-
-cdef object _empty():
-    return StateError("nothing is queued", "await the next item, or ask advance() first")
-
-
-cdef object _busy():
-    return StateError("another task is waiting on this stream", "give each task its own: packets()")
 
 
 @cython.final
@@ -1059,8 +1089,8 @@ cdef class _Next:
         cdef PacketQueue queue = self.queue
         if queue is None:
             raise TypeError("made by __anext__ of a queue alone")
-        if queue.waiter is not None:
-            raise _busy()
+        if queue._waiter is not None:
+            raise busy()
         return queue.index < PyList_GET_SIZE(queue.current) or queue.next_batch()
 
     cdef object wait(self):

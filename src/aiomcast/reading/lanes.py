@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from ..values.packets import Packet
-
-if TYPE_CHECKING:
-    from . import Reader
+from .contract import Reader
 
 __all__ = ["Lanes"]
 
@@ -28,12 +26,11 @@ class _Lane:
         self.is_dry = True
 
     def read(self, limit: int) -> int:
-        """Read ahead; return how many datagrams that took."""
+        """Read ahead; return how many datagrams that used up."""
         reader = self.reader
         if reader is None or reader.rests:
             return 0
-        before = reader.received
-        packets = reader.read(limit)
+        packets, taken = reader.read(limit)
         self.is_dry = reader.dry
         latest = self.held[-1][0] if self.held else 0
         for packet in packets:
@@ -41,7 +38,7 @@ class _Lane:
             if stamp is not None and stamp > latest:
                 latest = stamp
             self.held.append((latest, packet))
-        return reader.received - before
+        return taken
 
 
 @final
@@ -50,12 +47,22 @@ class Lanes:
 
     A packet is handed over once no socket can hold an earlier one: what was read later than that
     is `held` until the next read. A packet without a stamp keeps its place in its socket.
+
+    What `before` holds comes over, also of readers that are not among these, and `before` is empty
+    then. `time_ns` is the clock that stamps the packets.
     """
 
-    __slots__ = ("_per_lane", "_rows", "turn")
+    __slots__ = ("_per_lane", "_rows", "_time_ns", "turn")
 
-    def __init__(self, readers: Sequence[Reader], before: Lanes | None = None) -> None:
+    def __init__(
+        self,
+        readers: Sequence[Reader],
+        before: Lanes | None = None,
+        *,
+        time_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self.turn: int = -1  # of the read set that has visited it last
+        self._time_ns = time_ns
         self._rows: list[_Lane]
         known = {row.reader: row for row in before._rows if row.reader is not None} if before else {}
         self._rows = [known.pop(one) if one in known else _Lane(one) for one in readers]
@@ -89,7 +96,7 @@ class Lanes:
         spent = 0
         # All sockets are read after this moment and after what is held was read, so a socket that
         # is found empty can hold nothing that is earlier than either.
-        complete = max([time.time_ns(), *(row.held[-1][0] for row in self._rows if row.held)])
+        complete = max([self._time_ns(), *(row.held[-1][0] for row in self._rows if row.held)])
         for row in self._rows:
             if row.is_dry or not row.held:
                 spent += row.read(self._per_lane)
@@ -102,23 +109,23 @@ class Lanes:
                 spent += row.read(self._per_lane)
 
     def _due(self, complete: int) -> list[Packet]:
-        """Take out what no socket can hold anything earlier than."""
+        """Remove and return what no socket can hold anything earlier than."""
         behind = [row for row in self._rows if not row.is_dry]
         bound = min([complete, *(row.held[-1][0] for row in behind if row.held)])
         if any(not row.held for row in behind):
             return []
-        taken: list[tuple[int, Packet]] = []
+        due: list[tuple[int, Packet]] = []
         for row in self._rows:
             count = len(row.held)
             while count and row.held[count - 1][0] > bound:
                 count -= 1
-            taken += row.held[:count]
+            due += row.held[:count]
             del row.held[:count]
-        taken.sort(key=_stamp)  # stable: within a socket the order stays
-        return [packet for _, packet in taken]
+        due.sort(key=_stamp)  # stable: within a socket the order stays
+        return [packet for _, packet in due]
 
     def take_all(self) -> list[Packet]:
-        """Take out what is held, in order."""
+        """Remove and return what is held, in order."""
         held = [one for row in self._rows for one in row.held]
         for row in self._rows:
             row.held.clear()

@@ -6,12 +6,13 @@ import socket
 import struct
 from collections.abc import Iterable
 
-from ..errors import ArgumentError, RefusedError, UnsupportedError
+from ..errors import RefusedError, UnsupportedError
 from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusals
 from ..system.sockets import MulticastSocket
 from ..values.addresses import family
+from ..values.options import ANCILLARY
 
 __all__ = [
     "ANCILLARY",
@@ -33,7 +34,6 @@ TIME_KIND = ABI.facts.time_kind
 """The type of the control message that the time of arrival comes in."""
 STAMPS = _TIME_OPTION is not None
 """Whether the system tells the time of arrival at all."""
-ANCILLARY = frozenset({"hop_limit", "traffic_class"})
 SHARED_STAMPS = ABI.facts.shared_stamps
 """Whether two sockets see the same time of arrival for the same packet."""
 
@@ -49,20 +49,15 @@ def ask(sock: MulticastSocket, ancillary: Iterable[str], gro: bool | None) -> bo
     """Make the kernel tell time of arrival, drops and the `ancillary` tags; say if it coalesces.
 
     `gro` None uses UDP_GRO where the kernel has it, True insists, False leaves it off.
-    ArgumentError for a tag there is not, UnsupportedError for one this platform cannot tell.
+    Both are as in `Options`, which has checked them. UnsupportedError for a tag that this platform
+    cannot tell.
     """
-    wanted = frozenset(ancillary)
-    if wanted - ANCILLARY:
-        raise ArgumentError(
-            f"there is no ancillary tag {', '.join(sorted(map(repr, wanted - ANCILLARY)))}",
-            f"choose from {', '.join(sorted(ANCILLARY))}",
-        )
     with refusals("asking for packet information"):
         if _TIME_OPTION is not None:
             kernel.setsockopt(sock, ABI.SOL_SOCKET, _TIME_OPTION, 1)
         if ABI.SO_RXQ_OVFL is not None:
             kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_RXQ_OVFL, 1)
-        for name in wanted:
+        for name in ancillary:
             level, option = _ASKING[name][family(sock.group)]
             if option is None:
                 raise UnsupportedError(f"this platform does not tell the {name} of IPv{family(sock.group)}")
@@ -85,9 +80,10 @@ def _ask_coalescing(sock: MulticastSocket, insist: bool) -> bool:
 
 
 def set_receive_buffer(sock: socket.socket, size: int) -> None:
-    """Ask the kernel for a receive buffer of `size` bytes, by force where that is allowed."""
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise ArgumentError(f"receive_buffer {size!r} is not a size", "give a number of bytes above 0")
+    """Ask the kernel for a receive buffer of `size` bytes, by force where that is allowed.
+
+    `size` is as in `Options`, which has checked it.
+    """
     with refusals("setting the receive buffer"):
         if ABI.SO_RCVBUFFORCE is not None:
             try:

@@ -299,6 +299,9 @@ async def test_a_sender_that_never_stops_starves_no_task(group: str, senders: Se
         (("232.9.9.9", 5000), {"interface": "nosuch0"}, aiomcast.InterfaceError),
         (("232.9.9.9", 5000), {"ancillary": ["ttl"]}, aiomcast.ArgumentError),
         (("232.9.9.9", 5000), {"receive_buffer": 0}, aiomcast.ArgumentError),
+        (("232.9.9.9", 5000), {"ancillary": "hop_limit"}, aiomcast.ArgumentTypeError),
+        (("232.9.9.9", 5000), {"receive_buffer": "big"}, aiomcast.ArgumentTypeError),
+        (("232.9.9.9", 5000), {"gro": 1}, aiomcast.ArgumentTypeError),
         (("ff32::9%nosuch0", 5000), {}, aiomcast.InterfaceError),
     ],
 )  # fmt: skip

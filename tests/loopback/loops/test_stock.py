@@ -379,23 +379,24 @@ def test_nothing_is_handed_over_after_discard(any_group: str, sources: Sources) 
         with aiomcast.open_socket(any_group, PORT, "lo") as sock:
             sock.set_filter(SourceFilter.include([A]))
             loop = StockLoop(asyncio.get_running_loop())
-            reader: Any = StockReader(sock, sock.filter)  # Any: what the loop takes, without a common base
+            reader = StockReader(sock, sock.filter)
+            place = loop.reserve(reader)
             batches: list[list[Packet]] = []
             reader.sink = batches.append
-            for end in (loop.discard, lambda _: loop.pause(), lambda _: loop.close()):
+            for end in (place.discard, loop.pause, loop.close):
                 sources.send(A, b"kept", b"kept")
                 await until(lambda: len(reader._kept) == 2)
-                loop.add(reader)
-                end(reader)
+                place.add()
+                end()
                 await turns()
                 assert batches == []
                 sources.send(A, b"in the socket")
                 reader.set_filter(sock.filter, 1)
                 await turns()
                 assert batches == []
-                assert len(reader.read(10)) == 3
+                assert len(reader.read(10)[0]) == 3
                 loop.resume()
-                loop.discard(reader)
+                place.discard()
             reader.close()
             await turns()
 
@@ -407,7 +408,8 @@ def test_a_sink_that_pauses_gets_no_more(any_group: str, sources: Sources) -> No
         with aiomcast.open_socket(any_group, PORT, "lo") as sock:
             sock.set_filter(SourceFilter.include([A]))
             loop = StockLoop(asyncio.get_running_loop())
-            reader: Any = StockReader(sock, sock.filter)  # Any: what the loop takes, without a common base
+            reader = StockReader(sock, sock.filter)
+            place = loop.reserve(reader)
             batches: list[list[Packet]] = []
 
             def sink(batch: list[Packet]) -> None:
@@ -417,7 +419,7 @@ def test_a_sink_that_pauses_gets_no_more(any_group: str, sources: Sources) -> No
             reader.sink = sink
             sources.send(A, *(b"%d" % number for number in range(150)))
             await until(lambda: len(reader._kept) == 150)
-            loop.add(reader)
+            place.add()
             for count in itertools.count(1):
                 await turns()
                 assert len(batches) == count
@@ -425,6 +427,39 @@ def test_a_sink_that_pauses_gets_no_more(any_group: str, sources: Sources) -> No
                     break
                 loop.resume()
             assert [packet.data for batch in batches for packet in batch] == sources.sent
+            reader.close()
+            await turns()
+
+    run(main())
+
+
+def test_drops_are_told_once_each(any_group: str, sources: Sources) -> None:
+    """Those that the system counts when asked, and those for which there was no room when handing on."""
+
+    async def main() -> None:
+        with aiomcast.open_socket(any_group, PORT, "lo") as sock:
+            sock.set_filter(SourceFilter.include([A]))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            loop = StockLoop(asyncio.get_running_loop())
+            reader = StockReader(sock, sock.filter)
+            told: list[int] = []
+            batches: list[list[Packet]] = []
+            reader.sink, reader.lost = batches.append, told.append
+            place = loop.reserve(reader)
+            sources.send(A, *[bytes(1000)] * 100)
+            for _ in range(2):
+                reader.count_drops()
+                assert told == [reader.kernel_drops]
+            await until(lambda: len(reader._kept) == 100 - told[0])
+            for _ in range(5000):
+                reader.datagram_received(b"x", (A, 1))
+            place.add()
+            await until(lambda: len(told) == 2)
+            assert sum(map(len, batches)) >= 512
+            assert sum(told) == reader.kernel_drops == reader.told_drops
+            await turns(20)
+            assert len(told) == 2
+            assert reader.received + reader.kernel_drops == 5100
             reader.close()
             await turns()
 

@@ -25,11 +25,12 @@ include = SourceFilter.include
 
 def test_read(reading: ModuleType, sock: MulticastSocket, sender: socket.socket) -> None:
     reader = reading.Reader(sock, SourceFilter.any())
-    assert reader.read(10) == []
+    assert reader.read(10) == ([], 0)
     sent = [b"", b"one", bytes(65507)]
     for payload in sent:
         sender.send(payload)
-    packets = reader.read(10)
+    packets, taken = reader.read(10)
+    assert taken == 3
     assert payloads(packets) == sent
     flow = aiomcast.Flow(A, sender.getsockname()[1], sock.group, PORT, LO)
     assert {packet.flow for packet in packets} == {flow}
@@ -42,6 +43,49 @@ def test_read(reading: ModuleType, sock: MulticastSocket, sender: socket.socket)
     assert (reader.error, reader.kernel_drops) == (None, 0)
 
 
+def test_an_empty_socket_is_told_from_one_whose_datagrams_are_refused(
+    reading: ModuleType, sock: MulticastSocket, sender: socket.socket
+) -> None:
+    reader = reading.Reader(sock, include([B]))
+    assert reader.read(10) == ([], 0)
+    for _ in range(3):
+        sender.send(b"refused")
+    assert reader.read(2) == ([], 2)
+    assert reader.read(2) == ([], 1)
+    assert reader.read(2) == ([], 0)
+    sock.close()
+    assert reader.read(2) == ([], 0)
+
+
+def test_the_time_of_the_last_packet(
+    reading: ModuleType, sock: MulticastSocket, sender: socket.socket
+) -> None:
+    reader = reading.Reader(sock, SourceFilter.any())
+    assert reader.latest_ns is None
+    reader.read(5)
+    assert reader.latest_ns is None
+    latest = None
+    for count in (1, 100, 2):
+        for number in range(count):
+            sender.send(b"%d" % number)
+        packets, _ = reader.read(200)
+        assert latest is None or packets[-1].timestamp_ns > latest
+        latest = packets[-1].timestamp_ns
+        assert reader.latest_ns == latest is not None
+    reader.set_filter(include([B]))
+    sender.send(b"refused")
+    assert reader.read(5) == ([], 1)
+    assert reader.latest_ns == latest
+
+
+def test_the_buffer_that_was_granted(reading: ModuleType, sock: MulticastSocket) -> None:
+    reader = reading.Reader(sock, SourceFilter.any())
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 10_000)
+    assert reader.receive_buffer == sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) >= 10_000
+    sock.close()
+    assert reader.receive_buffer == 0
+
+
 @pytest.mark.parametrize("limit", [1, 5, 64, 65, 200])
 def test_read_reads_as_often_as_it_may(
     reading: ModuleType, sock: MulticastSocket, sender: socket.socket, limit: int
@@ -49,9 +93,9 @@ def test_read_reads_as_often_as_it_may(
     reader = reading.Reader(sock, SourceFilter.any())
     for number in range(150):
         sender.send(b"%d" % number)
-    got = reader.read(limit)
-    assert len(got) == min(limit, 150)
-    while more := reader.read(limit):
+    got, taken = reader.read(limit)
+    assert len(got) == taken == min(limit, 150)
+    while more := reader.read(limit)[0]:
         got += more
     assert payloads(got) == [b"%d" % number for number in range(150)]
 
@@ -60,7 +104,7 @@ def test_read_reads_as_often_as_it_may(
 def test_truncation(reading: ModuleType, sock: MulticastSocket, sender: socket.socket, size: int) -> None:
     reader = reading.Reader(sock, SourceFilter.any(), size=size)
     sender.send(bytes(range(100)))
-    (packet,) = reader.read(5)
+    (packet,), _ = reader.read(5)
     assert packet.data == bytes(range(100))[:size]
     assert packet.truncated is (size < 100)
     assert (reader.truncated, reader.octets) == (int(size < 100), len(packet.data))
@@ -78,16 +122,16 @@ def test_the_gate(
 ) -> None:
     reader = reading.Reader(sock, SourceFilter.any())
     sender.send(b"before")
-    assert payloads(reader.read(5)) == [b"before"]
+    assert payloads(reader.read(5)[0]) == [b"before"]
     reader.set_filter(wanted)
     with sending(B, sock.group, PORT) as other:
         sender.send(b"a")
         other.send(b"b")
-        assert payloads(reader.read(5)) == ([b"b"] if wanted.allows(B) else [])
+        assert payloads(reader.read(5)[0]) == ([b"b"] if wanted.allows(B) else [])
     assert (reader.received, reader.filtered) == (3, 1 + (not wanted.allows(B)))
     sender.send(b"waiting")
     reader.set_filter(include([A]))
-    assert payloads(reader.read(5)) == [b"waiting"]
+    assert payloads(reader.read(5)[0]) == [b"waiting"]
 
 
 def test_a_cut_in_time(reading: ModuleType, sock: MulticastSocket, sender: socket.socket) -> None:
@@ -97,11 +141,11 @@ def test_a_cut_in_time(reading: ModuleType, sock: MulticastSocket, sender: socke
     cut = probe(sock, sender)
     reader.set_filter(include([B]), cut)
     sender.send(b"after")
-    assert payloads(reader.read(9)) == [b"4"]
+    assert payloads(reader.read(9)[0]) == [b"4"]
     assert (reader.received, reader.filtered) == (2, 1)
     reader.set_filter(SourceFilter.any())
     sender.send(b"again")
-    assert payloads(reader.read(9)) == [b"again"]
+    assert payloads(reader.read(9)[0]) == [b"again"]
 
 
 def probe(sock: MulticastSocket, sender: socket.socket) -> int:
@@ -122,12 +166,12 @@ def test_another_sockets_times(reading: ModuleType, any_group: str, sender: sock
             readers.append(reading.Reader(each, SourceFilter.any()))
         for number in range(20):
             sender.send(b"%d" % number)
-        stamps = [packet.timestamp_ns for packet in readers[0].read(5)]
+        stamps = [packet.timestamp_ns for packet in readers[0].read(5)[0]]
         cut = stamps[-1] + 1
         readers[0].deliver_until(cut)
         readers[1].deliver_since(0, cut, SourceFilter.any())
-        assert readers[0].read(50) == []
-        assert payloads(readers[1].read(50)) == [b"%d" % number for number in range(5, 20)]
+        assert readers[0].read(50) == ([], 15)
+        assert payloads(readers[1].read(50)[0]) == [b"%d" % number for number in range(5, 20)]
         assert [reader.received for reader in readers] == [20, 20]
         assert [reader.filtered for reader in readers] == [15, 5]
 
@@ -139,7 +183,7 @@ def test_the_flow_table_is_bounded(reading: ModuleType, sock: MulticastSocket) -
         for _ in range(2):
             for other in others:
                 other.send(b"%d" % other.getsockname()[1])
-            packets = reader.read(100)
+            packets, _ = reader.read(100)
             assert [(packet.source, packet.source_port) for packet in packets] == [
                 (A, other.getsockname()[1]) for other in others[:20]
             ]
@@ -157,7 +201,7 @@ def test_memory_stays_flat_however_many_senders(reading: ModuleType, sock: Multi
     for _ in range(100):
         with sending(A, sock.group, PORT) as other:
             other.send(b"x")
-        flows += [weakref.ref(packet.flow) for packet in reader.read(1)]
+        flows += [weakref.ref(packet.flow) for packet in reader.read(1)[0]]
     gc.collect()
     assert len(flows) == 100
     assert 0 < sum(flow() is not None for flow in flows) <= 9  # and the last one, which is kept at hand
@@ -172,7 +216,7 @@ def test_hop_limit_and_traffic_class(
         sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, ttl)
         sender.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, tos)
         sender.send(b"x")
-        (packet,) = reader.read(2)
+        (packet,), _ = reader.read(2)
         assert packet.hop_limit == (ttl if "hop_limit" in asked else None)
         assert packet.traffic_class == (tos if "traffic_class" in asked else None)
 
@@ -189,7 +233,7 @@ def test_ipv6(reading: ModuleType, group6: str) -> None:
         sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0xB8)
         sender.send(b"six")
         wait_readable(sock)
-        (packet,) = reader.read(5)
+        (packet,), _ = reader.read(5)
         port = sender.getsockname()[1]
         assert packet.flow == aiomcast.Flow(source, port, group6, PORT, interface.index)
         assert (packet.data, packet.hop_limit, packet.traffic_class) == (b"six", 9, 0xB8)
@@ -218,13 +262,14 @@ def test_coalesced_datagrams_are_split(
     whole = bytes(number % 251 for number in range(length))
     parts = [whole[start : start + segment] for start in range(0, length, segment)]
     sender.send(whole)
-    packets = reader.read(500)
+    packets, taken = reader.read(500)
+    assert taken == len(parts)
     assert payloads(packets) == parts
     assert {(packet.source, packet.hop_limit, packet.truncated) for packet in packets} == {(A, 1, False)}
     assert (reader.received, reader.octets, reader.filtered) == (len(parts), length, 0)
     reader.set_filter(include([B]))
     sender.send(whole)
-    assert reader.read(500) == []
+    assert reader.read(500) == ([], len(parts))
     assert (reader.received, reader.octets, reader.filtered) == (2 * len(parts), 2 * length, len(parts))
 
 
@@ -234,7 +279,7 @@ def test_a_coalesced_read_that_was_cut_short_says_so(
     reader = reading.Reader(sock, SourceFilter.any(), gro=True, size=250)
     sender.setsockopt(SOL_UDP, UDP_SEGMENT, 100)
     sender.send(bytes(1000))
-    packets = reader.read(5)
+    packets, _ = reader.read(5)
     assert [len(packet.data) for packet in packets] == [100, 100, 50]
     assert packets[-1].truncated
     assert reader.truncated >= 1

@@ -8,7 +8,7 @@ from itertools import islice
 from operator import length_hint
 from typing import Generic, TypeVar
 
-from ...errors import StateError
+from ..queue_errors import busy, empty
 
 __all__ = ["PacketQueue"]
 
@@ -19,19 +19,24 @@ class PacketQueue(Generic[T]):
     """Batches in, items or batches out, in order. Asks for a pause when full; drops nothing.
 
     A subclass tells how to wait (`_wait`, a coroutine for the next item), how to wake who
-    waits (`_wake`), and what a pause and its end mean (`_pause`, `_resume`). `waiter` is not
-    None while a task waits; `fed` counts what was handed in. A batch handed in belongs to the
-    queue from then on.
+    waits (`_wake`), and what a pause and its end mean (`_pause`, `_resume`). `_waiter` is not
+    None while a task waits; `_fed` counts what was handed in, `_paused` says whether a pause
+    was asked for. A batch handed in belongs to the queue from then on.
     """
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.fed: int = 0
-        self.paused: bool = False
-        self.waiter: object | None = None
+        self._capacity = capacity
+        self._fed: int = 0
+        self._paused: bool = False
+        self._waiter: object | None = None
         self._batches: deque[list[T]] = deque()
         self._behind = 0  # items in _batches
         self._current: Iterator[T] = iter([])  # of a list: its length_hint is exact
+
+    @property
+    def capacity(self) -> int:
+        """How many items it holds before it asks for a pause."""
+        return self._capacity
 
     def __len__(self) -> int:
         return self._behind + length_hint(self._current)
@@ -39,29 +44,29 @@ class PacketQueue(Generic[T]):
     def __bool__(self) -> bool:
         return True
 
-    def feed(self, batch: list[T]) -> None:
+    def _feed(self, batch: list[T]) -> None:
         """Queue a batch that is not empty."""
         self._batches.append(batch)
         self._behind += len(batch)
-        self.fed += len(batch)
-        if self.waiter is not None:
+        self._fed += len(batch)
+        if self._waiter is not None:
             self._wake()
-        if not self.paused and len(self) >= self.capacity:
-            self.paused = True
+        if not self._paused and len(self) >= self._capacity:
+            self._paused = True
             self._pause()
 
     async def __anext__(self) -> T:
-        if self.waiter is not None:
-            raise _busy()
+        if self._waiter is not None:
+            raise busy()
         for item in self._current:
-            if self.paused:
+            if self._paused:
                 self._relax()
             return item
-        if self.advance():
-            return self.take()
+        if self._advance():
+            return self._take()
         return await self._wait()
 
-    def advance(self) -> bool:
+    def _advance(self) -> bool:
         """Make the next batch the current one if the current one is used up; say if there is any."""
         if length_hint(self._current):
             return True
@@ -71,21 +76,21 @@ class PacketQueue(Generic[T]):
         self._relax()
         return bool(batch)
 
-    def take(self) -> T:
+    def _take(self) -> T:
         """Return the next item of the current batch. StateError when that is used up."""
         for item in self._current:
             self._relax()
             return item
-        raise StateError("nothing is queued", "await the next item, or ask advance() first")
+        raise empty()
 
-    def take_batch(self) -> list[T]:
+    def _take_batch(self) -> list[T]:
         """Return what is left of the current batch, which is not used up, as a list of the caller's."""
         batch = list(self._current)
         self._relax()
         return batch
 
-    def discard(self, refused: Callable[[T], bool]) -> list[T]:
-        """Take out and return all that is queued and refused."""
+    def _discard(self, refused: Callable[[T], bool]) -> list[T]:
+        """Remove and return all that is queued and refused."""
         batches = [list(self._current), *self._batches]
         gone = [item for batch in batches for item in batch if refused(item)]
         kept = [[item for item in batch if not refused(item)] for batch in batches]
@@ -95,17 +100,17 @@ class PacketQueue(Generic[T]):
         self._relax()
         return gone
 
-    def drop_oldest(self, count: int) -> list[T]:
-        """Take out and return the `count` oldest items, or as many as there are."""
+    def _drop_oldest(self, count: int) -> list[T]:
+        """Remove and return the `count` oldest items, or as many as there are."""
         gone: list[T] = []
-        while len(gone) < count and self.advance():
+        while len(gone) < count and self._advance():
             gone += islice(self._current, count - len(gone))
         self._relax()
         return gone
 
     def _relax(self) -> None:
-        if self.paused and len(self) <= self.capacity // 2:
-            self.paused = False
+        if self._paused and len(self) <= self._capacity // 2:
+            self._paused = False
             self._resume()
 
     def _wake(self) -> None:
@@ -119,7 +124,3 @@ class PacketQueue(Generic[T]):
 
     def _resume(self) -> None:
         """Nothing stopped by default."""
-
-
-def _busy() -> StateError:
-    return StateError("another task is waiting on this stream", "give each task its own: packets()")

@@ -10,7 +10,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ...rfc3678.abi import native
 from ...system.sockets import MulticastSocket
@@ -18,10 +18,8 @@ from ...values.addresses import canonical
 from ...values.filters import SourceFilter
 from ...values.packets import Flow, Packet
 from .. import options
+from ..contract import Place, Together
 from ..gate import Gate
-
-if TYPE_CHECKING:
-    from ..lanes import Lanes
 
 __all__ = ["MAX_DATAGRAM", "Reader"]
 
@@ -40,16 +38,23 @@ class Reader:
     """Reads one socket into packets, drops what the filter in force refuses, and counts.
 
     `sock` is non-blocking. `size` is the longest datagram kept whole. `sink` is called with
-    each batch when a `ReadSet` reads, `failed` with an OSError that the socket reported.
+    each batch when a `ReadSet` reads, `failed` with an OSError that the socket reported, `lost`
+    with how many datagrams the kernel has dropped since it was called last: after what was read
+    in the same visit, and by `count_drops()`. `told_drops` is how many of them it knows of.
     Counters: `received`, `octets`, `filtered`, `truncated`, `kernel_drops` (the last by
     `count_drops()` too), and `unmade`, datagrams that were read and could not be made a packet
-    (no memory, an exception out of a signal handler).
+    (no memory, an exception out of a signal handler), or that `sink` has not accepted.
 
     `dry` says whether the last read found nothing more in the socket, `failures` how many reads
     in a row have failed, `rests` that it is not to be read now for that. `lanes` is set while the
-    socket is one of several of a membership, `is_retired` once its counters were added up.
+    socket is one of several of a membership, `place` once somebody reads it, `is_retired` once its
+    counters were added up. `latest_ns` is the kernel's time of the last packet made of what was
+    read, None before the first that has one.
     """
 
+    sink: Callable[[list[Packet]], None]
+    failed: Callable[[OSError], None]
+    lost: Callable[[int], None]
     received: int
     octets: int
     filtered: int
@@ -67,15 +72,20 @@ class Reader:
         size: int = MAX_DATAGRAM,
         flow_limit: int = _FLOW_LIMIT,
     ) -> None:
-        self.sock = sock
+        self.sock: MulticastSocket = sock
         self.gate: Gate = Gate(source_filter)
-        self.sink: Callable[[list[Packet]], None] = _nowhere
-        self.failed: Callable[[OSError], None] = _unheard
+        self.sink = _nowhere
+        self.failed = _unheard
+        self.lost = _unnoticed
         self.error: BaseException | None = None
-        self.lanes: Lanes | None = None
+        self.lanes: Together | None = None
+        self.place: Place | None = None
         self.dry: bool = True
-        self.failures = 0
-        self.rests = self.is_retired = False
+        self.latest_ns: int | None = None
+        self.failures: int = 0
+        self.told_drops: int = 0
+        self.rests: bool = False
+        self.is_retired: bool = False
         self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = self.unmade = 0
         self.coalesces: bool = options.ask(sock, ancillary, gro)
         self.descriptor: int = sock.fileno()
@@ -95,7 +105,7 @@ class Reader:
         self.judge_anew()
 
     def judge_anew(self) -> None:
-        """Take note that the gate was changed."""
+        """Judge by the gate as it is now: it was changed."""
         self._timed = self.gate.timed
         self._passing.clear()
 
@@ -112,11 +122,17 @@ class Reader:
         self.gate.begin(begun_ns, since_ns, elsewhere)
         self.judge_anew()
 
-    def read(self, limit: int) -> list[Packet]:
-        """Return what is there, [] when nothing is, reading `limit` times at most.
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes of buffer that the kernel has granted; 0 once the socket is closed."""
+        return options.receive_buffer(self.sock)
 
-        A coalesced read is several packets. Never raises: what the socket reported, and whatever
-        was raised on the way, is left in `error`, and what was made before is returned.
+    def read(self, limit: int) -> tuple[list[Packet], int]:
+        """Return the packets of `limit` reads at most, and how many datagrams that used up.
+
+        ([], 0) where there was nothing; ([], n) where all n were refused. A coalesced read is
+        several datagrams. Never raises: what the socket reported, and whatever was raised on the
+        way, is left in `error`, and what was made before is returned.
         """
         packets: list[Packet] = []
         self.dry = False
@@ -145,7 +161,7 @@ class Reader:
                     stamp = whole * 1_000_000_000 + fraction
                     append(_new_packet(Packet, (data, flow, stamp, False, None, None)))
                 else:
-                    self._take(packets, data, control, flags & _TRUNCATED != 0, address, begun)
+                    self._make(packets, data, control, flags & _TRUNCATED != 0, address, begun)
         except BlockingIOError:
             self.dry = True
         except BaseException as error:
@@ -159,7 +175,9 @@ class Reader:
             if self.dry:
                 self.gate.emptied(time.monotonic_ns())
             self._timed = self.gate.timed
-        return packets
+        if packets and (latest := packets[-1].timestamp_ns) is not None:
+            self.latest_ns = latest
+        return packets, self.received - received
 
     def _before_a_read(self) -> int:
         """Return the time, once there is something to read; BlockingIOError while there is not.
@@ -186,6 +204,14 @@ class Reader:
         total = options.dropped(self.sock)
         if total is not None:
             self._drops_are(total)
+        self.tell_drops()
+
+    def tell_drops(self) -> None:
+        """Call `lost` if it does not know of all drops."""
+        more = self.kernel_drops - self.told_drops
+        if more:
+            self.told_drops = self.kernel_drops
+            self.lost(more)
 
     def _drops_are(self, total: int) -> None:
         more = (total - self._dropped) % _WRAP
@@ -193,7 +219,7 @@ class Reader:
             self._dropped = total
             self.kernel_drops += more
 
-    def _take(
+    def _make(
         self,
         packets: list[Packet],
         data: bytes,
@@ -292,3 +318,7 @@ def _nowhere(packets: list[Packet]) -> None:
 
 def _unheard(error: OSError) -> None:
     raise error
+
+
+def _unnoticed(more: int) -> None:
+    """Nobody wants to know of drops by default."""

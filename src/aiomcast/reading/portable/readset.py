@@ -8,7 +8,7 @@ import os
 from collections import deque
 
 from ...values.packets import Packet
-from ..lanes import Lanes
+from ..contract import Together
 from .reader import Reader
 from .watch import Watch
 
@@ -30,7 +30,7 @@ class ReadSet:
         self._places: dict[int, Reader] = {}
         self._read: set[Reader] = set()
         self._waiting: deque[Reader] = deque()  # ready and not yet visited, so that none starves
-        self._holding: dict[Lanes, None] = {}  # those that have packets to be read once more for
+        self._holding: dict[Together, None] = {}  # those that have packets to be read once more for
         self._turn = 0
         self._closed = False
         self.failing: list[tuple[Reader, OSError]] = []
@@ -92,7 +92,7 @@ class ReadSet:
             self._renew()
 
     def renewed(self) -> None:
-        """Take note that the present descriptor is watched, in the place of one before."""
+        """Close the descriptors before the present one: it is watched in their place."""
         for stale in self._stale:
             stale.close()
         self._stale.clear()
@@ -110,7 +110,8 @@ class ReadSet:
     def read(self, budget: int) -> None:
         """Read ready sockets in turn, about `budget` datagrams, and hand each sink its batches.
 
-        What a socket reported goes to `failed` of its reader, after the packets before it. That
+        What a socket reported goes to `failed` of its reader, after the packets before it, and
+        what the kernel has dropped since to `lost`. Both may raise, and so does this then. A failed
         reader rests: until the next read after a first failure, until it is added anew after more.
         """
         for failed, _ in self.failing:
@@ -127,19 +128,17 @@ class ReadSet:
             last = reader
             lanes = reader.lanes
             if lanes is None:
-                before = reader.received
-                batch += reader.read(min(_PER_VISIT, budget))
-                budget -= max(reader.received - before, 1)
-                concerned: tuple[Reader, ...] = (reader,)
+                packets, spent = reader.read(min(_PER_VISIT, budget))
+                concerned = [reader]
             else:
                 packets, spent = lanes.read(min(_PER_VISIT, budget))
-                batch += packets
-                budget -= max(spent, 1)
-                concerned = lanes.readers
+                concerned = _readers(lanes)
                 if len(lanes):
                     self._holding[lanes] = None
                 else:
                     self._holding.pop(lanes, None)
+            batch += packets
+            budget -= max(spent, 1)
             for one in concerned:
                 if one.error is not None:
                     self._hand_on(batch, reader)
@@ -147,6 +146,10 @@ class ReadSet:
                     self._report(one)
                 elif one.failures and not one.rests:
                     one.failures = 0
+                if one.kernel_drops != one.told_drops:
+                    self._hand_on(batch, reader)
+                    batch = []
+                    one.tell_drops()
         if last is not None:
             self._hand_on(batch, last)
 
@@ -173,10 +176,10 @@ class ReadSet:
                 self._waiting.append(reader)
         self._holding = {lanes: None for lanes in self._holding if len(lanes)}  # else handed over elsewhere
         for lanes in self._holding:
-            self._waiting += [one for one in lanes.readers if one in self._read and one.lanes is lanes][:1]
+            self._waiting += [one for one in _readers(lanes) if one in self._read and one.lanes is lanes][:1]
         return bool(self._waiting)
 
-    def _is_read(self, lanes: Lanes) -> bool:
+    def _is_read(self, lanes: Together) -> bool:
         return any(reader in self._read for reader in lanes.readers)
 
     def _hand_on(self, batch: list[Packet], reader: Reader) -> None:
@@ -210,3 +213,8 @@ class ReadSet:
             except OSError:
                 del self._places[number]
                 self._read.discard(reader)
+
+
+def _readers(lanes: Together) -> list[Reader]:
+    """Return its readers: all are of this kind where one of them has a place in a set."""
+    return [reader for reader in lanes.readers if isinstance(reader, Reader)]

@@ -1,0 +1,162 @@
+"""What every way of reading in an event loop has in common."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Generic, ParamSpec, TypeVar
+
+from ..errors import StateError
+from ..reading import contract
+from ..reading.options import set_receive_buffer
+from ..rfc3678.refusals import refusals
+from ..system.sockets import MulticastSocket, open_socket
+from ..values.filters import SourceFilter
+from ..values.interface import Interface
+from ..values.options import Options
+
+__all__ = ["InLoop", "weakly"]
+
+R = TypeVar("R", bound=contract.Reader)
+P = ParamSpec("P")
+
+
+def weakly(method: Callable[P, None]) -> Callable[P, None]:
+    """Return a call of a bound method that does not keep its object alive, and does nothing after it."""
+    held = weakref.WeakMethod(method)
+
+    def call(*arguments: P.args, **keywords: P.kwargs) -> None:
+        alive = held()
+        if alive is not None:
+            alive(*arguments, **keywords)
+
+    return call
+
+
+class _Place(Generic[R]):
+    """See `contract.Place`: one reader's, in one loop."""
+
+    __slots__ = ("_loop", "_reader")
+
+    def __init__(self, loop: InLoop[R], reader: R) -> None:
+        self._loop = loop
+        self._reader = reader
+
+    def add(self) -> None:
+        """Read it from the next loop turn on; nothing happens once the place was given up."""
+        self._loop._add(self._reader)
+
+    def discard(self) -> None:
+        """Read it no more for now."""
+        self._loop._discard(self._reader)
+
+    def forget(self) -> None:
+        """Give the place up; nothing happens if it was."""
+        self._loop._forget(self._reader)
+
+
+class InLoop(ABC, Generic[R]):
+    """A `contract.Reading` in `loop`, but for who wakes the reading: a subclass knows that.
+
+    `_placed` are the readers that have a place.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._placed: set[R] = set()
+
+    def check(self) -> None:
+        """Raise a StateError unless its event loop runs in this thread, and no other."""
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            raise StateError(
+                "its event loop does not run in this thread",
+                "hand the call to it: asyncio.run_coroutine_threadsafe, or loop.call_soon_threadsafe",
+            ) from None
+        if running is not self._loop:
+            raise StateError("it belongs to another event loop", "make and use it in one event loop")
+
+    def time_ns(self) -> int:
+        """Return the time of the clock that stamps packets."""
+        return time.time_ns()
+
+    def monotonic(self) -> float:
+        """Return the time of the clock that `call_later` goes by, in seconds."""
+        return self._loop.time()
+
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Call in the loop's next turn, from whichever thread; never where the loop has closed."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call)
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> asyncio.TimerHandle:
+        """Call once `seconds` have passed."""
+        return self._loop.call_later(seconds, call)
+
+    def open(
+        self,
+        group: str,
+        port: int,
+        interface: Interface,
+        wanted: SourceFilter,
+        options: Options,
+        into: list[contract.Reader],
+    ) -> None:
+        """Append to `into` a reader of a new socket, which is a member of nothing yet and has a place.
+
+        RefusedError when the system refuses, UnsupportedError for options that cannot be met here;
+        whatever is raised, `into` is as before and the socket is closed.
+        """
+        sock = open_socket(group, port, interface)
+        try:
+            if options.receive_buffer is not None:
+                set_receive_buffer(sock, options.receive_buffer)
+            reader = self._reader_of(sock, wanted, options)
+            into.append(reader)
+            with refusals(f"watching a socket of {group} port {port}"):
+                self.reserve(reader)
+        except BaseException:
+            if into and into[-1].sock is sock:
+                opened = into.pop()
+                if opened.place is not None:
+                    opened.place.forget()
+                opened.close()
+            sock.close()
+            raise
+
+    def reserve(self, reader: R) -> contract.Place:
+        """Give `reader` its place and return it. OSError when the system refuses."""
+        place = _Place(self, reader)
+        reader.place = place
+        self._placed.add(reader)
+        try:
+            self._reserve(reader)
+        except BaseException:
+            place.forget()
+            raise
+        return place
+
+    @abstractmethod
+    def _reader_of(self, sock: MulticastSocket, wanted: SourceFilter, options: Options) -> R:
+        """Return a new reader of `sock`."""
+
+    @abstractmethod
+    def _reserve(self, reader: R) -> None:
+        """See to it that `_add` cannot be refused. OSError when the system refuses."""
+
+    @abstractmethod
+    def _add(self, reader: R) -> None:
+        """Read `reader`, if it has a place, from the next loop turn on."""
+
+    @abstractmethod
+    def _discard(self, reader: R) -> None:
+        """Read `reader` no more for now."""
+
+    @abstractmethod
+    def _forget(self, reader: R) -> None:
+        """Give up its place, if it has one."""
