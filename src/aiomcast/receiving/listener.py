@@ -53,7 +53,9 @@ class Listener:
         await self._receiver.aclose()
 
     def __aiter__(self) -> NoReturn:
-        raise StateError("listen() was not entered", "async with aiomcast.listen(...) as feed: iterate over feed")
+        raise StateError(
+            "listen() was not entered", "async with aiomcast.listen(...) as feed: iterate over feed"
+        )
 
 
 def listen(

@@ -89,9 +89,7 @@ class Membership:
         self._dispatcher = dispatcher
         self._options = options
         self._outlet: Outlet = dispatcher.open((group, port, interface.index))
-        self._shards = Shards(
-            network, reading, options, group, port, interface, self._outlet, _Told(self)
-        )
+        self._shards = Shards(network, reading, options, group, port, interface, self._outlet, _Told(self))
         self._default: PacketStream | None = None
         self._is_ended = self._has_left = False
         self._leaving: list[tuple[Reader, ...]] | None = None

@@ -47,7 +47,7 @@ class Shards:
         "_goes_on",
         "_handover",
         "_heard",
-                "_is_warned",
+        "_is_warned",
         "_limit",
         "_network",
         "_outlet",
