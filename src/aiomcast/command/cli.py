@@ -158,7 +158,7 @@ def demo(seconds: Annotated[float, typer.Option(metavar="S", min=0.3, help="How 
 
 
 async def _listen(
-    feed: aiomcast.Listener,
+    listener: aiomcast.Listener,
     written_as: Callable[[list[aiomcast.Packet], str], bytes],
     count: int | None,
     seconds: float | None,
@@ -167,9 +167,8 @@ async def _listen(
     assert task is not None
     watched = sys.platform != "win32" and stat.S_ISFIFO(os.fstat(STDOUT).st_mode)
     packets = octets = 0
-    async with feed:
-        joined = feed.membership
-        batches, started = feed.batches(), time.monotonic()
+    async with listener as joined, joined.batches() as batches:
+        started = time.monotonic()
         listed = ", ".join(sorted(joined.filter.sources))
         if joined.filter.mode is aiomcast.FilterMode.EXCLUDE:
             listed = f"any source but {listed}" if listed else "any source"
@@ -189,7 +188,7 @@ async def _listen(
         if watched:
             loop.remove_reader(STDOUT)
         passed = time.monotonic() - started
-    total = feed.statistics()
+    total = listener.receiver.statistics()
     _say(
         f"{packets} packets, {octets} bytes written in {passed:.1f} s; "
         f"{total.received} received, {total.filtered} filtered, {total.truncated} truncated, "

@@ -12,10 +12,8 @@ from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusals
 from ..system.sockets import MulticastSocket
 from ..values.addresses import family
-from ..values.options import ANCILLARY
 
 __all__ = [
-    "ANCILLARY",
     "NANOSECONDS",
     "SHARED_STAMPS",
     "STAMPS",

@@ -38,9 +38,8 @@ def make_all(changes: list[Change], pending: Pending = "discard") -> None:
 
 
 def _commit(changes: list[Change], deliver: bool) -> None:
-    cut_ns = changes[
-        0
-    ].shards.time_ns()  # after the last call: all that is stamped later, the new sockets see
+    # After the last call: all that is stamped later, the new sockets see.
+    cut_ns = changes[0].shards.time_ns()
     for change in changes:
         change.commit(cut_ns, deliver)
 

@@ -54,7 +54,7 @@ class Listener:
 
     def __aiter__(self) -> NoReturn:
         raise StateError(
-            "listen() was not entered", "async with aiomcast.listen(...) as feed: iterate over feed"
+            "listen() was not entered", "async with aiomcast.listen(...) as feed, and iterate over feed"
         )
 
 

@@ -148,11 +148,11 @@ def _some(readers: tuple[Reader, ...]) -> tuple[list[Packet], bool]:
     """Return a read's worth of what is in the sockets, and whether that was all."""
     lanes = readers[0].lanes
     if lanes is not None:
-        packets, _ = lanes.read(_AT_ONCE)
-        return packets, lanes.is_dry
+        return lanes.read(_AT_ONCE)[0], lanes.is_dry
     packets: list[Packet] = []
     for reader in readers:
         packets += reader.read(_AT_ONCE)[0]
+        reader.count_drops()
     return packets, all(reader.dry for reader in readers)
 
 

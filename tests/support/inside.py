@@ -1,0 +1,31 @@
+"""What tests look at that no user does: the sockets behind a membership, and whether a change is over."""
+
+from __future__ import annotations
+
+from aiomcast import Membership, Receiver
+from aiomcast.reading.contract import Reader, Reading
+from aiomcast.receiving.shards import Shards
+
+__all__ = ["is_settled", "readers_of", "reading_of", "shards_of"]
+
+
+def shards_of(membership: Membership) -> Shards:
+    """Return what holds its filter."""
+    return membership._shards
+
+
+def readers_of(membership: Membership) -> tuple[Reader, ...]:
+    """Return the readers of the sockets in force."""
+    return membership._shards.readers
+
+
+def is_settled(membership: Membership) -> bool:
+    """Whether no sockets of an earlier filter are left."""
+    shards = membership._shards
+    return shards.all_readers == shards.readers and shards._handover.is_over
+
+
+def reading_of(receiver: Receiver) -> Reading:
+    """Return what reads its sockets; it has joined something."""
+    assert receiver._reading is not None
+    return receiver._reading
