@@ -87,7 +87,7 @@ class InLoop(ABC, Generic[R]):
 
     def monotonic(self) -> float:
         """Return the time of the clock that `call_later` goes by, in seconds."""
-        return self._loop.time()
+        return time.monotonic()  # a loop may keep the time of its last turn
 
     def call_soon(self, call: Callable[[], object]) -> None:
         """Call in the loop's next turn, from whichever thread; never where the loop has closed."""

@@ -83,7 +83,6 @@ class EventStream(Stream[Event]):
 
     def __del__(self) -> None:
         if not getattr(self, "_ended", True):
-            self._ended = True
             self._forgotten()
 
     def _put(self, event: Event) -> None:

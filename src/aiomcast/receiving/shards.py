@@ -43,6 +43,7 @@ class Shards:
     """
 
     __slots__ = (
+        "_asked_at",
         "_draining_unseen",
         "_goes_on",
         "_handover",
@@ -92,6 +93,7 @@ class Shards:
         self._goes_on = False  # in the next loop turn
         self._timer: Timer | None = None
         self._timer_at = 0.0
+        self._asked_at = 0.0  # when the handover was last asked what is to be done
         self.indexes: tuple[int, ...] = (interface.index,)  # also older ones, of packets still queued
         self._limit = network.source_limit(group)
         self._is_warned = False
@@ -215,9 +217,9 @@ class Shards:
             spared = tuple(reader for reader in self._draining_unseen if not reader.gate.passing.is_none)
             self._handover.drain(spared, self._now())
             self._end_draining([reader for reader in self._draining_unseen if reader not in spared])
-            self._draining_unseen = ()
         self._arrange()
         self.redirect()
+        self._draining_unseen = ()  # not before: else nobody would ask again
 
     def _judging_at(self, reader: Reader, wanted: SourceFilter, until_ns: int | None) -> SourceFilter:
         """Return the filter that is to judge at one of the sockets.
@@ -376,7 +378,8 @@ class Shards:
     def _work_off(self, handover: Handover[Reader]) -> None:
         reads = 0
         while reads < _READS_PER_TURN:
-            step = handover.next(self._now(), self._outlet.is_taken)
+            self._asked_at = self._now()
+            step = handover.next(self._asked_at, self._outlet.is_taken)
             if step is None:
                 return
             while step is not None:
@@ -455,7 +458,8 @@ class Shards:
     def _arm(self) -> None:
         """Ask again when time alone brings something to do, or when all reading goes on."""
         self._outlet.is_waiting = not self._handover.is_over
-        due_at = self._handover.due_at(self._now())
+        # What has come due since the handover was asked is to be asked for, too.
+        due_at = self._handover.due_at(self._asked_at)
         if self._timer is not None:
             if due_at is not None and due_at >= self._timer_at:
                 return  # it asks again

@@ -98,7 +98,6 @@ class PacketStream(Stream[Packet]):
         if len(self):
             home.dropped(self._discard(lambda packet: True))
         if not self._ended:
-            self._ended = True
             home.gone()
             if not self._is_default:  # which nobody could close but by closing its owner
                 self._forgotten()

@@ -111,8 +111,10 @@ async def test_a_receiver_that_ignores_its_filter_is_found_out(monkeypatch: pyte
     """The demo judges by its own record: make a swap that lets all in, and the status is 1."""
     import aiomcast
 
+    swap = aiomcast.Membership.swap
+
     async def leak(membership: aiomcast.Membership, sources: object) -> None:
-        await membership._receiver.filters.apply({membership: SourceFilter(FilterMode.INCLUDE, demo.SOURCES)})
+        await swap(membership, SourceFilter(FilterMode.INCLUDE, demo.SOURCES))
 
     monkeypatch.setattr(aiomcast.Membership, "swap", leak)
     assert await demo.run(0.6) == 1

@@ -1,48 +1,21 @@
-"""A loop without `add_reader`, as the Windows proactor loop is: the stock transport serves it."""
+"""A receiver on a loop without `add_reader`, as the Windows proactor loop is: a stock transport serves it."""
 
-import asyncio
-import errno
 import gc
-import itertools
-import socket
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
 
 import pytest
 
 import aiomcast
-from aiomcast import EventKind, Overflow, Receiver, RefusedError, SourceFilter
-from aiomcast.loops.stock_loop import StockLoop
+from aiomcast import Overflow, Receiver, SourceFilter
 from aiomcast.loops.stock_reader import StockReader
-from aiomcast.values.packets import Packet
-from tests.support.accounts import accounted, open_descriptors
+from tests.support.accounts import accounted
+from tests.support.inside import is_settled, readers_of
 from tests.support.packets import rest, take
-from tests.support.sending import Sources
+from tests.support.sending import A, B, C, Sources
 from tests.support.waiting import turns, until
 
-A, B, C = "127.0.0.2", "127.0.0.3", "127.0.0.4"
-PORT = 5000
+from .unwatching import ENDS, PORT, run, sources, stock
 
-
-class Unwatching(asyncio.SelectorEventLoop):
-    """asyncio's loop without the calls that the proactor loop lacks."""
-
-    def add_reader(self, fd: object, callback: object, *args: object) -> None:
-        raise NotImplementedError
-
-    def remove_reader(self, fd: object) -> bool:
-        raise NotImplementedError
-
-
-def run(main: object) -> None:
-    """Run `main`; it fails when the loop has anything to complain of, then or when all is gone."""
-    complaints: list[dict[str, Any]] = []  # Any: asyncio's own type for a context
-    with asyncio.Runner(loop_factory=Unwatching) as runner:
-        runner.get_loop().set_exception_handler(lambda loop, context: complaints.append(context))
-        runner.run(main)  # type: ignore[arg-type]  # a coroutine
-        gc.collect()
-    gc.collect()
-    assert complaints == []
+__all__ = ["sources"]
 
 
 def test_a_receiver_works_on_such_a_loop(any_group: str) -> None:
@@ -53,7 +26,7 @@ def test_a_receiver_works_on_such_a_loop(any_group: str) -> None:
             aiomcast.Sender(any_group, PORT, source=B, interface="lo") as b,
         ):
             membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
-            assert isinstance(membership.readers[0], StockReader)
+            assert isinstance(readers_of(membership)[0], StockReader)
             await b.send(b"stranger")
             await a.send(b"one")
             await a.send(b"two")
@@ -82,9 +55,7 @@ def test_what_waits_is_spared_or_dropped_as_asked(
             membership = await receiver.join(any_group, PORT, sources=[A, B], interface="lo")
             reader = stock(membership)
             await a.send(b"a")
-            async with asyncio.timeout(10):
-                while not len(reader._kept):  # nobody listens yet: it waits in the reader
-                    await asyncio.sleep(0)
+            await until(lambda: len(reader._kept) > 0)  # nobody listens yet: it waits in the reader
             await membership.swap([B], pending)
             await b.send(b"b")
             packets = await take(aiter(receiver), len(expected))
@@ -102,24 +73,6 @@ def test_an_endpoint_is_refused_with_what_to_do_instead(any_group: str) -> None:
 
     run(main())
     gc.collect()
-
-
-@pytest.fixture
-def sources(any_group: str) -> Iterator[Sources]:
-    with Sources(any_group, PORT) as sources:
-        yield sources
-
-
-def stock(membership: aiomcast.Membership) -> StockReader:
-    (reader,) = membership.readers
-    assert isinstance(reader, StockReader)
-    return reader
-
-
-ENDS: dict[str, Callable[[Receiver, aiomcast.Membership], Awaitable[None]]] = {
-    "leave": lambda receiver, membership: membership.leave(),
-    "aclose": lambda receiver, membership: receiver.aclose(),
-}
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -255,8 +208,8 @@ def test_swaps_of_a_list_that_is_spread_over_sockets(
             expected |= {b"after " + source.encode() for source in many[20:]}
             packets = await take(stream, len(expected))
             assert {packet.data for packet in packets} == expected
-            await asyncio.sleep(0.15)  # the sockets that hold nothing any more have closed
-            assert membership.all_readers == membership.readers
+            # The sockets that hold nothing any more close.
+            await until(lambda: is_settled(membership))
             accounted(receiver.statistics(), len(expected))
             assert receiver.statistics().received == 30
 
@@ -367,283 +320,5 @@ def test_what_the_kernel_drops_is_counted_where_it_tells(any_group: str, sources
             await membership.leave()
             assert receiver.statistics().kernel_drops == drops
             assert receiver.statistics().received == 100 - drops
-
-    run(main())
-
-
-# Handing over, by itself
-
-
-def test_nothing_is_handed_over_after_discard(any_group: str, sources: Sources) -> None:
-    async def main() -> None:
-        with aiomcast.open_socket(any_group, PORT, "lo") as sock:
-            sock.set_filter(SourceFilter.include([A]))
-            loop = StockLoop(asyncio.get_running_loop())
-            reader = StockReader(sock, sock.filter)
-            place = loop.reserve(reader)
-            batches: list[list[Packet]] = []
-            reader.sink = batches.append
-            for end in (place.discard, loop.pause, loop.close):
-                sources.send(A, b"kept", b"kept")
-                await until(lambda: len(reader._kept) == 2)
-                place.add()
-                end()
-                await turns()
-                assert batches == []
-                sources.send(A, b"in the socket")
-                reader.set_filter(sock.filter, 1)
-                await turns()
-                assert batches == []
-                assert len(reader.read(10)[0]) == 3
-                loop.resume()
-                place.discard()
-            reader.close()
-            await turns()
-
-    run(main())
-
-
-def test_a_sink_that_pauses_gets_no_more(any_group: str, sources: Sources) -> None:
-    async def main() -> None:
-        with aiomcast.open_socket(any_group, PORT, "lo") as sock:
-            sock.set_filter(SourceFilter.include([A]))
-            loop = StockLoop(asyncio.get_running_loop())
-            reader = StockReader(sock, sock.filter)
-            place = loop.reserve(reader)
-            batches: list[list[Packet]] = []
-
-            def sink(batch: list[Packet]) -> None:
-                batches.append(batch)
-                loop.pause()
-
-            reader.sink = sink
-            sources.send(A, *(b"%d" % number for number in range(150)))
-            await until(lambda: len(reader._kept) == 150)
-            place.add()
-            for count in itertools.count(1):
-                await turns()
-                assert len(batches) == count
-                if sum(map(len, batches)) == 150:
-                    break
-                loop.resume()
-            assert [packet.data for batch in batches for packet in batch] == sources.sent
-            reader.close()
-            await turns()
-
-    run(main())
-
-
-def test_drops_are_told_once_each(any_group: str, sources: Sources) -> None:
-    """Those that the system counts when asked, and those for which there was no room when handing on."""
-
-    async def main() -> None:
-        with aiomcast.open_socket(any_group, PORT, "lo") as sock:
-            sock.set_filter(SourceFilter.include([A]))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            loop = StockLoop(asyncio.get_running_loop())
-            reader = StockReader(sock, sock.filter)
-            told: list[int] = []
-            batches: list[list[Packet]] = []
-            reader.sink, reader.lost = batches.append, told.append
-            place = loop.reserve(reader)
-            sources.send(A, *[bytes(1000)] * 100)
-            for _ in range(2):
-                reader.count_drops()
-                assert told == [reader.kernel_drops]
-            await until(lambda: len(reader._kept) == 100 - told[0])
-            for _ in range(5000):
-                reader.datagram_received(b"x", (A, 1))
-            place.add()
-            await until(lambda: len(told) == 2)
-            assert sum(map(len, batches)) >= 512
-            assert sum(told) == reader.kernel_drops == reader.told_drops
-            await turns(20)
-            assert len(told) == 2
-            assert reader.received + reader.kernel_drops == 5100
-            reader.close()
-            await turns()
-
-    run(main())
-
-
-# Opening and closing
-
-
-@pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("waited", range(6), ids="{} turns".format)
-def test_a_socket_is_closed_however_far_its_transport_is(any_group: str, end: str, waited: int) -> None:
-    async def main() -> None:
-        descriptors = open_descriptors()
-        async with Receiver() as receiver:
-            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
-            await turns(waited)
-            await ENDS[end](receiver, membership)
-            again = [await Receiver().join(any_group, PORT, sources=[A], interface="lo") for _ in range(3)]
-            await turns(10)
-            for one in again:  # none of their descriptors was taken for the closed one
-                await one.leave()
-        await turns(10)
-        assert open_descriptors() == descriptors
-        assert asyncio.all_tasks() == {asyncio.current_task()}
-
-    run(main())
-
-
-class Deaf(Unwatching):
-    """Has no datagram transport, and says so after some turns."""
-
-    waits = 0
-    error: BaseException = OSError(errno.EACCES, "not for you")
-
-    # Any: passed through
-    async def create_datagram_endpoint(self, *arguments: Any, **options: Any) -> Any:
-        await turns(self.waits)
-        raise self.error
-
-
-def run_deaf(main: Awaitable[None], waits: int, error: BaseException) -> None:
-    complaints: list[dict[str, Any]] = []  # Any: asyncio's own type for a context
-    with asyncio.Runner(loop_factory=Deaf) as runner:
-        loop = runner.get_loop()
-        assert isinstance(loop, Deaf)
-        loop.waits, loop.error = waits, error
-        loop.set_exception_handler(lambda loop, context: complaints.append(context))
-        runner.run(main)  # type: ignore[arg-type]  # a coroutine
-        gc.collect()
-    gc.collect()
-    assert complaints == []
-
-
-FAILURES = [OSError(errno.EACCES, "not for you"), NotImplementedError(), ValueError("what is this")]
-
-
-@pytest.mark.parametrize("waits", [0, 3])
-@pytest.mark.parametrize("error", FAILURES, ids=repr)
-def test_a_transport_that_does_not_open_is_told_once(
-    any_group: str, sources: Sources, waits: int, error: Exception
-) -> None:
-    async def main() -> None:
-        async with Receiver() as receiver:
-            events = receiver.events()
-            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
-            stream = receiver.packets()
-            with pytest.raises(RefusedError) as caught:
-                async with asyncio.timeout(5):
-                    await anext(stream)
-            wanted = errno.EACCES if isinstance(error, OSError) else errno.EOPNOTSUPP
-            assert caught.value.errno == wanted
-            assert any_group in str(caught.value)
-            sources.send(A, b"1", b"2")
-            await turns(10)
-            await membership.leave()
-            assert membership.statistics().received == 2
-            await receiver.aclose()
-            assert [event.kind for event in [one async for one in events]] == [
-                EventKind.JOINED, EventKind.FAILED, EventKind.LEFT
-            ]  # fmt: skip
-            assert await rest(stream) == [b"1", b"2"]
-
-    run_deaf(main(), waits, error)
-
-
-@pytest.mark.parametrize("waited", range(6), ids="{} turns".format)
-@pytest.mark.parametrize("error", FAILURES, ids=repr)
-def test_closing_while_the_opening_fails(any_group: str, waited: int, error: Exception) -> None:
-    async def main() -> None:
-        descriptors = open_descriptors()
-        async with Receiver() as receiver:
-            await receiver.join(any_group, PORT, sources=[A], interface="lo")
-            await turns(waited)
-        await turns(5)
-        assert open_descriptors() == descriptors
-
-    run_deaf(main(), 3, error)
-
-
-@pytest.mark.parametrize("waited", range(4), ids="{} turns".format)
-def test_an_opening_that_somebody_else_cancels_is_told_once(any_group: str, waited: int) -> None:
-    """As when a program that ends cancels all tasks there are, and only then closes its receivers."""
-
-    async def main() -> None:
-        descriptors = open_descriptors()
-        async with Receiver() as receiver:
-            events = receiver.events()
-            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
-            stream = receiver.packets()
-            await turns(waited)
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in others:
-                task.cancel()
-            await turns(10)
-            if others:
-                with pytest.raises(RefusedError) as caught:
-                    await anext(stream)
-                assert caught.value.errno in (errno.ECANCELED, errno.ECONNABORTED)
-            membership.statistics()
-            await receiver.aclose()
-            assert await rest(stream) == []
-            kinds = [event.kind for event in [one async for one in events]]
-            assert kinds.count(EventKind.FAILED) == len(others)
-        await turns(5)
-        assert open_descriptors() == descriptors
-
-    run(main())
-
-
-def test_an_error_of_the_socket_is_typed_and_told_once(any_group: str, sources: Sources) -> None:
-    async def main() -> None:
-        async with Receiver() as receiver:
-            events = receiver.events()
-            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
-            stream = receiver.packets()
-            await turns()
-            stock(membership).error_received(OSError(errno.ENETDOWN, "down"))
-            sources.send(A, b"one")
-            with pytest.raises(RefusedError) as caught:
-                await anext(stream)
-            assert caught.value.errno == errno.ENETDOWN
-            assert (await anext(stream)).data == b"one"
-            await receiver.aclose()
-            assert [event.kind for event in [one async for one in events]] == [
-                EventKind.JOINED, EventKind.FAILED, EventKind.LEFT
-            ]  # fmt: skip
-
-    run(main())
-
-
-def test_an_error_when_the_socket_is_read_out(
-    any_group: str, sources: Sources, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def main() -> None:
-        async with Receiver() as receiver:
-            events = receiver.events()
-            membership = await receiver.join(any_group, PORT, sources=[A], interface="lo")
-            stream = receiver.packets()
-            await turns()
-            sources.send(A, b"one", b"two")
-            reads = itertools.count()
-            real = type(membership.readers[0].sock).recvfrom
-
-            def recvfrom(sock: socket.socket, size: int) -> Any:  # Any: as the socket's own
-                if next(reads) == 1:
-                    raise OSError(errno.ENETDOWN, "down")
-                return real(sock, size)
-
-            with monkeypatch.context() as patch:
-                patch.setattr(type(membership.readers[0].sock), "recvfrom", recvfrom)
-                await membership.swap([A, B], "deliver")
-            came: list[bytes] = []
-            errors: list[RefusedError] = []
-            async with asyncio.timeout(10):
-                while len(came) < 2 or not errors:
-                    try:
-                        came.append((await anext(stream)).data)
-                    except RefusedError as error:
-                        errors.append(error)
-            assert came == [b"one", b"two"]
-            assert [error.errno for error in errors] == [errno.ENETDOWN]
-            await receiver.aclose()
-            kinds = [event.kind for event in [one async for one in events]]
-            assert kinds.count(EventKind.FAILED) == 1
 
     run(main())

@@ -17,6 +17,7 @@ import aiomcast
 from aiomcast import EventKind, Receiver, RefusedError, SourceFilter, StateError
 from tests.loopback.conftest import Senders
 from tests.support.accounts import accounted
+from tests.support.inside import readers_of
 from tests.support.packets import payloads, take
 from tests.support.readers import PORT, reading, sender, sock
 from tests.support.sending import A, sending
@@ -163,7 +164,8 @@ async def test_a_socket_that_is_taken_away(
         stream, rest, events = one.packets(), other.packets(), receiver.events()
         await senders.send(A, any_group, b"before")
         assert payloads(await take(stream, 1)) == [b"before"]
-        taken = next(reader.sock for reader in one.readers if A in reader.sock.filter.sources)
+        taken = next(reader.sock for reader in readers_of(one) if A in reader.sock.filter.sources)
+        assert isinstance(taken, aiomcast.MulticastSocket)
         number = taken.fileno()
         copy = os.dup(number) if copied else None
         take_away(taken)

@@ -7,7 +7,9 @@ import sys
 import pytest
 
 import aiomcast
+from aiomcast.reading import Reader
 from aiomcast.reading.options import dropped
+from tests.support.inside import readers_of
 from tests.support.packets import take
 from tests.support.sending import A, sending
 
@@ -26,7 +28,9 @@ async def test_a_coalesced_datagram_is_one_drop(any_group: str, gro: bool | None
             sender.setsockopt(SOL_UDP, UDP_SEGMENT, SIZE)
             for number in range(SENT):
                 sender.send(bytes([number]) * SIZE * HELD)
-        (reader,) = membership.readers
+        (reader,) = readers_of(membership)
+        assert isinstance(reader, Reader)
+        assert isinstance(reader.sock, aiomcast.MulticastSocket)
         if gro is not False and not reader.coalesces:
             pytest.skip("this kernel has no UDP_GRO")
         drops = receiver.statistics().kernel_drops

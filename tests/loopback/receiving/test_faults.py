@@ -17,6 +17,7 @@ import aiomcast
 from aiomcast import InconsistentError, LimitError, Membership, Receiver, RefusedError, SourceFilter, errors
 from aiomcast.system.sockets import MulticastSocket
 from tests.support.accounts import open_descriptors
+from tests.support.inside import readers_of, shards_of
 from tests.support.seam import Faults, faults, intercepted, refusal
 from tests.support.sending import A, B, C, sending
 from tests.support.waiting import turns, until
@@ -137,7 +138,9 @@ async def test_a_refused_change_changes_nothing(
                     # a socket can do without this one (UDP_GRO), or it was the leave of one that closes
                     assert [one.filter for one in ones] != before
                     await receiver.filters.apply(dict(zip(ones, before, strict=True)))
-                    await until(lambda: all(len(one.all_readers) == len(one.readers) for one in ones))
+                    await until(
+                        lambda: all(len(shards_of(one).all_readers) == len(readers_of(one)) for one in ones)
+                    )
                 assert [one.kernel_filter() for one in ones] == before
                 assert open_descriptors() == descriptors
                 await probes.get_through(stream, ones)
@@ -213,7 +216,7 @@ async def test_an_undo_that_is_refused_puts_back_all_that_it_can(any_group: str,
         assert any_group in str(caught.value)
         assert isinstance(caught.value.__cause__, LimitError)
         assert [one.filter for one in ones] == [include(MANY)] * 2 == [ones[0].kernel_filter(), include(MANY)]
-        held = [reader.sock.kernel_filter().sources for reader in ones[1].readers]
+        held = [reader.sock.kernel_filter().sources for reader in readers_of(ones[1])]
         assert sum(not sources.issubset(MANY) for sources in held) <= 1
         for one in ones:  # it can be mended
             await one.swap(MANY)

@@ -19,6 +19,7 @@ from aiomcast import Receiver, SourceFilter
 from aiomcast.loops.read_loop import ReadLoop
 from tests.loopback.conftest import Senders
 from tests.support.accounts import accounted, open_descriptors
+from tests.support.inside import is_settled, readers_of, reading_of
 from tests.support.packets import payloads, take
 from tests.support.readers import PORT, reading, sender, sock
 from tests.support.sending import A, B, C, sending
@@ -103,8 +104,8 @@ async def test_a_signal_handler_that_raises_anywhere_in_an_apply(
                 to_one.send(b"one")
                 to_two.send(b"two")
             assert sorted(payloads(await take(stream, 2))) == [b"one", b"two"]
-            await until(lambda: not receiver.unsettled)
-            more = sum(len(each.readers) for each in (one, two))
+            await until(lambda both=(one, two): all(map(is_settled, both)))
+            more = sum(len(readers_of(each)) for each in (one, two))
             assert open_descriptors() <= descriptors + more
             await one.leave()
             await two.leave()
@@ -165,7 +166,7 @@ async def test_what_is_raised_in_the_middle_of_a_batch_costs_one_packet_that_is_
 
     reader = reading.Reader(sock, SourceFilter.any())
     sender.send(b"first")
-    assert payloads(reader.read(1)) == [b"first"]
+    assert payloads(reader.read(1)[0]) == [b"first"]
     wanted = include([A])
     object.__setattr__(wanted, "sources", Sources([A]))
     reader.set_filter(wanted, until_ns=1 << 62)  # so that each packet is looked up
@@ -197,8 +198,9 @@ async def test_memory_that_runs_out_in_a_batch(any_group: str) -> None:
     async with Receiver(receive_buffer=4 << 20) as receiver:
         one = await receiver.join(any_group, PORT, sources=[A, B], interface="lo")
         stream = receiver.packets()
-        assert isinstance(receiver.reading, ReadLoop)
-        ready = receiver.reading._ready
+        reading_in_loop = reading_of(receiver)
+        assert isinstance(reading_in_loop, ReadLoop)
+        ready = reading_in_loop._ready
         taken = 0
         with sending(A, any_group, PORT) as first, sending(B, any_group, PORT) as second:
             for start in range(60):

@@ -122,9 +122,9 @@ async def test_after_leave(group: str) -> None:
     async with aiomcast.Receiver() as receiver:
         membership = await receiver.join(group, 5000, sources=[A], interface="lo")
         await membership.leave()
+        await membership.leave()
         assert receiver.memberships == ()
         for use in (
-            membership.leave,
             membership.refresh,
             lambda: membership.swap([B]),
             lambda: membership.join_source(B),
@@ -149,7 +149,8 @@ async def test_a_closed_receiver(group: str) -> None:
         membership = await receiver.join(group, 5000, sources=[A], interface="lo")
     await receiver.aclose()
     assert receiver.memberships == ()
-    for ask in (receiver.packets, receiver.batches, receiver.events, receiver.__aiter__):
+    assert [packet async for packet in receiver] == []
+    for ask in (receiver.packets, receiver.batches, receiver.events):
         with pytest.raises(StateError) as caught:
             ask()
         assert caught.value.hint
@@ -309,8 +310,8 @@ def test_no_route_and_no_multicast(setting: str, arguments: tuple[str, ...], exp
 
 async def test_an_empty_list_joins_nothing_until_a_swap(group: str, senders: Senders) -> None:
     async with aiomcast.listen(group, senders.port, sources=(), interface="lo") as feed:
-        assert feed.membership.filter == SourceFilter.none() == feed.membership.kernel_filter()
+        assert feed.filter == SourceFilter.none() == feed.kernel_filter()
         async with asyncio.timeout(10):
-            await feed.membership.swap([A])
+            await feed.swap([A])
         await senders.send(A, group, b"now")
         assert [packet.data for packet in await take(aiter(feed), 1)] == [b"now"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-import types
 from collections.abc import Iterator
 
 import pytest
 
 import aiomcast
 from aiomcast import Receiver, SourceFilter
-from aiomcast.receiving import manager
+from aiomcast.receiving.shards import Shards
+from tests.support.inside import readers_of, shards_of
 from tests.support.packets import payloads, take
 from tests.support.sending import A, B, C, Sources
 from tests.support.waiting import turns, until
@@ -42,7 +42,8 @@ async def test_a_list_over_several_sockets_comes_in_order(
             sender.number(chosen.choice(MANY[: 1 + number % len(MANY)]))  # some sockets hold far more
         if end == "left" and streams:
             await one.leave()
-        for stream in streams or [receiver.packets(), one.packets()]:
+        streams = streams or [receiver.packets(), one.packets()]
+        for stream in streams:
             assert payloads(await take(stream, count)) == sender.sent
         if end == "taken":
             assert receiver.statistics().received == count
@@ -107,7 +108,7 @@ async def test_a_source_that_comes_back_on_another_socket_does_not_go_backwards(
         stream = receiver.packets()
         assert payloads(await take(stream, 7)) == before + after
         await one.swap([source])
-        await until(lambda: len(one.all_readers) == 1)
+        await until(lambda: len(shards_of(one).all_readers) == 1)
         last = sender.number(source)
         assert payloads(await take(stream, 1)) == last
 
@@ -142,8 +143,7 @@ async def test_a_swap_refuses_what_was_read_ahead_too(any_group: str, sender: So
 def late(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """By how much the clock is set back right after each change: its cut is that far ahead."""
     seen: int = request.param
-    clock = types.SimpleNamespace(time_ns=lambda: time.time_ns() + seen)
-    monkeypatch.setattr(manager, "time", clock)
+    monkeypatch.setattr(Shards, "time_ns", lambda shards: time.time_ns() + seen)
     return seen
 
 
@@ -196,7 +196,7 @@ async def test_a_clock_that_is_set_back_costs_and_doubles_nothing(
             assert got == expected
         else:  # between the sources the order is read off the clock
             assert sorted(got, key=int) == expected
-        await until(lambda: len(one.all_readers) == len(one.readers))
+        await until(lambda: len(shards_of(one).all_readers) == len(readers_of(one)))
         for _ in range(3):
             last = sender.number(A)
             assert payloads(await take(stream, 1)) == last
@@ -209,15 +209,14 @@ async def test_a_long_block_list_leaks_no_longer_than_the_cut_lasts(
 ) -> None:
     """Of what only the gate refuses, `deliver` spares what had come; the cut ends with the socket empty."""
     if set_back:
-        clock = types.SimpleNamespace(time_ns=lambda: time.time_ns() + 10**13)
-        monkeypatch.setattr(manager, "time", clock)
+        monkeypatch.setattr(Shards, "time_ns", lambda shards: time.time_ns() + 10**13)
     async with Receiver() as receiver:
         with pytest.warns(RuntimeWarning):
             one = await receiver.join(any_group, PORT, sources=exclude(MANY[:20]), interface="lo")
         stream = receiver.packets()
         newly = MANY[25]
         await one.swap(exclude([*MANY[:20], newly]), pending="deliver")
-        await until(lambda: not one.readers[0].gate.past)  # nothing of before can be under way any more
+        await until(lambda: not readers_of(one)[0].gate.past)  # nothing of before can be under way any more
         first = sender.number(A)
         assert payloads(await take(stream, 1)) == first
         sender.number(newly, newly)

@@ -14,9 +14,9 @@ async def test_only_the_joined_source_gets_in(group: str, senders: Senders) -> N
         packets = await take(aiter(feed), 2)
         assert [packet.data for packet in packets] == [b"one", b"two"]
         assert {(p.source, p.group, p.port) for p in packets} == {(A, group, senders.port)}
-        assert {p.interface_index for p in packets} == {feed.membership.interface.index}
+        assert {p.interface_index for p in packets} == {feed.interface.index}
         assert packets[0].timestamp_ns is not None
-        assert feed.membership.kernel_filter() == feed.membership.filter
+        assert feed.kernel_filter() == feed.filter
 
 
 async def test_a_swap_lets_no_queued_packet_of_a_removed_source_through(group: str, senders: Senders) -> None:

@@ -9,6 +9,7 @@ import aiomcast
 from aiomcast import AddressError, FilterError, LimitError, SourceFilter, StateError
 from tests.loopback.conftest import Senders
 from tests.support.accounts import accounted, open_descriptors
+from tests.support.inside import readers_of
 from tests.support.packets import payloads, take
 from tests.support.seam import Faults, faults
 from tests.support.sending import A, B, C, D
@@ -42,8 +43,8 @@ async def test_discard_drops_what_a_removed_source_had_sent(
         if stream is not None:
             listening = stream
             await until(lambda: len(listening) == 10)
-        await feed.membership.swap(after)
-        assert feed.membership.filter == after == feed.membership.kernel_filter()
+        await feed.swap(after)
+        assert feed.filter == after == feed.kernel_filter()
         await senders.send(A, any_group, b"a after")
         await senders.send(C, any_group, b"c after")
         await senders.send(B, any_group, b"b after")
@@ -68,11 +69,11 @@ async def test_deliver_keeps_what_had_arrived_and_nothing_later(
         if stream is not None:
             listening = stream
             await until(lambda: len(listening) == 3)
-        await feed.membership.swap(after, pending="deliver")
+        await feed.swap(after, pending="deliver")
         await senders.send(A, any_group, b"late")
         stream = stream or feed.packets()
         assert payloads(await take(stream, 3)) == [b"a1", b"b1", b"a2"]
-        await feed.membership.swap([D])
+        await feed.swap([D])
         await senders.send(D, any_group, b"end")
         assert payloads(await take(stream, 1)) == [b"end"]
 
@@ -80,8 +81,8 @@ async def test_deliver_keeps_what_had_arrived_and_nothing_later(
 async def test_pending_is_one_of_two(group: str) -> None:
     async with aiomcast.listen(group, 5000, sources=[A], interface="lo") as feed:
         with pytest.raises(aiomcast.ArgumentError):
-            await feed.membership.swap([B], pending="keep")  # type: ignore[arg-type]  # wrong on purpose
-        assert feed.membership.kernel_filter() == include([A])
+            await feed.swap([B], pending="keep")  # type: ignore[arg-type]  # wrong on purpose
+        assert feed.kernel_filter() == include([A])
 
 
 @pytest.mark.parametrize("pending", ["discard", "deliver"])
@@ -98,7 +99,7 @@ async def test_a_stalled_stream_loses_nothing_that_both_filters_allow(
         for number, wanted in enumerate([sources, [A], exclude([B]), [A, *MANY]]):
             await senders.send(A, any_group, *[b"%d.%d" % (number, one) for one in range(8)])
             expected += [b"%d.%d" % (number, one) for one in range(8)]
-            await feed.membership.swap(wanted, pending=pending)
+            await feed.swap(wanted, pending=pending)
             await turns(20)
         assert payloads(await take(stream, len(expected))) == expected
         await senders.send(A, any_group, b"end")
@@ -115,7 +116,7 @@ async def test_what_waits_at_a_socket_that_goes_is_delivered(
         for source in MANY:
             await senders.send(source, any_group, source.encode())
         for wanted in (SourceFilter.any(), include(MANY[:45]), exclude(MANY[45:])):
-            await feed.membership.swap(wanted, pending=pending)
+            await feed.swap(wanted, pending=pending)
         got = sorted(payloads(await take(aiter(feed), 45 if pending == "discard" else 50)))
         kept = MANY[:45] if pending == "discard" else MANY
         assert got == sorted(source.encode() for source in kept)
@@ -130,25 +131,25 @@ async def test_deliver_with_a_stalled_stream_keeps_what_sits_at_a_socket_that_go
         await until(lambda: len(stream) == 2)
         for source in MANY[:20]:
             await senders.send(source, group, b"waiting")
-        await feed.membership.swap(MANY[:1], pending="deliver")
+        await feed.swap(MANY[:1], pending="deliver")
         assert payloads(await take(stream, 22)) == [b"full"] * 2 + [b"waiting"] * 20
 
 
 async def test_fifty_sources_come_once_each_and_the_kernel_holds_all(group: str, senders: Senders) -> None:
     async with aiomcast.listen(group, senders.port, sources=MANY, interface="lo") as feed:
         stream = feed.packets()
-        assert feed.membership.kernel_filter() == include(MANY)
-        assert len(feed.membership.readers) == 5
+        assert feed.kernel_filter() == include(MANY)
+        assert len(readers_of(feed)) == 5
         for wanted in (MANY, MANY[25:], [MANY[0], *MANY[40:]], MANY):
-            await feed.membership.swap(wanted)
-            assert feed.membership.kernel_filter() == feed.membership.filter == include(wanted)
+            await feed.swap(wanted)
+            assert feed.kernel_filter() == feed.filter == include(wanted)
             for source in MANY:
                 await senders.send(source, group, source.encode())
             assert sorted(payloads(await take(stream, len(wanted)))) == sorted(one.encode() for one in wanted)
             await turns(20)
             assert len(stream) == 0
-        await feed.membership.swap(MANY[:1])
-        assert len(feed.membership.readers) == 1
+        await feed.swap(MANY[:1])
+        assert len(readers_of(feed)) == 1
 
 
 async def test_a_long_block_list_warns_once_and_refuses_all_of_it(any_group: str, senders: Senders) -> None:
@@ -176,8 +177,8 @@ async def test_a_long_block_list_warns_once_and_refuses_all_of_it(any_group: str
 
 
 async def test_the_delta_calls(any_group: str) -> None:
-    async with aiomcast.listen(any_group, 5000, sources=[A], interface="lo") as feed:
-        one = feed.membership
+    async with aiomcast.Receiver() as receiver:
+        one = await receiver.join(any_group, 5000, sources=[A], interface="lo")
         steps = [
             (one.join_source, B, include([A, B])), (one.leave_source, A, include([B])),
             (one.leave_source, B, SourceFilter.none()), (one.join_source, f"::ffff:{C}", include([C])),
@@ -187,7 +188,7 @@ async def test_the_delta_calls(any_group: str) -> None:
         ]  # fmt: skip
         for call, source, expected in steps:
             await call(source)
-            assert one.filter == expected == one.kernel_filter() == feed.filters[one]
+            assert one.filter == expected == one.kernel_filter() == receiver.filters[one]
 
 
 async def test_misused_delta_calls_change_nothing(any_group: str) -> None:
@@ -211,11 +212,12 @@ async def test_misused_delta_calls_change_nothing(any_group: str) -> None:
 
 @pytest.mark.parametrize("wrong", [None, SourceFilter.any(), exclude([A]), ["::1"], [A, A], A, ["239.0.0.1"]])
 async def test_a_wrong_swap_leaves_the_old_filter(wrong: aiomcast.Sources, group: str) -> None:
-    async with aiomcast.listen(group, 5000, sources=[A], interface="lo") as feed:
-        events = feed.events()
+    listener = aiomcast.listen(group, 5000, sources=[A], interface="lo")
+    async with listener as feed:
+        events = listener.receiver.events()
         with pytest.raises((AddressError, FilterError)):
-            await feed.membership.swap(wrong)
-        assert feed.membership.filter == feed.membership.kernel_filter() == include([A])
+            await feed.swap(wrong)
+        assert feed.filter == feed.kernel_filter() == include([A])
         assert len(events) == 0
 
 
@@ -298,13 +300,13 @@ async def test_a_refresh_that_is_refused_anywhere_leaves_the_membership(group: s
     for sources in ([A], [A, B], MANY[:15]):
         async with aiomcast.listen(group, 5000, sources=sources, interface="lo") as feed:
             faults.fail(lambda call: False)
-            await feed.membership.refresh()
+            await feed.refresh()
             for failing in range(1, faults.stop() + 1):
                 faults.fail_at(failing)
                 with pytest.raises(LimitError):
-                    await feed.membership.refresh()
+                    await feed.refresh()
                 faults.stop()
-                assert feed.membership.kernel_filter() == include(sources)
+                assert feed.kernel_filter() == include(sources)
 
 
 async def test_a_membership_of_nothing_hears_no_other_socket(any_group: str, senders: Senders) -> None:
@@ -313,11 +315,11 @@ async def test_a_membership_of_nothing_hears_no_other_socket(any_group: str, sen
         aiomcast.listen(any_group, senders.port, interface="lo") as loud,
     ):
         stream = silent.packets()
-        await silent.membership.swap(())
+        await silent.swap(())
         await senders.send(A, any_group, b"not for us")
         assert payloads(await take(aiter(loud), 1)) == [b"not for us"]
         await turns(20)
         assert silent.statistics().received == 0
-        await silent.membership.swap([A])
+        await silent.swap([A])
         await senders.send(A, any_group, b"for us")
         assert payloads(await take(stream, 1)) == [b"for us"]

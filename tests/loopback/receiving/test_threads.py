@@ -37,7 +37,7 @@ def test_a_read_of_another_thread_in_the_middle_of_one(reading: ModuleType, any_
             readers.append(reading.Reader(sock, SourceFilter.any()))
             sender = stack.enter_context(sending(A, any_group, PORT + number))
             sender.send(b"first")
-            assert payloads(readers[-1].read(1)) == [b"first"]  # stamped: the next read takes all at once
+            assert payloads(readers[-1].read(1)[0]) == [b"first"]  # stamped: the next read takes all at once
             for one in range(30):
                 sender.send(b"%d of %d" % (one, number))
         slow = SourceFilter.include([A])
@@ -46,10 +46,10 @@ def test_a_read_of_another_thread_in_the_middle_of_one(reading: ModuleType, any_
         object.__setattr__(slow, "sources", sources)
         readers[0].set_filter(slow)
         got: list[list[aiomcast.Packet]] = []
-        thread = threading.Thread(target=lambda: got.append(readers[0].read(64)))
+        thread = threading.Thread(target=lambda: got.append(readers[0].read(64)[0]))
         thread.start()
         assert sources.looked_up.wait(10)
-        others = readers[1].read(64)
+        others = readers[1].read(64)[0]
         sources.other_has_read.set()
         thread.join(10)
         assert payloads(others) == [b"%d of 1" % one for one in range(30)]
@@ -69,7 +69,7 @@ async def test_a_read_out_of_the_middle_of_one_in_the_same_thread(
         senders = [stack.enter_context(sending(A, any_group, PORT + n)) for n in range(2)]
         for sender, each in zip(senders, (reader, inner), strict=True):
             sender.send(b"first")
-            each.read(1)
+            each.read(1)[0]
         for number in range(10):
             senders[0].send(b"outer %d" % number)
             senders[1].send(b"inner %d" % number)
@@ -77,13 +77,13 @@ async def test_a_read_out_of_the_middle_of_one_in_the_same_thread(
 
         class Sources(frozenset[str]):
             def __contains__(self, source: object) -> bool:
-                read.extend(inner.read(64))
+                read.extend(inner.read(64)[0])
                 return super().__contains__(source)
 
         wanted = SourceFilter.include([A])
         object.__setattr__(wanted, "sources", Sources([A]))
         reader.set_filter(wanted)
-        assert payloads(reader.read(64)) == [b"outer %d" % number for number in range(10)]
+        assert payloads(reader.read(64)[0]) == [b"outer %d" % number for number in range(10)]
         assert payloads(read) == [b"inner %d" % number for number in range(10)]
 
 

@@ -23,7 +23,7 @@ async def test_a_membership_from_join_to_leave(group: str) -> None:
         late = receiver.events()
         await membership.leave()
     expected = [
-        Event(kind, group, 5000, "lo", include([source]))
+        Event(kind, group, 5000, "lo", include([source]), membership=membership)
         for kind, source in (
             (EventKind.JOINED, A),
             (EventKind.SWAPPED, B),

@@ -12,13 +12,15 @@ import aiomcast
 from aiomcast import Channel, Overflow, SourceFilter, StateError
 from tests.loopback.conftest import Senders
 from tests.support.accounts import accounted
+from tests.support.inside import readers_of
 from tests.support.packets import numbered, payloads, rest, take
 from tests.support.sending import A, B
 from tests.support.waiting import turns, until, wait_readable
 
 
 async def test_the_default_stream_goes_on_where_it_stopped(group: str, senders: Senders) -> None:
-    async with aiomcast.listen(group, senders.port, sources=[A], interface="lo") as feed:
+    listener = aiomcast.listen(group, senders.port, sources=[A], interface="lo")
+    async with listener as feed:
         await senders.send(A, group, *numbered(6))
         got = []
         for _ in range(3):
@@ -29,14 +31,16 @@ async def test_the_default_stream_goes_on_where_it_stopped(group: str, senders: 
                         break
         assert got == numbered(6)
         assert aiter(feed) is aiter(feed)
-        assert aiter(feed.membership) is aiter(feed.membership)
-        assert aiter(feed.membership) is not aiter(feed)
+        assert aiter(listener.receiver) is aiter(listener.receiver)
+        assert aiter(listener.receiver) is not aiter(feed)
 
 
 async def test_every_stream_gets_a_copy_of_its_own(group: str, senders: Senders) -> None:
-    async with aiomcast.listen(group, senders.port, sources=[A], interface="lo") as feed:
-        streams = [aiter(feed), feed.packets(), feed.membership.packets(), aiter(feed.membership)]
-        batches = feed.batches()
+    listener = aiomcast.listen(group, senders.port, sources=[A], interface="lo")
+    async with listener as feed:
+        receiver = listener.receiver
+        streams = [aiter(receiver), receiver.packets(), feed.packets(), aiter(feed)]
+        batches = receiver.batches()
         await senders.send(A, group, *numbered(5))
         first = await take(streams[0], 5)
         for stream in streams[1:]:
@@ -166,7 +170,7 @@ async def test_anext_can_be_a_task_whether_or_not_a_packet_is_there(group: str, 
             assert (await ready).data == b"1"
             assert (await asyncio.wait_for(anext(stream), 5)).data == b"2"
             dropped = asyncio.create_task(anext(stream))
-            await feed.membership.swap([B])
+            await feed.swap([B])
             await turns()
             assert not dropped.done()
             await senders.send(B, group, b"new")
@@ -178,31 +182,31 @@ async def test_anext_can_be_a_task_whether_or_not_a_packet_is_there(group: str, 
 async def test_a_full_stream_drops_and_counts(
     overflow: Overflow, owner: str, group: str, senders: Senders
 ) -> None:
-    async with aiomcast.listen(
-        group, senders.port, sources=[A], interface="lo", capacity=8, overflow=overflow
-    ) as feed:
-        stream = feed.packets() if owner == "receiver" else feed.membership.packets()
+    async with aiomcast.Receiver(capacity=8, overflow=overflow) as receiver:
+        membership = await receiver.join(group, senders.port, sources=[A], interface="lo")
+        stream = receiver.packets() if owner == "receiver" else membership.packets()
         await senders.send(A, group, *numbered(100))
-        await until(lambda: feed.statistics().received == 100)
+        await until(lambda: receiver.statistics().received == 100)
         assert len(stream) == 8
         kept = numbered(8) if overflow is Overflow.DROP_NEWEST else numbered(8, 92)
-        assert feed.statistics().queued == 8
-        for statistics in (feed.statistics(), feed.membership.statistics()):
+        assert receiver.statistics().queued == 8
+        for statistics in (receiver.statistics(), membership.statistics()):
             assert (statistics.received, statistics.queue_drops) == (100, 92)
             assert statistics.octets == sum(map(len, numbered(100)))
         assert payloads(await take(stream, 8)) == kept
         assert stream.statistics() == aiomcast.StreamStatistics(100, 8, 92, 0, 0)
         await senders.send(A, group, b"more")
         assert payloads(await take(stream, 1)) == [b"more"]
-        accounted(feed.statistics(), taken=9)
+        accounted(receiver.statistics(), taken=9)
 
 
 @pytest.mark.parametrize("owner", ["receiver", "membership"])
 async def test_a_full_stream_stops_the_reading_until_half_is_free(
     owner: str, group: str, senders: Senders
 ) -> None:
-    async with aiomcast.listen(group, senders.port, sources=[A], interface="lo", capacity=8) as feed:
-        stream = feed.packets() if owner == "receiver" else feed.membership.packets()
+    listener = aiomcast.listen(group, senders.port, sources=[A], interface="lo", capacity=8)
+    async with listener as feed:
+        stream = listener.receiver.packets() if owner == "receiver" else feed.packets()
         await senders.send(A, group, *numbered(8))
         await until(lambda: len(stream) == 8)
         await senders.send(A, group, *numbered(4, 8))
@@ -249,7 +253,9 @@ async def test_nothing_is_read_before_somebody_listens(group: str, senders: Send
     async with aiomcast.Receiver() as receiver:
         membership = await receiver.join(group, senders.port, sources=[A], interface="lo")
         await senders.send(A, group, *numbered(10))
-        wait_readable(membership.readers[0].sock)
+        (reader,) = readers_of(membership)
+        assert isinstance(reader.sock, aiomcast.MulticastSocket)
+        wait_readable(reader.sock)
         await turns(20)
         assert receiver.statistics().received == 0
         stream = receiver.packets()
@@ -325,15 +331,16 @@ async def test_streams_that_close_while_full_hold_up_nobody(
 async def test_a_closed_stream_yields_nothing_that_a_later_filter_refuses(
     owner: str, group: str, senders: Senders
 ) -> None:
-    async with aiomcast.listen(group, senders.port, sources=[A, B], interface="lo") as feed:
-        stream = feed.packets() if owner == "receiver" else feed.membership.packets()
+    listener = aiomcast.listen(group, senders.port, sources=[A, B], interface="lo")
+    async with listener as feed:
+        stream = listener.receiver.packets() if owner == "receiver" else feed.packets()
         await senders.send(A, group, b"a1", b"a2")
         await senders.send(B, group, b"b")
         await until(lambda: len(stream) == 3)
         await stream.aclose()
-        await feed.membership.swap([B])
+        await feed.swap([B])
         assert await rest(stream) == [b"b"]
-        accounted(feed.statistics(), taken=1)
+        accounted(listener.receiver.statistics(), taken=1)
         assert stream.statistics() == aiomcast.StreamStatistics(3, 1, 0, 2, 0)
 
 
