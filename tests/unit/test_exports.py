@@ -97,16 +97,42 @@ def test_the_public_modules_export_public_names() -> None:
         assert getattr(interfaces, name) is getattr(aiomcast, name)
 
 
-# Of the layers values, rfc3678, system and endpoint, and the errors.
-LAYERS = (
-    "aiomcast.errors",
-    "aiomcast.values.",
-    "aiomcast.rfc3678.",
-    "aiomcast.system.",
-    "aiomcast.endpoint.",
-)
-TYPED = [one for one in [*CLASSES, *FUNCTIONS] if one.__module__.startswith(LAYERS)]
-TYPED += [getattr(calls, name) for name in calls.__all__]
+# What each has without an underscore: all of it, documented, and nothing that came by accident.
+NAMES = {
+    "Receiver": """
+        aclose batches events filters join membership_of memberships options packets statistics
+    """,
+    "Membership": """
+        batches block_source filter group interface join_source kernel_filter leave leave_source packets
+        port refresh statistics swap unblock_source
+    """,
+    "PacketStream": "aclose batches capacity receive receive_nowait statistics tags",
+    "EventStream": "aclose capacity receive receive_nowait",
+    "PacketBatches": "aclose stream",
+    "Listener": "receiver",
+    "Joining": "close send throw",
+}
+
+
+@pytest.mark.parametrize("owner", NAMES)
+def test_the_public_names_of_a_class_are_these_and_no_others(owner: str) -> None:
+    kind = getattr(aiomcast, owner)
+    assert {name for name in dir(kind) if not name.startswith("_")} == set(NAMES[owner].split())
+    for name in NAMES[owner].split():
+        assert (getattr(kind, name).__doc__ or "").strip() or name == "capacity"  # which is the queue's
+
+
+def test_what_is_made_has_no_other_public_names() -> None:
+    """A slot or an attribute of the object would be one."""
+    receiver = aiomcast.Receiver()
+    listener = aiomcast.listen("232.1.1.1", 5000)
+    for one in (receiver, listener):
+        assert {name for name in dir(one) if not name.startswith("_")} == set(
+            NAMES[type(one).__name__].split()
+        )
+
+
+TYPED = [*CLASSES, *FUNCTIONS, *(getattr(calls, name) for name in calls.__all__)]
 
 
 @pytest.mark.parametrize("what", TYPED, ids=lambda one: one.__name__)
