@@ -146,7 +146,9 @@ def test_the_layers_of_the_design_are_those_of_the_package() -> None:
 
 
 # Constants that say how much is kept, by their names; and those that so named say something else.
-KEEPS = re.compile(r"_?(MOST_\w+|EVENTS_KEPT|KEPT|CHANNELS|CACHED|AHEAD|LEAST|BUDGET|\w*REMEMBERED|\w*_LIMIT)")
+KEEPS = re.compile(
+    r"_?(MOST_\w+|EVENTS_KEPT|KEPT|CHANNELS|CACHED|AHEAD|LEAST|BUDGET|\w*REMEMBERED|\w*_LIMIT)"
+)
 KEEPS_NOTHING = {"receiving.sockets._MOST_READS"}  # how often is read
 
 
@@ -184,13 +186,6 @@ def test_the_limits_are_those_of_the_code() -> None:
         listed.update(named)
     keeping = {name for name in constants if KEEPS.fullmatch(name.rpartition(".")[2])} - KEEPS_NOTHING
     assert keeping - listed == set()
-
-
-def test_no_memory_of_results_is_without_a_limit() -> None:
-    """Caches are `lru_cache` with a size; those that the network fills are among the limits above."""
-    for path in sorted((ROOT / "src" / "aiomcast").rglob("*.py")):
-        text = path.read_text(encoding="utf-8")
-        assert not re.search(r"@(functools\.)?(cache\b|lru_cache(?!\())|lru_cache\((maxsize=)?None", text), path
 
 
 @pytest.mark.timeout(120)

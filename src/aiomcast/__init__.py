@@ -37,7 +37,7 @@ from .values.events import EventKind
 from .values.filters import FilterMode, SourceFilter, Sources
 from .values.options import Options, Overflow
 from .values.packets import Channel, Flow, Packet
-from .values.statistics import Statistics, StreamStatistics
+from .values.statistics import SourceStatistics, Statistics, StreamStatistics
 from .values.tags import Tags
 
 __version__ = "0.1.0"
@@ -84,6 +84,7 @@ __all__ = [
     "Scope",
     "Sender",
     "SourceFilter",
+    "SourceStatistics",
     "Sources",
     "StateError",
     "Statistics",

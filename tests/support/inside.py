@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from aiomcast import Membership, Receiver
+from aiomcast import Membership, MulticastSocket, Receiver
 from aiomcast.reading.contract import Reader, Reading
 from aiomcast.receiving.shards import Shards
 
-__all__ = ["is_settled", "readers_of", "reading_of", "shards_of"]
+__all__ = ["are_settled", "is_settled", "readers_of", "reading_of", "shards_of", "sockets_of"]
 
 
 def shards_of(membership: Membership) -> Shards:
@@ -29,3 +29,16 @@ def reading_of(receiver: Receiver) -> Reading:
     """Return what reads its sockets; it has joined something."""
     assert receiver._reading is not None
     return receiver._reading
+
+
+def are_settled(*memberships: Membership) -> bool:
+    """Whether no sockets of an earlier filter are left, of any of them."""
+    return all(map(is_settled, memberships))
+
+
+def sockets_of(membership: Membership) -> list[MulticastSocket]:
+    """Return the system's sockets in force."""
+    found = [reader.sock for reader in membership._shards.readers]
+    sockets = [one for one in found if isinstance(one, MulticastSocket)]
+    assert len(sockets) == len(found)
+    return sockets

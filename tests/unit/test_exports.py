@@ -146,6 +146,10 @@ def test_the_types_of_public_names_can_be_asked_for(what: type) -> None:
         method = one.fget if isinstance(one, property) else getattr(what, name)
         assert callable(method)
         assert typing.get_type_hints(method) or not inspect.signature(method).parameters, name
+    for base in what.__mro__:  # and what is called by a statement: aiter, async with, await
+        for name, one in vars(base).items() if base.__module__.startswith("aiomcast") else ():
+            if name.startswith("__") and isinstance(one, types.FunctionType):
+                typing.get_type_hints(one)
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

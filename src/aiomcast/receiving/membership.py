@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol, Self, Unpack
 
@@ -17,7 +17,7 @@ from ..values.events import EventKind
 from ..values.filters import SourceFilter, Sources, filter_for
 from ..values.interface import Interface
 from ..values.options import Options
-from ..values.statistics import Statistics
+from ..values.statistics import SourceStatistics, Statistics
 from ..values.tags import TagKeywords, Tags
 from .changes import Change, Pending, make_all
 from .shards import Shards
@@ -88,7 +88,7 @@ class Membership:
         self._reading = reading
         self._dispatcher = dispatcher
         self._options = options
-        self._outlet: Outlet = dispatcher.open((group, port, interface.index))
+        self._outlet: Outlet = dispatcher.open((group, port, interface.index), options.by_source)
         self._shards = Shards(network, reading, options, group, port, interface, self._outlet, _Told(self))
         self._default: PacketStream | None = None
         self._is_ended = self._has_left = False
@@ -121,6 +121,16 @@ class Membership:
     def statistics(self) -> Statistics:
         """Return the counters of this membership; they stay readable after `leave`."""
         return self._shards.statistics()
+
+    def statistics_by_source(self) -> Mapping[str | None, SourceStatistics]:
+        """Return what has come from each source, by its address: for a receiver with `by_source=True`.
+
+        Beyond 4,096 sources the others are counted together, as None. StateError where it was not
+        asked for. They stay readable after `leave`.
+        """
+        if self._outlet.by_source is None:
+            raise StateError("nothing is counted by source", "make the receiver with by_source=True")
+        return self._outlet.by_source.statistics()
 
     # Changing the filter
 

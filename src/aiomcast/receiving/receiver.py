@@ -47,7 +47,7 @@ class Receiver:
     def __init__(self, *, network: Network | None = None, **options: Unpack[OptionKeywords]) -> None:
         self._options = Options(**options)
         self._network: Network = SystemNetwork() if network is None else network
-        self._keeper = _Keeper()
+        self._keeper = _Keeper(self)
         self._memberships = self._keeper.memberships
         self._dispatcher = self._keeper.dispatcher
         self._filters = FilterManager(self._memberships)
@@ -212,7 +212,8 @@ class Receiver:
 class _Keeper:
     """What memberships tell, and what becomes of it. See `membership.Keeper`."""
 
-    def __init__(self) -> None:
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver  # alive while a membership, or a stream of one, is
         self.memberships: dict[Key, Membership] = {}
         self.known: dict[Key, Membership] = {}
         """The same, and under the interface indexes they had before."""

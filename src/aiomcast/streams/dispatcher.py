@@ -23,6 +23,7 @@ from ..reading.contract import Reading
 from ..values.options import Options
 from ..values.packets import Flow, Packet
 from ..values.tags import Tags
+from .by_source import SourceCounts
 from .listening import Listening
 from .packet_stream import PacketStream, Sink
 
@@ -47,6 +48,7 @@ class Outlet:
         "_drop",
         "_is_closed",
         "_is_waiting",
+        "by_source",
         "changed",
         "dropped_count",
         "finished",
@@ -56,8 +58,9 @@ class Outlet:
         "unwanted_count",
     )
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, by_source: bool) -> None:
         self._dispatcher = dispatcher
+        self.by_source: SourceCounts | None = SourceCounts() if by_source else None
         self._is_waiting = self._is_closed = False
         self._drop: Sink = self.dropped  # one object: whoever reads compares sinks
         self.keys: list[Key] = []
@@ -116,6 +119,8 @@ class Outlet:
             self.sink = self._dispatcher.fan_out((*own, *self._dispatcher.listening.open()))
         else:
             self.sink = shared or self._drop
+        if self.by_source is not None:
+            self.sink = self.by_source.counting(self.sink)
         self.changed()
 
     # What streams call
@@ -178,11 +183,11 @@ class Dispatcher:
 
     # Memberships
 
-    def open(self, key: Key) -> Outlet:
+    def open(self, key: Key, by_source: bool) -> Outlet:
         """Return a new outlet for what is tagged with `key`."""
-        outlet = self._outlets[key] = Outlet(self)
+        outlet = self._outlets[key] = Outlet(self, by_source)
         outlet.keys.append(key)
-        outlet.sink = self.shared_sink or outlet.sink
+        outlet.redirect()
         return outlet
 
     def tagged_also(self, key: Key, outlet: Outlet) -> None:

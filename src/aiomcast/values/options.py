@@ -40,6 +40,7 @@ class OptionKeywords(ReadingKeywords, total=False):
 
     capacity: int
     overflow: Overflow
+    by_source: bool
 
 
 def _capacity(given: int) -> int:
@@ -86,6 +87,12 @@ def _gro(given: bool | None) -> bool | None:
     return given
 
 
+def _by_source(given: bool) -> bool:
+    if not isinstance(given, bool):
+        raise ArgumentTypeError(f"by_source {shown(given)}", "give True or False")
+    return given
+
+
 @final
 @sealed
 @attrs.frozen(slots=True, kw_only=True)
@@ -97,7 +104,8 @@ class Options:
     `receive_buffer` is bytes asked of the kernel per socket, by force where that is allowed (the
     statistics say what was granted), None for the system's own; `ancillary` names extra tags,
     "hop_limit" and "traffic_class"; `gro` is whether the kernel may hand over datagrams of one
-    flow coalesced (None: wherever it can).
+    flow coalesced (None: wherever it can). With `by_source` what comes is counted by source too,
+    which costs some time for every packet: see `statistics_by_source`.
 
     ArgumentError for a value that cannot be, ArgumentTypeError for a wrong type.
     """
@@ -107,3 +115,4 @@ class Options:
     receive_buffer: int | None = attrs.field(default=None, converter=_receive_buffer)
     ancillary: frozenset[str] = attrs.field(default=frozenset(), converter=_ancillary)
     gro: bool | None = attrs.field(default=None, converter=_gro)
+    by_source: bool = attrs.field(default=False, converter=_by_source)

@@ -8,7 +8,7 @@ import attrs
 
 from .sealed import sealed
 
-__all__ = ["Statistics", "StreamStatistics"]
+__all__ = ["SourceStatistics", "Statistics", "StreamStatistics"]
 
 
 @final
@@ -91,3 +91,23 @@ class StreamStatistics:
     queue_drops: int = 0
     filtered: int = 0
     queued: int = 0
+
+
+@final
+@sealed
+@attrs.frozen(slots=True)
+class SourceStatistics:
+    """What has come from one source and passed the filter: `packets`, `octets` of payload, `latest_ns`.
+
+    `latest_ns` is the kernel's time of the last one, None where it had none.
+    """
+
+    packets: int = 0
+    octets: int = 0
+    latest_ns: int | None = None
+
+    def __add__(self, other: SourceStatistics) -> SourceStatistics:
+        if not isinstance(other, SourceStatistics):
+            return NotImplemented
+        latest = max((at for at in (self.latest_ns, other.latest_ns) if at is not None), default=None)
+        return SourceStatistics(self.packets + other.packets, self.octets + other.octets, latest)

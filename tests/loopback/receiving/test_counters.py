@@ -6,7 +6,7 @@ import pytest
 import aiomcast
 from aiomcast import Channel, Statistics
 from tests.loopback.conftest import Senders
-from tests.support.inside import readers_of
+from tests.support.inside import sockets_of
 from tests.support.interfaces import ipv6_way
 from tests.support.packets import numbered, payloads, rest, take
 from tests.support.sending import A, B
@@ -16,7 +16,7 @@ from tests.support.waiting import until, wait_readable
 async def test_what_was_unread_at_the_end_is_counted(group: str, senders: Senders) -> None:
     async with aiomcast.listen(group, senders.port, sources=[A], interface="lo", capacity=4) as feed:
         await senders.send(A, group, *numbered(30))
-        wait_readable(readers_of(feed)[0].sock)
+        wait_readable(sockets_of(feed)[0])
     counted = attrs.evolve(feed.statistics(), latest_ns=None)
     assert counted == Statistics(30, sum(map(len, numbered(30))), queue_drops=30)
 

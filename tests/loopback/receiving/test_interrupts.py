@@ -8,6 +8,7 @@ import itertools
 import socket
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from aiomcast import Receiver, SourceFilter
 from aiomcast.loops.read_loop import ReadLoop
 from tests.loopback.conftest import Senders
 from tests.support.accounts import accounted, open_descriptors
-from tests.support.inside import is_settled, readers_of, reading_of
+from tests.support.inside import are_settled, readers_of, reading_of
 from tests.support.packets import payloads, take
 from tests.support.readers import PORT, reading, sender, sock
 from tests.support.sending import A, B, C, sending
@@ -104,7 +105,7 @@ async def test_a_signal_handler_that_raises_anywhere_in_an_apply(
                 to_one.send(b"one")
                 to_two.send(b"two")
             assert sorted(payloads(await take(stream, 2))) == [b"one", b"two"]
-            await until(lambda both=(one, two): all(map(is_settled, both)))
+            await until(partial(are_settled, one, two))
             more = sum(len(readers_of(each)) for each in (one, two))
             assert open_descriptors() <= descriptors + more
             await one.leave()
