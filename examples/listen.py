@@ -15,7 +15,7 @@ import aiomcast
 
 async def main(group: str, port: int, sources: list[str], interface: str | None) -> None:
     async with aiomcast.listen(group, port, sources=sources, interface=interface) as feed:
-        print(f"listening on {feed.membership.interface.name}", flush=True)
+        print(f"listening on {feed.interface.name}", flush=True)
         async for packet in feed:
             print(packet.source, packet.group, packet.timestamp_ns, packet.data, flush=True)
 

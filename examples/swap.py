@@ -18,7 +18,7 @@ import aiomcast
 async def main(group: str, port: int, sources: list[str], interface: str | None, after: int) -> None:
     following = itertools.cycle(sources)
     async with aiomcast.listen(group, port, sources=[next(following)], interface=interface) as feed:
-        print(f"listening on {feed.membership.interface.name}", flush=True)
+        print(f"listening on {feed.interface.name}", flush=True)
         for turn in itertools.count(1):
             left = after
             async for packet in feed:  # goes on where the last turn stopped
@@ -29,7 +29,7 @@ async def main(group: str, port: int, sources: list[str], interface: str | None,
             else:
                 return
             # From here on no packet of the source before comes, also none that waits already.
-            await feed.membership.swap({next(following)})
+            await feed.swap({next(following)})
 
 
 if __name__ == "__main__":
