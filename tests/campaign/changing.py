@@ -51,6 +51,7 @@ class Changing:
             self._busy.discard(key)
         if done:
             held = stage.held[key] = Held(joined[0], record)
+            stage.joined[key[0]].set()
             self.compare([held])
 
     async def leave(self, operation: Operation) -> None:
@@ -67,6 +68,7 @@ class Changing:
         try:
             async with asyncio.timeout(BOUND):
                 await held.membership.leave()
+                await held.membership.leave()  # which is fine
         finally:
             held.record.left = now()
             self._busy.discard(key)

@@ -103,7 +103,8 @@ class Stream:
     """A stream from the call that made it until it is closed or forgotten, and what it yielded.
 
     `membership` is None for a stream of the receiver; `source` and `group` are tags. `drops` is
-    whether its policy drops. `takes` holds (time, datagram) as they came.
+    whether its policy drops. `forgotten` is when nobody held it any more, `gone` when it was collected.
+    `takes` holds (time, datagram) as they came.
     """
 
     number: int
@@ -117,6 +118,7 @@ class Stream:
     closing: int | None = None
     closed: int | None = None
     forgotten: int | None = None
+    gone: int | None = None
     takes: list[tuple[int, Key]] = field(default_factory=list)
     queue_drops: int = 0
 
@@ -153,6 +155,7 @@ class History:
     `excuses` are the system's own losses, by name: then nothing can be called lost. `is_clock_set` is
     whether CLOCK_REALTIME was: then nothing that rests on times of arrival can be judged. `unstamped` are
     datagrams that came without a time of arrival, which the library says of the first on a machine.
+    `warned` is how often the library has warned of a stream of packets that was dropped open.
     """
 
     flows: list[Flow]
@@ -165,6 +168,7 @@ class History:
     excuses: list[str] = field(default_factory=list)
     is_clock_set: bool = False
     unstamped: set[Key] = field(default_factory=set)
+    warned: int = 0
 
 
 @dataclass(slots=True)

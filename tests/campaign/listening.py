@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -19,7 +20,11 @@ _now = time.monotonic_ns
 
 
 class Consumer:
-    """Takes from one stream, whose record it fills. `stream` is None once it is forgotten."""
+    """Takes from one stream, whose record it fills. `stream` is None once it is forgotten.
+
+    `is_bare` says whether there is nothing to wait for: a stream of a receiver that has joined nothing,
+    where to wait is an error, which is awaited here. Then it goes on when `joined` is set.
+    """
 
     def __init__(
         self,
@@ -29,6 +34,9 @@ class Consumer:
         batches: bool,
         pace: tuple[int, float],
         failed: Callable[[str, BaseException], None],
+        wrong: Callable[[str, int, str], None],
+        joined: asyncio.Event,
+        is_bare: Callable[[], bool],
     ) -> None:
         self.stream: aiomcast.PacketStream | None = stream
         self.record = record
@@ -36,6 +44,10 @@ class Consumer:
         self._batches = batches
         self._pace = pace
         self._failed = failed
+        self._wrong = wrong
+        self._joined = joined
+        self._is_bare = is_bare
+        self._watched = weakref.ref(stream, self._note_gone)
         self._items: list[tuple[int, aiomcast.Packet | list[aiomcast.Packet]]] = []
         self._flowing = asyncio.Event()
         self._flowing.set()
@@ -60,7 +72,7 @@ class Consumer:
         try:
             while True:
                 await flowing.wait()  # which goes on without a loop turn while it is set
-                item = await anext(iterator)
+                item = await self._next(iterator)
                 items.append((_now(), item))
                 self.taken += len(item) if self._batches else 1
                 if count and len(items) % count == 0:
@@ -70,6 +82,27 @@ class Consumer:
         except Exception as error:
             self.has_ended = True
             self._failed(f"taking from stream {self.record.number}", error)
+
+    async def _next(self, iterator: AsyncIterator[Any]) -> Any:  # Any: a packet, or a list of them
+        while self._is_bare():
+            turned: list[None] = []
+            turning = asyncio.get_running_loop().call_soon(turned.append, None)
+            try:
+                return await anext(iterator)
+            except aiomcast.StateError as error:
+                if "has joined nothing" not in str(error):
+                    raise
+                self._joined.clear()
+            finally:
+                turning.cancel()
+                if turned:
+                    text = f"stream {self.record.number} was waited on with nothing joined"
+                    self._wrong("in vain", _now(), text)
+            await self._joined.wait()
+        return await anext(iterator)
+
+    def _note_gone(self, reference: weakref.ref[aiomcast.PacketStream]) -> None:
+        self.record.gone = _now()
 
     def stall(self, seconds: float) -> None:
         """Take nothing for so long."""

@@ -109,6 +109,7 @@ class Player:
                 receive_buffer=_BUFFER,
             )
             stage.receivers.append(await receiver.__aenter__())
+            stage.joined.append(asyncio.Event())
             stage.drops.append(shape["policy"] != "PAUSE")
             what = f"{shape['policy']}, capacity {shape['capacity']}"
             stage.log(now(), f"makes receiver {stage.receiver_number(number)}: {what}")
@@ -171,6 +172,8 @@ class Player:
         for receiver in stage.receivers:
             async with asyncio.timeout(BOUND):
                 await receiver.aclose()
+        for joined in stage.joined:
+            joined.set()
         for record in records:
             record.left = now()
         for consumer in stage.consumers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection, Iterable
 
@@ -50,6 +51,8 @@ class Stage:
         self.performed: dict[int, int] = {}
         """When each operation that fitted was begun, by its place in the list."""
         self.receivers: list[aiomcast.Receiver] = []
+        self.joined: list[asyncio.Event] = []
+        """Set when a receiver has joined something, or has closed."""
         self.drops: list[bool] = []
         """Whether the policy of a receiver drops."""
         self.held: dict[tuple[int, int], Held] = {}

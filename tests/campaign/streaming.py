@@ -41,7 +41,8 @@ class Streaming:
             stage.drops[key[0]],
             opening=now(),
         )
-        stream = self._new(stage.receivers[key[0]], held, record)
+        receiver = stage.receivers[key[0]]
+        stream = self._new(receiver, held, record)
         record.opened = now()
         records.append(record)
         consumer = stage.streams[key] = Consumer(
@@ -50,6 +51,9 @@ class Streaming:
             batches=operation["batches"],
             pace=(operation["pace"][0], operation["pace"][1]),
             failed=stage.unexpected,
+            wrong=stage.note,
+            joined=stage.joined[key[0]],
+            is_bare=lambda: held is None and not receiver.memberships,
         )
         stage.consumers.append(consumer)
         consumer.start()

@@ -244,3 +244,37 @@ def test_a_broken_membership_is_judged_no_more() -> None:
     story.send(10, A)
     story.send(10, B, taken=11)
     assert story.broken() == set()
+
+
+# Forgotten streams
+
+
+@pytest.mark.parametrize(("warned", "broken"), [(0, {"forgotten"}), (1, set()), (2, {"forgotten"})])
+def test_a_forgotten_stream_is_warned_of_once(warned: int, broken: set[str]) -> None:
+    story = Story(forgotten=10 * MS, gone=11 * MS)
+    story.history.warned = warned
+    assert story.broken() == broken
+
+
+def test_a_warning_of_a_stream_that_was_not_forgotten() -> None:
+    story = Story(closing=10 * MS, closed=10 * MS, gone=11 * MS)
+    assert story.broken() == set()
+    story.history.warned = 1
+    assert story.broken() == {"forgotten"}
+
+
+@pytest.mark.parametrize("gone", [None, (REST + 1) * MS])
+def test_a_forgotten_stream_that_is_kept(gone: int | None) -> None:
+    story = Story(forgotten=10 * MS, gone=gone)
+    assert story.broken() == {"forgotten"}
+
+
+@pytest.mark.parametrize(
+    ("leaving", "left", "expected"), [(5, 6, {0}), (9, 10.5, {0, 1}), (12, 13, {0, 1}), (16, 17, {1})]
+)
+def test_a_forgotten_stream_whose_membership_leaves(leaving: int, left: float, expected: set[int]) -> None:
+    story = Story(membership=0, forgotten=10 * MS, gone=15 * MS)
+    story.membership.leaving, story.membership.left = leaving * MS, int(left * MS)
+    for warned in (0, 1, 2):
+        story.history.warned = warned
+        assert story.broken() == (set() if warned in expected else {"forgotten"})

@@ -10,6 +10,7 @@ import faulthandler
 import gc
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -32,6 +33,7 @@ LIMIT = 180.0
 """Seconds that a run may take beside the waits of its operations; then it counts as stuck."""
 _PATIENCE = 0.02  # seconds for a probe in a loop's thread
 _CLOCK_STEP = 200_000  # ns
+_DROPPED_OPEN = re.compile("<PacketStream of .* was never closed")
 _FEW, _MANY = 2048, 8192  # files: where all but a few are held open for a while, and where none may lack
 
 
@@ -55,7 +57,8 @@ def run(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop
     limits = world.Limits(_FEW if "files" in scenario["trouble"] else _MANY)
     sys.setswitchinterval(scenario["switch"])
     seen: list[history.Note] = []
-    _watch(seen)
+    warned: list[str] = []
+    _watch(seen, warned)
     for _ in range(2):
         loop_factory().close()  # what a loop keeps open once and for all
     before = _descriptors()
@@ -113,6 +116,7 @@ def run(scenario: Scenario, loop_factory: Callable[[], asyncio.AbstractEventLoop
         lines = sorted(line for player in players for line in player.stage.lines)
         del players, player, threads, thread_, stage, gun
     gc.collect()
+    whole.warned = len(warned)
     left_open = _descriptors()
     if sorted(left_open) != sorted(before):
         new = sorted({*left_open} - {*before}) or sorted(left_open)
@@ -194,8 +198,11 @@ def _told(whole: history.History, key: history.Key, start: int) -> str:
     return f"{text}, sent {' to '.join(times[:2])}, arrived by {(times[2:] or ['?'])[0]}, taken {taken}"
 
 
-def _watch(seen: list[history.Note]) -> None:
-    """Note warnings of what was not ended, and what nobody catches."""
+def _watch(seen: list[history.Note], warned: list[str]) -> None:
+    """Note warnings of what was not ended, and what nobody catches.
+
+    `warned` gets those of streams that were dropped open, which the checker expects.
+    """
 
     def note(rule: str, text: str) -> None:
         seen.append(history.Note(rule, time.monotonic_ns(), text))
@@ -208,7 +215,9 @@ def _watch(seen: list[history.Note]) -> None:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        if issubclass(category, ResourceWarning) or "never awaited" in str(message):
+        if issubclass(category, ResourceWarning) and _DROPPED_OPEN.match(str(message)):
+            warned.append(str(message))
+        elif issubclass(category, ResourceWarning) or "never awaited" in str(message):
             note("warning", f"{filename}:{lineno}: {category.__name__}: {message}")
 
     warnings.simplefilter("always")

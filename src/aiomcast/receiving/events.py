@@ -59,7 +59,7 @@ class Event:
             case EventKind.FAILED:
                 what = f": {self.error}"
             case EventKind.DROPPED:
-                what = f": the kernel had no room for {self.count} datagrams"
+                what = f": the kernel has dropped {self.count} datagrams at the socket"
             case EventKind.STALLED:
                 what = f": nobody receives from {self.stream!r}, which is full and holds up others"
             case EventKind.JOINED | EventKind.SWAPPED:

@@ -68,11 +68,12 @@ class FilterManager(Mapping[Membership, SourceFilter]):
         for membership in changes:
             if not isinstance(membership, Membership):
                 raise ArgumentTypeError(f"{shown(membership)} is no membership", "give what join() returned")
-            if not self._has(membership):
+            if self._memberships.get(membership._key) is not membership:
                 raise StateError(f"{membership!r} is not joined here", "join it first; it may have been left")
-            membership._check()
-        wanted = [(one, filter_for(one.group, sources)) for one, sources in changes.items()]
-        make_all([Change(one._shards, sources) for one, sources in wanted], pending)
+            membership._reading.check()
+        make_all(
+            [Change(one._shards, filter_for(one.group, sources)) for one, sources in changes.items()], pending
+        )
         for membership in changes:
             membership._tell(EventKind.SWAPPED)
 

@@ -28,6 +28,9 @@ __all__ = ["Keeper", "Membership"]
 class Keeper(Protocol):
     """What a membership tells whoever has it."""
 
+    def is_heard(self, kind: EventKind) -> bool:
+        """Whether anybody is told of an event of this kind."""
+
     def tell(
         self,
         membership: Membership,
@@ -64,6 +67,7 @@ class Membership:
         "_has_left",
         "_is_ended",
         "_keeper",
+        "_key",
         "_leaving",
         "_network",
         "_options",
@@ -88,6 +92,7 @@ class Membership:
         self._reading = reading
         self._dispatcher = dispatcher
         self._options = options
+        self._key: Key = (group, port, interface.index)
         self._outlet: Outlet = dispatcher.open((group, port, interface.index), options.by_source)
         self._shards = Shards(network, reading, options, group, port, interface, self._outlet, _Told(self))
         self._default: PacketStream | None = None
@@ -191,6 +196,7 @@ class Membership:
         else:
             before = self._key
             with_open_files(lambda: shards.move(found))
+            self._key = (self.group, self.port, found.index)
             self._dispatcher.tagged_also(self._key, self._outlet)
             self._keeper.moved(self, before)
         self._tell(EventKind.REFRESHED)
@@ -250,10 +256,6 @@ class Membership:
     # For the receiver and the filter manager
 
     @property
-    def _key(self) -> Key:
-        return self.group, self.port, self.interface.index
-
-    @property
     def _keys(self) -> list[Key]:
         """The same with all interface indexes it ever had."""
         return [(self.group, self.port, index) for index in self._shards.indexes]
@@ -284,7 +286,8 @@ class Membership:
             self._tell(EventKind.LEFT)
 
     def _tell(self, kind: EventKind, error: Exception | None = None) -> None:
-        self._keeper.tell(self, kind, error=error)
+        if self._keeper.is_heard(kind):
+            self._keeper.tell(self, kind, error=error)
 
     def _failed(self, error: RefusedError) -> None:
         """End what waits for this membership alone: the others have nothing to do with it."""

@@ -222,6 +222,10 @@ class _Keeper:
         self.past: Statistics = Statistics()
         self._drops: dict[Membership, int] = {}  # not told yet
 
+    def is_heard(self, kind: EventKind) -> bool:
+        """Whether anybody is told of an event of this kind."""
+        return self.telling.is_heard(kind)
+
     def tell(
         self,
         membership: Membership,
@@ -232,35 +236,25 @@ class _Keeper:
         stream: PacketStream | None = None,
     ) -> None:
         """Make it an event, where somebody hears it."""
-        if self.telling.is_heard(kind):
-            self.telling.tell(
-                Event(
-                    kind,
-                    membership.group,
-                    membership.port,
-                    membership.interface.name,
-                    membership.filter,
-                    error,
-                    membership,
-                    stream,
-                    count,
-                )
-            )
+        if not self.telling.is_heard(kind):
+            return
+        where = (membership.group, membership.port, membership.interface.name)
+        self.telling.tell(Event(kind, *where, membership.filter, error, membership, stream, count))
 
     def dropped(self, membership: Membership, count: int) -> None:
-        """Tell of drops, at once and then not more often than they can be read."""
-        reading = self.dispatcher.reading
-        if membership in self._drops:
-            self._drops[membership] += count
-        elif reading is not None:
-            self._drops[membership] = 0
-            reading.call_later(_BETWEEN_DROPS, lambda: self._drops_since(membership))
-            self.tell(membership, EventKind.DROPPED, count=count)
+        """Tell of drops in the loop's next turn, and then not more often than can be read."""
+        waits = membership in self._drops
+        self._drops[membership] = self._drops.get(membership, 0) + count
+        if not waits and self.dispatcher.reading is not None:
+            self.dispatcher.reading.call_soon(lambda: self._tell_drops(membership))
 
-    def _drops_since(self, membership: Membership) -> None:
+    def _tell_drops(self, membership: Membership) -> None:
         count = self._drops.pop(membership, 0)
-        if count:
-            self.dropped(membership, count)
+        reading = self.dispatcher.reading
+        if count and reading is not None:
+            self._drops[membership] = 0
+            reading.call_later(_BETWEEN_DROPS, lambda: self._tell_drops(membership))
+            self.tell(membership, EventKind.DROPPED, count=count)
 
     def moved(self, membership: Membership, before: Key) -> None:
         """Know it under its new key too."""

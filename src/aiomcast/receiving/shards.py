@@ -48,6 +48,7 @@ class Shards:
         "_goes_on",
         "_handover",
         "_heard",
+        "_is_plain",
         "_is_warned",
         "_limit",
         "_network",
@@ -89,6 +90,7 @@ class Shards:
         self.lanes: Lanes | None = None  # of readers and draining, where there are several
         self._draining_unseen: tuple[Reader, ...] = ()  # of `draining`, that nothing was decided on yet
         self._handover: Handover[Reader] = Handover()
+        self._is_plain = True  # nothing but one socket, and no change behind it that is not over
         self._heard: deque[Heard] = deque(maxlen=_MOST_HEARD)  # what those that have closed delivered
         self._goes_on = False  # in the next loop turn
         self._timer: Timer | None = None
@@ -199,6 +201,7 @@ class Shards:
         if len(readers) == 1 and not self.draining:
             readers[0].set_filter(wanted, until_ns)
         else:
+            self._is_plain = False
             for reader in readers:
                 reader.set_filter(self._judging_at(reader, wanted, until_ns), until_ns)
             holding = tuple(reader for reader in readers if not reader.sock.filter.is_none)
@@ -245,6 +248,7 @@ class Shards:
 
         `begun_ns` is a time before these joined.
         """
+        self._is_plain = False
         if self.readers != tuple(opened):
             old = self.together
             for reader in old:
@@ -323,6 +327,12 @@ class Shards:
         self.filter = wanted
         if until_ns is not None:
             return
+        if not self._is_plain:
+            self._note_elsewhere(wanted)
+        self._outlet.refuse(partial(self._is_refused, wanted))
+
+    def _note_elsewhere(self, wanted: SourceFilter) -> None:
+        """Have `wanted` judge also at sockets that are not in force any more, and what was read ahead."""
         for reader in (*self._handover.members, *self.draining):
             reader.set_filter(reader.gate.passing & wanted)
         for reader in self.readers:
@@ -331,7 +341,12 @@ class Shards:
         # What was read ahead first: a stream that has room again goes on reading at once.
         for lanes in {reader.lanes for reader in self.all_readers if reader.lanes is not None}:
             self._refused_ahead += lanes.refuse(lambda packet: self._is_refused(wanted, packet.flow))
-        self._outlet.refuse(partial(self._is_refused, wanted))
+        self._is_plain = (
+            self._handover.is_over
+            and len(self.together) == 1
+            and self.lanes is None
+            and self.readers[0].gate.since_ns is None
+        )
 
     def _is_refused(self, wanted: SourceFilter, flow: Flow) -> bool:
         is_mine = (flow.group, flow.port) == (self.group, self.port) and flow.interface_index in self.indexes

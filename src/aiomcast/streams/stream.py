@@ -76,7 +76,8 @@ class Stream(PacketQueue[T]):
 
     def _fail(self, error: Exception) -> None:
         """Raise `error` in the iteration once what is queued has been received."""
-        self._error = error
+        if self._error is None:  # the first is the cause
+            self._error = error
         if self._waiter is not None:
             self._wake()
 

@@ -13,7 +13,8 @@ class EventKind(enum.Enum):
     """What happened.
 
     FAILED: a socket has reported an error; iterations of its membership's own streams raise it.
-    DROPPED: the kernel has dropped datagrams at a socket, as its buffer was full. STALLED: a stream
+    DROPPED: the kernel has dropped datagrams at a socket, as its buffer was full or, on Linux, their
+    checksum wrong. STALLED: a stream
     is full and nobody receives from it, while somebody else waits for packets that it holds up.
     """
 

@@ -7,7 +7,7 @@ comes, no rule says anything.
 from __future__ import annotations
 
 from ..history import History, Violation
-from . import accounts, identity, leaks, losses, order
+from . import accounts, forgotten, identity, leaks, losses, order
 
 __all__ = ["check"]
 
@@ -17,6 +17,6 @@ def check(history: History) -> list[Violation]:
     found = [Violation(note.rule, note.time, note.text) for note in history.notes]
     if history.is_clock_set:
         return found
-    for rule in (identity.check, leaks.check, losses.check, order.check, accounts.check):
+    for rule in (identity.check, leaks.check, losses.check, order.check, accounts.check, forgotten.check):
         found += rule(history)
     return sorted(found, key=lambda one: one.time)
