@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import aiomcast
+from aiomcast.values import bounds
 
 from .loopback.conftest import any_group, group, group6, no_leaked_sockets  # noqa: F401  fixtures
 
@@ -145,47 +146,18 @@ def test_the_layers_of_the_design_are_those_of_the_package() -> None:
             assert set(re.findall(r"`(\w+)`", listed)) == there - {"__init__", "__pycache__"}
 
 
-# Constants that say how much is kept, by their names; and those that so named say something else.
-KEEPS = re.compile(
-    r"_?(MOST_\w+|EVENTS_KEPT|KEPT|CHANNELS|CACHED|AHEAD|LEAST|BUDGET|\w*REMEMBERED|\w*_LIMIT)"
-)
-KEEPS_NOTHING = {"receiving.sockets._MOST_READS"}  # how often is read
-
-
-def _constants(package: Path) -> dict[str, int]:
-    """Return the whole numbers that modules of the package name, but for what tests and commands use."""
-    found = {}
-    for path in sorted(package.rglob("*.py")):
-        module = ".".join(path.relative_to(package).with_suffix("").parts)
-        if module.startswith(("testing.", "command.")):
-            continue
-        for line in ast.parse(path.read_text(encoding="utf-8")).body:
-            match line:
-                case (
-                    ast.Assign(targets=[ast.Name(name)], value=ast.Constant(int(value)))
-                    | ast.AnnAssign(target=ast.Name(name), value=ast.Constant(int(value)))
-                ):
-                    found[f"{module}.{name}"] = value
-    native = (package / "reading" / "_native.pyx").read_text(encoding="utf-8")
-    for name, value in re.findall(r"^    ([A-Z_]+) = (\d+)\b", native, re.MULTILINE):
-        found[f"reading._native.{name}"] = int(value)
-    return found
-
-
 def test_the_limits_are_those_of_the_code() -> None:
     page = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
     section = page.partition("\n## 6.")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| .*? \| (.*?) \| .* \| (`.*`) \|$", section, re.MULTILINE)
-    constants = _constants(ROOT / "src" / "aiomcast")
-    constants["values.options.Options.capacity"] = aiomcast.Options().capacity
+    known = {name: value for name, value in vars(bounds).items() if isinstance(value, int)}
     listed = set()
     for said, names in rows:
         written = {int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\b", said)}
-        named = re.findall(r"`([\w.]+)`", names)
-        assert written == {constants[name] for name in named}, f"{said}: {names}"
+        named = re.findall(r"`(\w+)`", names)
+        assert written == {known[name] for name in named}, f"{said}: {names}"
         listed.update(named)
-    keeping = {name for name in constants if KEEPS.fullmatch(name.rpartition(".")[2])} - KEEPS_NOTHING
-    assert keeping - listed == set()
+    assert listed == set(known)
 
 
 @pytest.mark.timeout(120)

@@ -14,15 +14,12 @@ from ..reading import Reader, ReadSet
 from ..reading.options import SHARED_STAMPS
 from ..rfc3678.refusals import refusals
 from ..system.sockets import MulticastSocket
+from ..values import bounds
 from ..values.filters import SourceFilter
 from ..values.options import Options
 from .in_loop import InLoop, weakly
 
 __all__ = ["ReadLoop", "can_watch"]
-
-BUDGET = 512
-"""Datagrams read per wake-up, about: then the other tasks of the loop have their turn."""
-
 
 _FIRST_REST = 0.01  # seconds until a socket is read again whose reads fail, doubled up to the longest
 _LONGEST_REST = 1.0
@@ -44,7 +41,7 @@ class ReadLoop(InLoop[Reader]):
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, budget: int = BUDGET, *, is_held: bool = False
+        self, loop: asyncio.AbstractEventLoop, budget: int = bounds.READ_PER_TURN, *, is_held: bool = False
     ) -> None:
         super().__init__(loop)
         self._budget = budget

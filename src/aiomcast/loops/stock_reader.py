@@ -15,13 +15,13 @@ from ..reading.contract import Place, Together
 from ..reading.gate import Gate
 from ..reading.options import dropped, receive_buffer
 from ..system.sockets import MulticastSocket
+from ..values import bounds
 from ..values.addresses import canonical
 from ..values.filters import SourceFilter
 from ..values.packets import Flow, Packet
 
 __all__ = ["StockReader"]
 
-_KEPT = 4096  # datagrams kept per socket while nobody reads, as a kernel's buffer would
 _AT_ONCE = 64  # datagrams handed over before looking whether somebody still reads
 _PER_TURN = 8  # times that: then the other tasks of the loop have their turn
 _MAX_DATAGRAM = 65535
@@ -31,7 +31,7 @@ _WRAP = 1 << 32  # of the kernel's count of drops
 class StockReader(asyncio.DatagramProtocol):
     """Does what `reading.Reader` does, fed by a datagram transport; see there for the contract.
 
-    Such a transport cannot pause: while it is not read, the first `_KEPT` datagrams are kept, and
+    Such a transport cannot pause: while it is not read, the first 4,096 datagrams are kept, and
     `kernel_drops` counts those that there was no room for, beside the system's own drops where
     it tells them. `read` and `set_filter` fetch what the system still holds themselves.
     """
@@ -118,7 +118,7 @@ class StockReader(asyncio.DatagramProtocol):
         """
         before = self.gate.current
         kept, self._kept = self._kept, deque()
-        self._fetch(_KEPT - len(self._spared) - len(kept))
+        self._fetch(bounds.KEPT_UNREAD - len(self._spared) - len(kept))
         if until_ns is None:
             self._spared = self._judged([*self._spared, *kept, *self._kept], wanted)
         else:
@@ -268,7 +268,7 @@ class StockReader(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
         """Keep one datagram, and hand it on if somebody reads."""
-        if len(self._kept) + len(self._spared) < _KEPT:
+        if len(self._kept) + len(self._spared) < bounds.KEPT_UNREAD:
             self._kept.append(self._packet(data, addr))
         else:
             self.kernel_drops += 1

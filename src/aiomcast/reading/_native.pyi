@@ -37,7 +37,7 @@ class Reader:
         ancillary: Iterable[str] = (),
         gro: bool | None = None,
         size: int = 65535,
-        flow_limit: int = 1024,
+        flow_limit: int = ...,
     ) -> None: ...
     @property
     def sock(self) -> MulticastSocket: ...

@@ -23,6 +23,7 @@ import os
 
 from ..values.addresses import unpack
 from ..errors import StateError
+from ..values import bounds
 from ..values.packets import Flow, Packet
 from . import options
 from .gate import Gate
@@ -208,7 +209,6 @@ cdef enum:
     # Not a power of two: buffers 64 KiB apart would all fight for the same lines of the caches.
     STRIDE = 65536 + 448
     EVENTS = 16            # ready sockets asked for at a time: all of them are read before the next
-    FLOW_LIMIT = 1024      # senders remembered per socket; beyond it the memory starts anew
 
 
 cdef struct Buffers:
@@ -406,7 +406,7 @@ cdef class Reader:
         self.latest = -1
         self.dry = True
 
-    def __init__(self, sock, source_filter, *, ancillary=(), gro=None, size=MAX_DATAGRAM, flow_limit=FLOW_LIMIT):
+    def __init__(self, sock, source_filter, *, ancillary=(), gro=None, size=MAX_DATAGRAM, flow_limit=bounds.FLOWS_PER_SOCKET):
         if self.sock is not None:
             raise StateError("a reader is made once", "make a new one for another socket")
         if not 0 < size <= MAX_DATAGRAM:

@@ -11,12 +11,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import final
 
+from ..values import bounds
 from ..values.filters import SourceFilter
 
 __all__ = ["Gate", "Heard"]
 
-_MOST_PAST = 1024  # swaps that spare what had arrived, without a packet read since
-_MOST_HEARD = 65536  # packets of a socket that is being replaced, remembered for who comes after it
 _MARGIN_NS = 1_000_000_000  # packets stamped on several processors may be queued a little out of order
 _IN_FLIGHT_NS = 100_000_000  # a packet is at its socket that long after its arrival at the very latest
 
@@ -65,7 +64,7 @@ class Gate:
         self.until_ns: int | None = None
         self.until_has_passed: bool = False
         """Whether a packet stamped after `until_ns` was seen."""
-        self.heard: deque[Heard] = deque(maxlen=_MOST_HEARD)
+        self.heard: deque[Heard] = deque(maxlen=bounds.HEARD)
         self.begun_ns: int = 0
         self.since_ns: int | None = None
         self.elsewhere: SourceFilter = SourceFilter.none()
@@ -95,7 +94,7 @@ class Gate:
         else:
             self.past.append((until_ns, self.current))
             self._past_over_ns = now_ns + _IN_FLIGHT_NS
-            if len(self.past) > _MOST_PAST:
+            if len(self.past) > bounds.FILTERS_KEPT:
                 self.past.popleft()
         self.current = wanted
 

@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import final
 
+from ..values import bounds
 from ..values.packets import Packet
 from .contract import Reader
 
 __all__ = ["Lanes"]
-
-_AHEAD = 256  # datagrams read ahead of what can be handed over, over all lanes, about
-_LEAST = 4  # datagrams read at a time from each of very many
 
 
 class _Lane:
@@ -72,7 +70,7 @@ class Lanes:
                     row.reader, row.is_dry = None, True
                     self._rows.append(row)
             before._rows = []
-        self._per_lane = max(_LEAST, _AHEAD // max(len(readers), 1))
+        self._per_lane = max(bounds.READ_AHEAD_EACH, bounds.READ_AHEAD // max(len(readers), 1))
 
     @property
     def readers(self) -> tuple[Reader, ...]:

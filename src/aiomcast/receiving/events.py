@@ -10,15 +10,13 @@ import attrs
 
 from ..streams.packet_stream import PacketStream
 from ..streams.stream import Stream
+from ..values import bounds
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
 from ..values.sealed import sealed
 from .membership import Membership
 
 __all__ = ["Event", "EventStream", "Telling"]
-
-EVENTS_KEPT = 1024
-"""Events that a stream of them holds: beyond it the oldest go."""
 
 _log = logging.getLogger("aiomcast")
 _LEVELS = {
@@ -76,7 +74,7 @@ class EventStream(Stream[Event]):
     """
 
     def __init__(self) -> None:
-        super().__init__(EVENTS_KEPT)
+        super().__init__(bounds.EVENTS)
 
     def __repr__(self) -> str:
         return f"<EventStream: {'closed, ' if self._ended else ''}{len(self)} queued>"

@@ -29,6 +29,8 @@ from typing import Generic, TypeVar, final
 
 import attrs
 
+from ..values import bounds
+
 __all__ = ["Action", "Handover", "Step"]
 
 M = TypeVar("M")
@@ -38,10 +40,6 @@ M = TypeVar("M")
 # socket stays a member for `AT_ALL`, so that one later still is not lost, only late.
 IN_ORDER = 0.005
 AT_ALL = 0.1
-# Sockets are not to pile up, however fast the mode changes. Beyond this many changes the oldest is
-# read out before its time; its packets are dropped and counted only when nobody receives any.
-MOST_WAITING = 8
-MOST_LINGERING = 64  # sockets
 
 
 class Action(enum.Enum):
@@ -144,7 +142,9 @@ class Handover(Generic[M]):
         if not self._waiting:
             return None
         old = self._waiting[0]
-        is_crowded = len(self._waiting) > MOST_WAITING
+        # Sockets are not to pile up, however fast the mode changes: the oldest is read out before its
+        # time. Its packets are dropped and counted only when nobody receives any.
+        is_crowded = len(self._waiting) > bounds.CHANGES_WAITING
         if is_crowded and not is_taken:
             return Step(Action.CLOSE, old.members, generation=old)
         if not is_taken or not (is_crowded or now >= old.due_at):
@@ -158,7 +158,7 @@ class Handover(Generic[M]):
     def _with_lingering(self, now: float, is_taken: bool) -> Step[M] | None:
         if self._lingering:
             old = self._lingering[0]
-            if sum(len(one.members) for one in self._lingering) > MOST_LINGERING:
+            if sum(len(one.members) for one in self._lingering) > bounds.SOCKETS_LINGERING:
                 return Step(Action.CLOSE, old.members, generation=old)
             if now >= old.over_at and is_taken:
                 action = Action.CLOSE if old.is_empty else Action.READ_OUT

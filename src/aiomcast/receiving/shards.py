@@ -19,6 +19,7 @@ from ..reading.lanes import Lanes
 from ..rfc3678.limits import SOURCE_SYSCTL
 from ..streams.dispatcher import Outlet
 from ..system.planner import moves, needs_handover, spread
+from ..values import bounds
 from ..values.addresses import family
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
@@ -31,7 +32,6 @@ from .sockets import Sockets, Told
 __all__ = ["Shards"]
 
 _READS_PER_TURN = 8  # of 64 datagrams: then the other tasks of the loop have their turn
-_MOST_HEARD = 65536  # packets, as a gate remembers
 
 
 @final
@@ -91,7 +91,7 @@ class Shards:
         self._draining_unseen: tuple[Reader, ...] = ()  # of `draining`, that nothing was decided on yet
         self._handover: Handover[Reader] = Handover()
         self._is_plain = True  # nothing but one socket, and no change behind it that is not over
-        self._heard: deque[Heard] = deque(maxlen=_MOST_HEARD)  # what those that have closed delivered
+        self._heard: deque[Heard] = deque(maxlen=bounds.HEARD)  # what those that have closed delivered
         self._goes_on = False  # in the next loop turn
         self._timer: Timer | None = None
         self._timer_at = 0.0

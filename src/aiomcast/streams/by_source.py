@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import final
 
+from ..values import bounds
 from ..values.packets import Packet
 from ..values.statistics import SourceStatistics
 from .packet_stream import Sink
 
 __all__ = ["SourceCounts"]
-
-_MOST_SOURCES = 4096  # counted by themselves; the others are counted together
 
 
 @final
@@ -32,7 +31,7 @@ class SourceCounts:
                 source: str | None = packet.flow.source
                 counted = counts.get(source)
                 if counted is None:
-                    if len(counts) >= _MOST_SOURCES:
+                    if len(counts) >= bounds.SOURCES_COUNTED:
                         source = None
                     counted = counts.setdefault(source, [0, 0, 0])
                 counted[0] += 1

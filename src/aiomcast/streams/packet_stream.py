@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
+from ..values import bounds
 from ..values.options import Options, Overflow
 from ..values.packets import Flow, Packet
 from ..values.statistics import StreamStatistics
@@ -14,8 +15,6 @@ from ..values.tags import Tags
 from .stream import Stream
 
 __all__ = ["Home", "PacketBatches", "PacketStream", "Sink"]
-
-_FLOWS_REMEMBERED = 4096  # flows whose match with the tags is remembered; then it starts anew
 
 Sink: TypeAlias = Callable[[list[Packet]], None]
 
@@ -150,7 +149,7 @@ class PacketStream(Stream[Packet]):
         """Whether packets of `flow` have the tags that this stream is for."""
         known = self._matching.get(flow)
         if known is None:
-            if len(self._matching) >= _FLOWS_REMEMBERED:
+            if len(self._matching) >= bounds.FLOWS_PER_STREAM:
                 self._matching.clear()
             known = self._matching[flow] = self._tags.match(flow)
         return known

@@ -12,6 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TypeAlias, Union
 
 from ..errors import AddressError, AddressTypeError, ArgumentError, ArgumentTypeError
+from . import bounds
 from .shown import shown
 
 __all__ = [
@@ -35,8 +36,6 @@ Address: TypeAlias = Union[str, IPv4Address, IPv6Address]
 """What is accepted wherever an address is asked for: text (an IPv6 address may carry a zone,
 `fe80::1%eth0`, and brackets) or an `ipaddress` object."""
 
-_CACHED = 16384  # texts remembered: a swap of known sources costs look-ups, not parsing
-
 
 class Scope(enum.IntEnum):
     """How far a group reaches: the scop values of RFC 4291, 2.7; for IPv4 after RFC 2365."""
@@ -50,7 +49,7 @@ class Scope(enum.IntEnum):
     GLOBAL = 14
 
 
-@lru_cache(maxsize=_CACHED)
+@lru_cache(maxsize=bounds.ADDRESSES)
 def _parse(value: Address) -> tuple[str, str | None, bytes]:
     text = _hashable(value)
     if isinstance(text, str):
@@ -104,13 +103,13 @@ def family(address: Address) -> int:
     return 4 if len(_known(address)[2]) == 4 else 6
 
 
-@lru_cache(maxsize=_CACHED)
+@lru_cache(maxsize=bounds.ADDRESSES)
 def pack(address: Address) -> bytes:
     """Return the 4 or 16 bytes of `address` in network order. It must be hashable."""
     return _known(address)[2]
 
 
-@lru_cache(maxsize=_CACHED)
+@lru_cache(maxsize=bounds.ADDRESSES)
 def unpack(packed: bytes) -> str:
     """Return the canonical text of 4 or 16 bytes in network order. AddressError otherwise."""
     if len(packed) == 4:
@@ -125,7 +124,7 @@ def group_address(address: Address) -> str:
     return _group(_hashable(address))
 
 
-@lru_cache(maxsize=_CACHED)
+@lru_cache(maxsize=bounds.ADDRESSES)
 def _group(address: Address) -> str:
     text, _, packed = _parse(address)
     if not _is_multicast(packed):
@@ -152,7 +151,7 @@ def source_address(address: Address, group: str | None = None) -> str:
     return text
 
 
-@lru_cache(maxsize=_CACHED)
+@lru_cache(maxsize=bounds.ADDRESSES)
 def unicast(address: Address) -> str:
     """Return the canonical text of a source, or raise like `source_address`. It must be hashable."""
     text, _, packed = _parse(address)
@@ -184,7 +183,7 @@ def is_ssm(group: Address) -> bool:
     return names_sources(_hashable(group))
 
 
-@lru_cache(maxsize=_CACHED)
+@lru_cache(maxsize=bounds.ADDRESSES)
 def names_sources(group: Address) -> bool:
     """Return what `is_ssm` does. It must be hashable."""
     packed = _parse(group)[2]

@@ -9,6 +9,7 @@ from typing import TypedDict, final
 import attrs
 
 from ..errors import ArgumentError, ArgumentTypeError
+from . import bounds
 from .sealed import sealed
 from .shown import shown
 
@@ -110,7 +111,7 @@ class Options:
     ArgumentError for a value that cannot be, ArgumentTypeError for a wrong type.
     """
 
-    capacity: int = attrs.field(default=4096, converter=_capacity)
+    capacity: int = attrs.field(default=bounds.CAPACITY, converter=_capacity)
     overflow: Overflow = attrs.field(default=Overflow.PAUSE, converter=_overflow)
     receive_buffer: int | None = attrs.field(default=None, converter=_receive_buffer)
     ancillary: frozenset[str] = attrs.field(default=frozenset(), converter=_ancillary)

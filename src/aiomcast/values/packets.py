@@ -7,12 +7,11 @@ from typing import NamedTuple, final
 
 import attrs
 
+from . import bounds
 from .addresses import Address, group_address, source_address
 from .sealed import sealed
 
 __all__ = ["Channel", "Flow", "Packet"]
-
-_CHANNELS = 65536  # how many (source, group) pairs are kept interned
 
 
 @final
@@ -33,7 +32,7 @@ class Channel:
         self.__attrs_init__(source_address(source, text), text)  # type: ignore[attr-defined]  # attrs' own
 
 
-@lru_cache(maxsize=_CHANNELS)
+@lru_cache(maxsize=bounds.CHANNELS)
 def _channel(source: str, group: str) -> Channel:
     """Return the channel of two canonical addresses that came with a packet: they are not looked at."""
     channel = object.__new__(Channel)

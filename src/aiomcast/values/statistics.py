@@ -99,7 +99,8 @@ class StreamStatistics:
 class SourceStatistics:
     """What has come from one source and passed the filter: `packets`, `octets` of payload, `latest_ns`.
 
-    What was unread when its membership ended is not in it. `latest_ns` is the kernel's time of the last one, None where it had none.
+    What was unread when its membership ended is not in it. `latest_ns` is the kernel's time of the
+    last one, None where it had none.
     """
 
     packets: int = 0

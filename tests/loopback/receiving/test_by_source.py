@@ -4,7 +4,7 @@ import pytest
 
 import aiomcast
 from aiomcast import SourceStatistics, StateError
-from aiomcast.streams import by_source
+from aiomcast.values import bounds
 from tests.loopback.conftest import Senders
 from tests.support.packets import take
 from tests.support.sending import A, B, C
@@ -32,7 +32,7 @@ async def test_what_came_from_each_source(group: str, senders: Senders) -> None:
 async def test_beyond_the_limit_the_others_are_counted_together(
     group: str, senders: Senders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(by_source, "_MOST_SOURCES", 1)
+    monkeypatch.setattr(bounds, "SOURCES_COUNTED", 1)
     async with aiomcast.listen(
         group, senders.port, sources=[A, B, C], interface="lo", by_source=True
     ) as feed:

@@ -13,6 +13,7 @@ import pytest
 
 import aiomcast
 from aiomcast import PacketBatches, PacketStream, StateError
+from aiomcast.streams.dispatcher import Dispatcher, Outlet
 from tests.loopback.conftest import Senders
 from tests.support.packets import numbered, payloads, take
 from tests.support.sending import A
@@ -20,7 +21,7 @@ from tests.support.waiting import turns, until
 
 from .warned import unclosed
 
-SECONDS = 10
+SECONDS = 5
 owners = pytest.mark.parametrize("owner", ["receiver", "membership"])
 
 
@@ -208,6 +209,50 @@ async def test_a_stream_can_be_dropped_in_another_thread(group: str, senders: Se
             thread.join()
         assert len(told) == 1
         assert payloads(await take(stays, 1)) == [b"behind"]
+
+
+@owners
+async def test_nothing_of_the_loop_is_touched_in_the_thread_that_drops_a_full_stream(
+    owner: str, group: str, senders: Senders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with aiomcast.Receiver(capacity=2) as receiver:
+        one = await receiver.join(group, senders.port, sources=[A], interface="lo")
+        held = [(receiver if owner == "receiver" else one).packets()]
+        await senders.send(A, group, *numbered(2))
+        await until(lambda: len(held[0]) == 2)
+        threads: list[threading.Thread] = []
+        for kind in (Dispatcher, Outlet):
+            real = kind.relaxed
+
+            def relaxed(home: Any, stream: PacketStream, real: Any = real) -> None:  # Any: either kind
+                threads.append(threading.current_thread())
+                real(home, stream)
+
+            monkeypatch.setattr(kind, "relaxed", relaxed)
+        with unclosed():
+            thread = threading.Thread(target=held.clear)
+            thread.start()
+            thread.join()
+        await turns()
+        assert thread not in threads
+        stays = receiver.packets()
+        await senders.send(A, group, b"read again")
+        assert payloads(await take(stays, 1)) == [b"read again"]
+
+
+async def test_a_receiver_that_is_dropped_open_is_told_of_and_its_default_streams_are_not(
+    group: str,
+) -> None:
+    gc.collect()
+    with unclosed() as told:
+        receiver = aiomcast.Receiver()
+        one = await receiver.join(group, 5000, sources=[A], interface="lo")
+        assert aiter(receiver) is not aiter(one)
+        del receiver, one
+        gc.collect()
+        await turns()
+    assert len(told) == 1
+    assert told[0].startswith("<Receiver")
 
 
 # Iterating what has ended

@@ -14,12 +14,11 @@ from aiomcast.reading.gate import Gate
 from aiomcast.receiving.handover import (
     AT_ALL,
     IN_ORDER,
-    MOST_LINGERING,
-    MOST_WAITING,
     Action,
     Handover,
     Step,
 )
+from aiomcast.values import bounds
 
 ALWAYS, SOMETIMES = "192.0.2.1", "192.0.2.2"
 FILTERS = [
@@ -199,7 +198,10 @@ def play(world: World, events: Iterable[tuple[str, object]]) -> None:
                 world.settle()
             case _:
                 world.read()
-        assert sum(not one.is_closed for one in world.sockets) <= MOST_WAITING + MOST_LINGERING + 2, what
+        assert (
+            sum(not one.is_closed for one in world.sockets)
+            <= bounds.CHANGES_WAITING + bounds.SOCKETS_LINGERING + 2
+        ), what
 
 
 @settings(max_examples=400)
@@ -253,10 +255,10 @@ def test_old_sockets_leave_the_network_though_nobody_receives() -> None:
 def test_changes_do_not_pile_up() -> None:
     world = World()
     world.is_taken = False
-    for _ in range(3 * MOST_WAITING):
+    for _ in range(3 * bounds.CHANGES_WAITING):
         world.send(ALWAYS)
         world.change(FILTERS[3])
-    assert sum(not one.is_closed for one in world.sockets) == MOST_WAITING + 1
+    assert sum(not one.is_closed for one in world.sockets) == bounds.CHANGES_WAITING + 1
     assert world.dropped
 
 

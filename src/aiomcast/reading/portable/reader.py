@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from ...rfc3678.abi import native
 from ...system.sockets import MulticastSocket
+from ...values import bounds
 from ...values.addresses import canonical
 from ...values.filters import SourceFilter
 from ...values.packets import Flow, Packet
@@ -25,7 +26,6 @@ __all__ = ["MAX_DATAGRAM", "Reader"]
 
 ABI = native()
 MAX_DATAGRAM: Final = 65535
-_FLOW_LIMIT = 1024  # senders remembered per socket; beyond it the memory starts anew
 _CONTROL_ROOM = 256
 _WRAP = 1 << 32
 
@@ -70,7 +70,7 @@ class Reader:
         ancillary: Iterable[str] = (),
         gro: bool | None = None,
         size: int = MAX_DATAGRAM,
-        flow_limit: int = _FLOW_LIMIT,
+        flow_limit: int = bounds.FLOWS_PER_SOCKET,
     ) -> None:
         self.sock: MulticastSocket = sock
         self.gate: Gate = Gate(source_filter)

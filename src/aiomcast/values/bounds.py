@@ -1,0 +1,39 @@
+"""How much is kept of what the network feeds: every limit, in one place.
+
+Guarantee 6 in `docs/guarantees.md` lists them, and a test compares the numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+CAPACITY: Final = 4096
+"""Packets in a stream, where no other number was asked for."""
+READ_PER_TURN: Final = 512
+"""Datagrams read per wake-up, about: then the other tasks of the loop have their turn."""
+EVENTS: Final = 1024
+"""Events in a stream of events: beyond it the oldest go."""
+FLOWS_PER_STREAM: Final = 4096
+"""Senders of which a tagged stream remembers whether they match: then it starts anew."""
+SOURCES_COUNTED: Final = 4096
+"""Sources counted by themselves, per membership: the others are counted together."""
+FLOWS_PER_SOCKET: Final = 1024
+"""Senders that a socket's reader remembers: beyond it the memory starts anew."""
+CHANNELS: Final = 65536
+"""Pairs of source and group that packets share."""
+ADDRESSES: Final = 16384
+"""Texts of addresses remembered, per table: a swap of known sources costs look-ups, not parsing."""
+READ_AHEAD: Final = 256
+"""Datagrams read ahead at a time over the sockets of one membership, about."""
+READ_AHEAD_EACH: Final = 4
+"""Datagrams read at a time from each of very many sockets."""
+HEARD: Final = 65536
+"""Packets of a socket that is being replaced, remembered for who comes after it."""
+FILTERS_KEPT: Final = 1024
+"""Swaps of which a socket keeps the filter before, for what had arrived, without a packet read since."""
+CHANGES_WAITING: Final = 8
+"""Changes of mode that wait to be read out: beyond it the oldest goes before its time."""
+SOCKETS_LINGERING: Final = 64
+"""Sockets kept open for latecomers: beyond it the oldest close."""
+KEPT_UNREAD: Final = 4096
+"""Datagrams that the reader of a stock transport keeps while nobody reads, as a kernel's buffer would."""
