@@ -3,7 +3,7 @@
 MulticastError
 ├── ArgumentError (ValueError)          a wrong argument, whatever the system
 │   ├── AddressError                    not an address, or not one that fits here
-│   ├── FilterError                     a source list or mode that cannot be meant
+│   ├── FilterError                     a wrong source list or mode
 │   ├── InterfaceError                  no such interface, or one that cannot multicast
 │   └── ArgumentTypeError (TypeError)   an argument of a wrong type
 │       ├── AddressTypeError            ... which is also an AddressError
@@ -66,7 +66,7 @@ class AddressError(ArgumentError):
 
 
 class FilterError(ArgumentError):
-    """A source filter that cannot be meant, or a change the filter's mode does not know."""
+    """A source filter that cannot be, or a change the filter's mode does not know."""
 
 
 class InterfaceError(ArgumentError):
@@ -74,7 +74,7 @@ class InterfaceError(ArgumentError):
 
 
 class ArgumentTypeError(ArgumentError, TypeError):
-    """An argument has a type that cannot be meant."""
+    """An argument has the wrong type."""
 
 
 class AddressTypeError(AddressError, ArgumentTypeError):

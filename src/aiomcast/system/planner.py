@@ -9,7 +9,7 @@ as their sources have it):
 4. A source join or drop on an any-source membership silently makes it INCLUDE, at worst
    INCLUDE {}: so a source is joined only from INCLUDE {}, and every other change is a set.
 5. One set from list to list never refuses a source that both allow. A leave and a new join do.
-   A set that changes the mode does too, for a moment: list and mode are two stores.
+   A set that changes the mode does too, for a moment: the kernel writes the list, then the mode.
 6. FreeBSD and macOS do not clear a list when the new one is empty: unblock one by one; from
    INCLUDE by way of EXCLUDE of one address that nobody has.
 """

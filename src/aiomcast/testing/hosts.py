@@ -90,7 +90,7 @@ class MemoryHost:
         """Return the filter that `sources` means for `group`, and the interface to join on.
 
         Without one named it is that of a zone, else the first of the host. AddressError,
-        FilterError and InterfaceError for what cannot be meant, NoRouteError without an interface.
+        FilterError and InterfaceError for wrong arguments, NoRouteError without an interface.
         """
         return placed(self.interfaces, group, sources, interface)
 

@@ -55,7 +55,7 @@ class MemoryNetwork:
     `source_limit` is how many sources a socket can list (None: any number), `receive_buffer` how
     many bytes it holds where the receiver asks for nothing; each datagram takes 256 beside its payload.
 
-    ArgumentError for what cannot be meant. It belongs to the thread of the event loop.
+    ArgumentError for a number out of range. It belongs to the thread of the event loop.
     """
 
     def __init__(
