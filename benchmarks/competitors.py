@@ -203,7 +203,8 @@ class Batches(Packets):
     async def consume(self, until: int) -> None:
         n = 0
         try:
-            async for batch in self.receiver.batches():
+            self.batches = self.receiver.batches()  # open until the receiver closes
+            async for batch in self.batches:
                 n += len(batch)
                 if n >= until:
                     break

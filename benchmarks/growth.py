@@ -61,6 +61,9 @@ def run(options: argparse.Namespace) -> Result:
                     if number >= 0:
                         spent.setdefault((who, size, traffic), []).append(once["ns"])
                         disturbed += once["disturbed"]
+        for (who, _), worker in workers.items():
+            if who != _C:
+                worker.call(growth_worker.close_library)
     if disturbed:
         result.notes.append(
             f"{disturbed} measurements shared the core with other processes: processor time counts there"

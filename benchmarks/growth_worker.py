@@ -13,12 +13,12 @@ import aiomcast
 from . import baseline, descriptors, sockets
 from .stopwatch import ATTEMPTS, Stopwatch
 
-__all__ = ["Drained", "drain_library", "drain_sockets", "open_library", "open_sockets"]
+__all__ = ["Drained", "close_library", "drain_library", "drain_sockets", "open_library", "open_sockets"]
 
 _PATIENCE = 5.0  # seconds for a round: then datagrams have been lost
 
 _groups: list[str] = []
-_stream: aiomcast.PacketStream | None = None
+_receiver: aiomcast.Receiver | None = None
 _sockets: list[socket.socket] = []
 _set: select.epoll | None = None
 
@@ -38,19 +38,25 @@ class Drained(TypedDict):
 
 async def open_library(channels: int, size: int) -> None:
     """Join `channels` with one receiver, and listen."""
-    global _stream
+    global _receiver
     descriptors.raise_limit()
     _groups[:] = sockets.channels(channels)
-    receiver = aiomcast.Receiver(receive_buffer=sockets.BUFFER)
+    _receiver = aiomcast.Receiver(receive_buffer=sockets.BUFFER)
     for group in _groups:
-        await receiver.join(group, sockets.PORT, sources=[sockets.SOURCE], interface=sockets.LOOPBACK)
-    _stream = receiver.packets()  # it holds the receiver
+        await _receiver.join(group, sockets.PORT, sources=[sockets.SOURCE], interface=sockets.LOOPBACK)
+    aiter(_receiver)  # it is listened to from here on
+
+
+async def close_library() -> None:
+    """Leave them all."""
+    assert _receiver is not None
+    await _receiver.aclose()
 
 
 async def drain_library(channels: int, packets: int, size: int) -> Drained:
     """Send to the first `channels` in turn; measure `async for`."""
-    stream = _stream
-    assert stream is not None
+    assert _receiver is not None
+    stream = aiter(_receiver)
     best: Stopwatch | None = None
     for _ in range(ATTEMPTS):
         sockets.fill(_groups[:channels], packets, size, sock=_sender())

@@ -18,6 +18,7 @@ from rich.console import Console
 import aiomcast
 from aiomcast import SourceFilter
 from aiomcast.rfc3678.abi import native
+from tests.support.inside import readers_of
 
 from . import environment, report, soak, sockets
 from .results import Bar, Panel, Result, Samples, Table
@@ -125,7 +126,7 @@ async def measure(sources: int, half_kept: bool, memberships: int, rounds: int) 
                 await receiver.join(group, sockets.PORT, sources=lists[0], interface=sockets.LOOPBACK)
                 for group in groups[:memberships]
             ]
-            calls = _bare_calls(stack, groups[memberships:], lists, len(ours[0].readers))
+            calls = _bare_calls(stack, groups[memberships:], lists, len(readers_of(ours[0])))
             times["calls"] = len(calls[0])
 
             async def bare(turn: int) -> None:

@@ -47,14 +47,12 @@ def line(packet: aiomcast.Packet) -> str:
 
 async def packets(request: Request) -> StreamingResponse:
     """Stream to one client from now on: each has a stream of its own."""
-    stream = request.app.state.receiver.packets()
+    batches = request.app.state.receiver.batches()
 
     async def lines() -> AsyncIterator[str]:
-        try:
-            async for batch in stream.batches():
+        async with batches:
+            async for batch in batches:
                 yield "".join(map(line, batch))
-        finally:
-            await stream.aclose()
 
     return StreamingResponse(lines(), media_type="application/x-ndjson")
 

@@ -84,6 +84,8 @@ def test_nothing_is_due_at_an_end(end: str) -> None:
     story = Story()
     story.send(10)
     setattr(story.membership if end == "leaving" else story.stream, end, 11 * MS)
+    story.stream.gone = 12 * MS
+    story.history.warned = int(end == "forgotten")
     assert story.broken() == set()
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import aiomcast
 from aiomcast import LimitError, Receiver, SourceFilter
+from tests.support.inside import is_settled
 from tests.support.packets import payloads, take
 from tests.support.sending import Sources
 from tests.support.waiting import until
@@ -61,7 +62,7 @@ async def test_swaps_go_on_without_a_loss_whatever_the_limit_becomes(
                 await asyncio.sleep(0)
             got = payloads(await take(stream, len(sender.sent)))
             assert got == sender.sent
-            await until(lambda: not receiver.unsettled)
+            await until(lambda: is_settled(one))
             assert len(stream) == 0
             assert one.statistics().queue_drops == 0
 

@@ -112,7 +112,7 @@ async def test_a_short_datagram_with_a_wrong_checksum_reaches_no_socket(ssm: Tra
         before = host_errors(ssm)
         forger.send(SHORT, 5)
         ssm.send("s1", b"after")
-        (packet,) = await take(feed.packets(), 1)
+        (packet,) = await take(aiter(feed), 1)
         assert packet.data == b"after"
         assert feed.statistics().kernel_drops == 0
         assert host_errors(ssm) == before + 5

@@ -60,25 +60,26 @@ async def test_addresses_flushed_and_added_again(network: Network, ssm: Traffic)
         # No report follows an address change: a switch that forgot hears of it by the refresh.
         forget = f"mdb del dev {BRIDGE} port {host.port} grp {ssm.group}"
         network.run(SWITCH, ["bridge", *forget.split()])
-        await feed.membership.refresh()
+        await feed.refresh()
         await hears(ssm, packets, b"after")
-        assert feed.membership.kernel_filter() == feed.membership.filter
+        assert feed.kernel_filter() == feed.filter
 
 
 async def test_interface_made_anew(network: Network, ssm: Traffic) -> None:
     source = ssm.address("s1")
-    async with aiomcast.listen(ssm.group, ssm.port, sources=[source], interface="v0") as feed:
-        membership, packets, events = feed.membership, feed.packets(), feed.events()
+    listener = aiomcast.listen(ssm.group, ssm.port, sources=[source], interface="v0")
+    async with listener as membership:
+        packets, events = membership.packets(), listener.receiver.events()
         await hears(ssm, packets, b"before")
         network.ip("rcv", "link del v0")
         network.plug("rcv")
         other = ssm.witness("s1")
         ssm.send("s1", b"unheard")
         witnessed(other, b"unheard")
-        assert feed.statistics().received == 1, "the membership is dead"
+        assert membership.statistics().received == 1, "the membership is dead"
         await membership.refresh()
         assert membership.interface.index == socket.if_nametoindex("v0")
-        assert feed.filters == {membership: SourceFilter.include([source])}
+        assert listener.receiver.filters == {membership: SourceFilter.include([source])}
         assert (await anext(events)).kind is EventKind.REFRESHED
         await hears(ssm, packets, b"after")
         await membership.swap([source, ssm.address("s2")])
@@ -100,19 +101,20 @@ async def test_interface_made_anew_with_the_same_index(network: Network, ssm: Tr
         network.ip("rcv", "link set v0 up")
         network.ip("rcv", f"addr add {host.address6}/64 dev v0 nodad")
         network.ip(SWITCH, f"link set {host.port} master {BRIDGE} up")
-        await feed.membership.refresh()
+        await feed.refresh()
         await hears(ssm, packets, b"after")
 
 
 async def test_refresh_without_the_interface(network: Network, ssm: Traffic) -> None:
-    async with aiomcast.listen(ssm.group, ssm.port, sources=[ssm.address("s1")], interface="v0") as feed:
+    listener = aiomcast.listen(ssm.group, ssm.port, sources=[ssm.address("s1")], interface="v0")
+    async with listener as feed:
         network.ip("rcv", "link del v0")
         with pytest.raises(InterfaceError, match="v0"):
-            await feed.membership.refresh()
-        assert feed.memberships == (feed.membership,)
+            await feed.refresh()
+        assert listener.receiver.memberships == (feed,)
         network.plug("rcv")
-        await feed.membership.refresh()
-        await hears(ssm, feed.packets(), b"after")
+        await feed.refresh()
+        await hears(ssm, aiter(feed), b"after")
 
 
 async def test_leave_and_close_without_the_interface(network: Network, ssm: Traffic) -> None:
@@ -170,13 +172,13 @@ async def test_few_sources_per_socket(network: Network, ssm: Traffic, three_per_
     every = [*fill, *(ssm.address(name) for name in ("s1", "s2", "s3"))]
     async with aiomcast.listen(ssm.group, ssm.port, sources=every, interface="v0") as feed:
         ssm.forwarded("s1", "s2", "s3")
-        assert feed.membership.kernel_filter() == SourceFilter.include(every)
+        assert feed.kernel_filter() == SourceFilter.include(every)
         for name in ("s1", "s2", "s3"):
             ssm.send(name, b"from " + name.encode())
         packets = await take(aiter(feed), 3)
         assert {packet.data for packet in packets} == {b"from s1", b"from s2", b"from s3"}
-        await feed.membership.swap(every[5:])
-        assert feed.membership.kernel_filter() == SourceFilter.include(every[5:])
+        await feed.swap(every[5:])
+        assert feed.kernel_filter() == SourceFilter.include(every[5:])
         assert feed.statistics().received == 3
 
 

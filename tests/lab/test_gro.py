@@ -19,7 +19,7 @@ def payload(number: int, size: int) -> bytes:
     return struct.pack("!I", number).ljust(size, b"\xa5")
 
 
-async def numbers(feed: aiomcast.Receiver, until: int) -> list[aiomcast.Packet]:
+async def numbers(feed: aiomcast.Membership, until: int) -> list[aiomcast.Packet]:
     packets = []
     async with asyncio.timeout(20):
         async for packet in feed:

@@ -68,13 +68,13 @@ async def test_a_swap_lets_in_the_new_and_shuts_out_the_old(ssm: Traffic) -> Non
     everything = ssm.witness("s1", "s2", "s3")
     first, second, third = (ssm.address(name) for name in ("s1", "s2", "s3"))
     async with aiomcast.listen(ssm.group, ssm.port, sources=[first, second], interface="v0") as feed:
-        await feed.membership.swap([second, third])
+        await feed.swap([second, third])
         ssm.send("s1", b"old")
         ssm.send("s2", b"retained")
         ssm.send("s3", b"new")
         witnessed(everything, b"old", b"retained", b"new")
         assert {packet.data for packet in await take(aiter(feed), 2)} == {b"retained", b"new"}
-        assert feed.membership.kernel_filter() == SourceFilter.include([second, third])
+        assert feed.kernel_filter() == SourceFilter.include([second, third])
         assert feed.statistics().received == 2
 
 
@@ -87,7 +87,7 @@ async def test_tags(network: Network, ssm: Traffic, how: str) -> None:
     async with aiomcast.listen(
         ssm.group, ssm.port, sources=[source], interface=ways[how], ancillary=["hop_limit"]
     ) as feed:
-        assert feed.membership.interface.name == "v0"
+        assert feed.interface.name == "v0"
         ssm.forwarded("s1")
         with network.sender("s1", ssm.family) as sender:
             port = sender.getsockname()[1]
@@ -206,7 +206,7 @@ async def test_link_local_group_by_its_zone(network: Network, in_receiver: objec
     (source,) = [entry["local"] for entry in shown["addr_info"] if entry["scope"] == "link"]
     group = "ff32::8000:77"
     async with aiomcast.listen(f"{group}%v0", 5000, sources=[source]) as feed:
-        assert (feed.membership.group, feed.membership.interface.name) == (group, "v0")
+        assert (feed.group, feed.interface.name) == (group, "v0")
         network.wait_for_member(group, source)
         with network.inside("s1"):
             index = socket.if_nametoindex("v0")

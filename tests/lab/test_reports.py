@@ -87,7 +87,7 @@ async def test_a_swap_reports_exactly_the_difference(network: Network, ssm: Traf
         ssm.forwarded("s1", "s2")
         fence(network, ssm)
         with Capture(network) as capture:
-            await feed.membership.swap([second, third])
+            await feed.swap([second, third])
             ssm.forwarded("s2", "s3")
             reports = await reported(network, capture, ssm)
     assert sorted(reports, key=str) == [
@@ -102,8 +102,8 @@ async def test_the_same_swap_again_reports_nothing(network: Network, ssm: Traffi
         ssm.forwarded("s1", "s2")
         fence(network, ssm)
         with Capture(network) as capture:
-            await feed.membership.swap(sources)
-            await feed.membership.swap(reversed(sources))
+            await feed.swap(sources)
+            await feed.swap(reversed(sources))
             assert await reported(network, capture, ssm) == []
 
 
@@ -113,10 +113,10 @@ async def test_refresh_reports_again(network: Network, ssm: Traffic) -> None:
         ssm.forwarded("s1", "s2")
         fence(network, ssm)
         with Capture(network) as capture:
-            await feed.membership.refresh()
+            await feed.refresh()
             await seen(capture, ssm, is_state(wanted))
             assert state(await reported(network, capture, ssm)) == wanted
-        assert feed.membership.kernel_filter() == wanted
+        assert feed.kernel_filter() == wanted
 
 
 async def test_any_source(network: Network, asm: Traffic) -> None:
@@ -158,15 +158,15 @@ async def test_exclude_and_mode_switches(network: Network, asm: Traffic) -> None
     ]
     with Capture(network) as capture:
         async with aiomcast.listen(asm.group, asm.port, sources=filters[0], interface="v0") as feed:
-            feed.packets()  # somebody listens
+            aiter(feed)  # somebody listens
             for wanted in filters:
-                await feed.membership.swap(wanted)
+                await feed.swap(wanted)
                 if wanted.is_include:  # the bridge asks around before it believes that
                     await seen(capture, asm, is_state(wanted))
                 else:
                     await bridge_holds(network, asm, wanted)
                 fence(network, asm)
-                assert feed.membership.kernel_filter() == wanted
+                assert feed.kernel_filter() == wanted
         reports = await seen(capture, asm, is_state(SourceFilter.none()))
     states = [state(reports[:count]) for count in range(1, len(reports) + 1)]
     assert [held for held in states if held in filters] == filters
@@ -178,7 +178,7 @@ async def test_a_mode_switch_is_reported_also_while_nobody_listens(network: Netw
         async with aiomcast.listen(asm.group, asm.port, sources=anyone, interface="v0") as feed:
             network.wait_for_member(asm.group, None)
             fence(network, asm)
-            await feed.membership.swap(wanted)
+            await feed.swap(wanted)
             await seen(capture, asm, is_state(wanted))
 
 

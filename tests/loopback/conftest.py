@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 
 import aiomcast
+from aiomcast.receiving import receiver
+from aiomcast.testing import MemoryNetwork
 
 _numbers = itertools.count(1)
 
@@ -33,16 +35,31 @@ def group6() -> str:
     return f"ff31::{os.getpid():x}:{next(_numbers):x}"
 
 
-class Senders:
-    """Senders to one group by source address, opened when first used."""
+@pytest.fixture(params=["sockets", "memory"])
+def network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MemoryNetwork | None:
+    """What receivers and `senders` of a test use: the system's sockets (None), or a network in memory."""
+    if request.param == "sockets":
+        return None
+    net = MemoryNetwork()
+    net.host.add_interface("lo", "127.0.0.1", "::1")
+    monkeypatch.setattr(receiver, "SystemNetwork", lambda: net)
+    return net
 
-    def __init__(self, stack: AsyncExitStack, port: int) -> None:
+
+class Senders:
+    """Senders to one group by source address, opened when first used; or those of a network in memory."""
+
+    def __init__(self, stack: AsyncExitStack, port: int, network: MemoryNetwork | None = None) -> None:
+        self._network = network
         self._stack = stack
         self._open: dict[tuple[str, str], aiomcast.Sender] = {}
         self.port = port
 
     async def send(self, source: str, group: str, *payloads: bytes) -> None:
         """Send each payload from `source` to `group`."""
+        if self._network is not None:
+            self._network.send_many(source, group, self.port, payloads, link="lo")
+            return
         key = (source, group)
         if key not in self._open:
             sender = aiomcast.Sender(group, self.port, source=source, interface="lo")
@@ -52,10 +69,11 @@ class Senders:
 
 
 @pytest_asyncio.fixture
-async def senders() -> AsyncIterator[Senders]:
+async def senders(request: pytest.FixtureRequest) -> AsyncIterator[Senders]:
     """Give `await senders.send(source, group, *payloads)` on `senders.port`."""
+    network = request.getfixturevalue("network") if "network" in request.fixturenames else None
     async with AsyncExitStack() as stack:
-        yield Senders(stack, 5000)
+        yield Senders(stack, 5000, network)
 
 
 def _udp_sockets() -> set[str]:

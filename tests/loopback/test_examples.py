@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.inside import streams_of
+
 from .conftest import Senders
 
 A, B = "127.0.0.2", "127.0.0.3"
@@ -249,7 +251,7 @@ async def test_service_in_process(group: str, senders: Senders, service: ModuleT
 
     going.to_app.put_nowait({"type": "http.disconnect"})
     await going.ended()
-    assert len(app.state.receiver.streams) == 1
+    assert len(streams_of(app.state.receiver)) == 1
 
     server.to_app.put_nowait({"type": "lifespan.shutdown"})
     assert (await server.sent())["type"] == "lifespan.shutdown.complete"

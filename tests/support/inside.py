@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from aiomcast import Membership, MulticastSocket, Receiver
+from aiomcast import Membership, MulticastSocket, PacketStream, Receiver
 from aiomcast.reading.contract import Reader, Reading
 from aiomcast.receiving.shards import Shards
 
-__all__ = ["are_settled", "is_settled", "readers_of", "reading_of", "shards_of", "sockets_of"]
+__all__ = ["are_settled", "is_settled", "readers_of", "reading_of", "shards_of", "sockets_of", "streams_of"]
 
 
 def shards_of(membership: Membership) -> Shards:
@@ -42,3 +42,8 @@ def sockets_of(membership: Membership) -> list[MulticastSocket]:
     sockets = [one for one in found if isinstance(one, MulticastSocket)]
     assert len(sockets) == len(found)
     return sockets
+
+
+def streams_of(receiver: Receiver) -> tuple[PacketStream, ...]:
+    """Return its open streams of everything, without those of its memberships."""
+    return receiver._dispatcher.listening.open()

@@ -19,6 +19,7 @@ from typing import TypedDict
 import aiomcast
 from aiomcast import SourceFilter
 
+from .inside import readers_of
 from .traffic import Judge, Traffic
 
 __all__ = ["FAMILIES", "READERS", "Outcome", "exercise", "faults", "prepare"]
@@ -120,7 +121,7 @@ class _Swapper:
 
     def _compare(self, wanted: SourceFilter) -> None:
         self.read_back += 1
-        self.most_sockets = max(self.most_sockets, len(self._membership.readers))
+        self.most_sockets = max(self.most_sockets, len(readers_of(self._membership)))
         kernel = self._membership.kernel_filter()
         if len(wanted.sources) > len(self._senders) and not wanted.is_include:
             # One socket holds a part of the list, the reader refuses the rest.

@@ -104,7 +104,7 @@ NAMES = {
     """,
     "Membership": """
         batches block_source filter group interface join_source kernel_filter leave leave_source packets
-        port refresh statistics swap unblock_source
+        port refresh statistics statistics_by_source swap unblock_source
     """,
     "PacketStream": "aclose batches capacity receive receive_nowait statistics tags",
     "EventStream": "aclose capacity receive receive_nowait",

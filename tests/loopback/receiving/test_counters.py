@@ -12,7 +12,11 @@ from tests.support.packets import numbered, payloads, rest, take
 from tests.support.sending import A, B
 from tests.support.waiting import until, wait_readable
 
+pytestmark = pytest.mark.usefixtures("network")
+ON_SOCKETS = pytest.mark.parametrize("network", ["sockets"], indirect=True)  # what it looks at is theirs
 
+
+@ON_SOCKETS
 async def test_what_was_unread_at_the_end_is_counted(group: str, senders: Senders) -> None:
     async with aiomcast.listen(group, senders.port, sources=[A], interface="lo", capacity=4) as feed:
         await senders.send(A, group, *numbered(30))
@@ -68,6 +72,7 @@ async def test_a_datagram_of_any_size_is_one_packet(size: int, group: str, sende
         assert feed.statistics().truncated == 0
 
 
+@ON_SOCKETS
 async def test_the_tags_of_an_ipv6_packet(group6: str) -> None:
     interface, source = ipv6_way()
     async with (

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import warnings
 import weakref
 from typing import Any
 
@@ -139,6 +140,24 @@ async def test_the_last_stream_that_is_forgotten_ends_the_reading(group: str, se
         await turns(20)
         assert receiver.statistics().received == 0
         assert payloads(await take(aiter(receiver), 1)) == [b"waits in the kernel"]
+
+
+@pytest.mark.parametrize("owner", ["receiver", "membership"])
+async def test_a_stream_that_its_own_warning_keeps_alive_holds_up_nobody(
+    owner: str, group: str, senders: Senders
+) -> None:
+    """As under pytest: what records a warning, or the exception made of it, has the stream as its source."""
+    async with aiomcast.Receiver(capacity=2) as receiver:
+        one = await receiver.join(group, senders.port, sources=[A], interface="lo")
+        forgotten, stays = (receiver if owner == "receiver" else one).packets(), one.packets()
+        with warnings.catch_warnings(record=True) as recorded:
+            warnings.simplefilter("always")
+            del forgotten
+        assert [warning.category for warning in recorded] == [ResourceWarning]
+        await turns()
+        for number in numbered(10):
+            await senders.send(A, group, number)
+            assert payloads(await take(stays, 1, 5)) == [number]
 
 
 @pytest.mark.parametrize("overflow", [Overflow.DROP_OLDEST, Overflow.DROP_NEWEST])
