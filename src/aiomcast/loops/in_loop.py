@@ -81,7 +81,8 @@ class InLoop(ABC, Generic[R]):
         if running is not self._loop:
             raise StateError("it belongs to another event loop", "make and use it in one event loop")
 
-    def time_ns(self) -> int:
+    @staticmethod
+    def time_ns() -> int:
         """Return the time of the clock that stamps packets."""
         return time.time_ns()
 

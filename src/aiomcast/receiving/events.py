@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections.abc import Callable
 from typing import final
 
 import attrs
@@ -73,8 +74,9 @@ class EventStream(Stream[Event]):
     An async iterator and context manager, as a `PacketStream` is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[], None]) -> None:
         super().__init__(bounds.EVENTS)
+        self._check_loop = check
 
     def __repr__(self) -> str:
         return f"<EventStream: {'closed, ' if self._ended else ''}{len(self)} queued>"
@@ -82,6 +84,9 @@ class EventStream(Stream[Event]):
     def __del__(self) -> None:
         if not getattr(self, "_ended", True):
             self._forgotten()
+
+    def _check(self) -> None:
+        self._check_loop()
 
     def _put(self, event: Event) -> None:
         self._feed([event])
@@ -95,9 +100,9 @@ class Telling:
     def __init__(self) -> None:
         self._streams: tuple[weakref.ref[EventStream], ...] = ()
 
-    def stream(self) -> EventStream:
-        """Return a new stream."""
-        opened = EventStream()
+    def stream(self, check: Callable[[], None]) -> EventStream:
+        """Return a new stream; `check` raises where it is awaited in vain."""
+        opened = EventStream(check)
         self._streams = (*(one for one in self._streams if _open(one) is not None), weakref.ref(opened))
         return opened
 

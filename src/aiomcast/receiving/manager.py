@@ -60,7 +60,7 @@ class FilterManager(Mapping[Membership, SourceFilter]):
 
         Arguments and errors are as for `swap`.
         """
-        if not isinstance(changes, Mapping):
+        if changes.__class__ is not dict and not isinstance(changes, Mapping):
             raise ArgumentTypeError(f"{shown(changes)} is no mapping", "give {membership: sources, ...}")
         self._apply(changes, pending)
 
@@ -72,7 +72,8 @@ class FilterManager(Mapping[Membership, SourceFilter]):
                 raise StateError(f"{membership!r} is not joined here", "join it first; it may have been left")
             membership._reading.check()
         make_all(
-            [Change(one._shards, filter_for(one.group, sources)) for one, sources in changes.items()], pending
+            [Change(one._shards, filter_for(one._shards.group, sources)) for one, sources in changes.items()],
+            pending,
         )
         for membership in changes:
             membership._tell(EventKind.SWAPPED)

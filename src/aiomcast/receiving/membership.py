@@ -28,8 +28,9 @@ __all__ = ["Keeper", "Membership"]
 class Keeper(Protocol):
     """What a membership tells whoever has it."""
 
-    def is_heard(self, kind: EventKind) -> bool:
-        """Whether anybody is told of an event of this kind."""
+    @property
+    def is_heard(self) -> Callable[[EventKind], bool]:
+        """Say whether anybody is told of an event of this kind."""
 
     def tell(
         self,

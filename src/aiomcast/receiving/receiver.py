@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -155,7 +156,7 @@ class Receiver:
     def events(self) -> EventStream:
         """Return a new stream of what happens to the memberships from now on."""
         self._check()
-        return self._keeper.telling.stream()
+        return self._keeper.telling.stream(self._dispatcher.check_loop)
 
     def statistics(self) -> Statistics:
         """Return the counters of all memberships, those that were left included."""
@@ -219,12 +220,9 @@ class _Keeper:
         """The same, and under the interface indexes they had before."""
         self.dispatcher: Dispatcher = Dispatcher(self._stalled)
         self.telling: Telling = Telling()
+        self.is_heard: Callable[[EventKind], bool] = self.telling.is_heard
         self.past: Statistics = Statistics()
         self._drops: dict[Membership, int] = {}  # not told yet
-
-    def is_heard(self, kind: EventKind) -> bool:
-        """Whether anybody is told of an event of this kind."""
-        return self.telling.is_heard(kind)
 
     def tell(
         self,

@@ -53,6 +53,7 @@ class Shards:
         "_limit",
         "_network",
         "_outlet",
+        "_reached",
         "_reading",
         "_refused_ahead",
         "_sockets",
@@ -94,7 +95,7 @@ class Shards:
         self._heard: deque[Heard] = deque(maxlen=bounds.HEARD)  # what those that have closed delivered
         self._goes_on = False  # in the next loop turn
         self._timer: Timer | None = None
-        self._timer_at = 0.0
+        self._timer_at = self._reached = 0.0
         self._asked_at = 0.0  # when the handover was last asked what is to be done
         self.indexes: tuple[int, ...] = (interface.index,)  # also older ones, of packets still queued
         self._limit = network.source_limit(group)
@@ -168,6 +169,10 @@ class Shards:
         Without a handover the first parts are for the sockets in force, in their order.
         """
         limit = self._limit_for(wanted)
+        fits = limit is None or len(wanted.sources) <= limit
+        if fits and len(self.readers) == 1 and self.filter.is_include is wanted.is_include:
+            self.readers[0].sock.held()  # what `spread` would come to, at the cost of a look
+            return False, (wanted,)
         held = [reader.sock.held() for reader in self.readers]
         parts = spread(held, wanted, limit)
         if len(parts) == 1 and self.readers and self.filter.is_include is wanted.is_include:
@@ -321,7 +326,7 @@ class Shards:
     # Inside
 
     def _now(self) -> float:
-        return self._reading.monotonic()
+        return max(self._reading.monotonic(), self._reached)
 
     def _note_filter(self, wanted: SourceFilter, until_ns: int | None) -> None:
         self.filter = wanted
@@ -486,4 +491,5 @@ class Shards:
 
     def _on_time(self) -> None:
         self._timer = None
+        self._reached = self._timer_at
         self.settle()

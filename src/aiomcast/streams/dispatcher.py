@@ -14,7 +14,7 @@ nobody listened, as filtered where those who listen had asked for other tags.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TypeAlias, final
 
 from ..errors import StateError
@@ -137,6 +137,7 @@ class Outlet:
 
     def relaxed(self, stream: PacketStream) -> None:
         """Go on reading unless another stream is full."""
+        self._dispatcher.told.discard(stream)
         self.listening.relax(stream)
         self.changed()
 
@@ -180,6 +181,7 @@ class Dispatcher:
         self._stalled = stalled
         self._outlets: dict[Key, Outlet] = {}
         self._watched: weakref.WeakSet[PacketStream] = weakref.WeakSet()
+        self.told: weakref.WeakSet[PacketStream] = weakref.WeakSet()  # of, and not drained since
 
     # Memberships
 
@@ -286,6 +288,7 @@ class Dispatcher:
 
     def relaxed(self, stream: PacketStream) -> None:
         """Go on reading unless another stream is full."""
+        self.told.discard(stream)
         self.listening.relax(stream)
         self._resume()
 
@@ -328,36 +331,35 @@ class Dispatcher:
         """Look after a full stream until it has drained."""
         if stream not in self._watched and self.reading is not None:
             self._watched.add(stream)
-            self._look_later(weakref.ref(stream), outlet, stream._delivered, False)
+            self._look_later(weakref.ref(stream), outlet, stream._delivered)
 
-    def _look_later(
-        self, known: weakref.ref[PacketStream], outlet: Outlet | None, before: int, is_told: bool
-    ) -> None:
+    def _look_later(self, known: weakref.ref[PacketStream], outlet: Outlet | None, before: int) -> None:
         if self.reading is not None:
             look = weakly(self._look)  # a timer is not to keep alive what nobody holds
-            self.reading.call_later(_STALLED_AFTER, lambda: look(known, outlet, before, is_told))
+            self.reading.call_later(_STALLED_AFTER, lambda: look(known, outlet, before))
 
-    def _look(
-        self, known: weakref.ref[PacketStream], outlet: Outlet | None, before: int, is_told: bool
-    ) -> None:
+    def _look(self, known: weakref.ref[PacketStream], outlet: Outlet | None, before: int) -> None:
         stream = known()
-        if stream is None:
+        if stream is None or stream._is_gone:
             return
         if stream._ended or not stream._paused:
             self._watched.discard(stream)
             return
         stands = stream._delivered == before
-        if stands and not is_told and any(one._is_awaited for one in self._held_up_by(stream, outlet)):
-            is_told = True
+        if stands and stream not in self.told and self._holds_up_one(stream, outlet):
+            self.told.add(stream)
             self._stalled(stream, outlet)
-        self._look_later(known, outlet, stream._delivered, is_told)
+        self._look_later(known, outlet, stream._delivered)
 
-    def _held_up_by(self, stream: PacketStream, outlet: Outlet | None) -> Iterable[PacketStream]:
+    def _holds_up_one(self, stream: PacketStream, outlet: Outlet | None) -> bool:
+        """Whether another stream that a full one holds up is awaited."""
         concerned = (outlet,) if outlet is not None else tuple(dict.fromkeys(self._outlets.values()))
-        for listening in (self.listening, *(one.listening for one in concerned)):
-            for other in listening.open():
-                if other is not stream:
-                    yield other
+        return any(
+            other._is_awaited
+            for listening in (self.listening, *(one.listening for one in concerned))
+            for other in listening.open()
+            if other is not stream
+        )
 
 
 def _nothing() -> None:

@@ -24,10 +24,11 @@ class Listening:
         """Return the streams."""
         if not self._streams:
             return ()
-        return tuple([found for stream in self._streams if (found := stream()) is not None])
+        streams = [found for stream in self._streams if (found := stream()) is not None]
+        return tuple([stream for stream in streams if not stream._is_gone])
 
     def __bool__(self) -> bool:
-        return any(stream() is not None for stream in self._streams)
+        return any((found := stream()) is not None and not found._is_gone for stream in self._streams)
 
     def add(self, stream: PacketStream) -> None:
         """Put in one more."""
@@ -36,9 +37,12 @@ class Listening:
 
     def remove(self, stream: PacketStream | None) -> None:
         """Forget a stream, and those that are gone."""
-        self._streams = tuple(one for one in self._streams if one() not in (None, stream))
+        self._streams = tuple([weakref.ref(one) for one in self.open() if one is not stream])
         if stream is not None:
             self.relax(stream)
+        for one in tuple(self._full or ()):
+            if one._is_gone:
+                self.relax(one)
 
     def fill(self, stream: PacketStream) -> None:
         """Note that a stream asks for a pause."""

@@ -63,6 +63,7 @@ class PacketStream(Stream[Packet]):
         self._put = PacketStream._feed if options.overflow is Overflow.PAUSE else PacketStream._feed_dropping
         self._owner = owner  # alive while the stream is
         self._is_default = is_default
+        self._is_gone = False
         self._home = home
 
     def __repr__(self) -> str:
@@ -94,6 +95,8 @@ class PacketStream(Stream[Packet]):
         home: Home | None = getattr(self, "_home", None)
         if home is None:  # it did not come to be
             return
+        self._is_gone = True  # also where something, as its own warning, keeps it alive
+        self._paused = False  # this may be another thread than the loop's: `gone` has the reading go on
         if len(self):
             home.dropped(self._discard(lambda packet: True))
         if not self._ended:
@@ -112,7 +115,7 @@ class PacketStream(Stream[Packet]):
 
         def feed(batch: list[Packet]) -> None:
             found = stream()
-            if found is None:
+            if found is None or found._is_gone:
                 lost(batch)
             elif found._is_tagged:
                 found._feed_matching(batch)
