@@ -8,17 +8,16 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv6Address
 
 import ifaddr
 
-from ..errors import AddressError, InterfaceError, InterfaceTypeError, NoRouteError
+from ..errors import InterfaceError, NoRouteError
 from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusals
-from ..values.addresses import Address, canonical, family, group_address, split_zone
-from ..values.filters import SourceFilter, Sources, filter_for, listed_sources
+from ..values.addresses import Address, canonical, family, split_zone
+from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfaceLike
-from ..values.shown import shown
+from ..values.lookup import by_likeness, by_zone, check_zone, holding, the_one, wanted_by
 
 __all__ = ["find_interface", "list_interfaces", "placed"]
 
@@ -76,12 +75,9 @@ def find_interface(
     elif wanted is None:
         found = _by_route(group, list(sources))
     else:
-        found = _by_likeness(wanted)
-    zone = None if group is None else split_zone(group)[1]
-    if zone is not None and zone not in (found.name, str(found.index)):
-        raise InterfaceError(
-            f"{shown(group)} is on {shown(zone)}, but the interface is {found.name}", "name one of the two"
-        )
+        found = by_likeness(list_interfaces(), wanted)
+    if group is not None:
+        check_zone(group, found)
     if found.multicast is False:
         raise InterfaceError(
             f"interface {found.name} cannot multicast", "choose another, or set its MULTICAST flag"
@@ -94,50 +90,8 @@ def placed(group: Address, sources: Sources, interface: InterfaceLike) -> tuple[
 
     Errors are those of `filter_for` and `find_interface`.
     """
-    text = group_address(group)
-    if sources is None or isinstance(sources, (SourceFilter, str, bytes)):
-        wanted = filter_for(text, sources)
-        named: list[Address] = sorted(wanted.sources)
-    else:
-        named = listed_sources(sources)  # with their zones, which the filter does not keep
-        wanted = filter_for(text, named)
-    return wanted, find_interface(interface, group, named if wanted.is_include else ())
-
-
-def _by_likeness(wanted: Address | int) -> Interface:
-    known = list_interfaces()
-    if isinstance(wanted, bool) or not isinstance(wanted, (int, str, IPv4Address, IPv6Address)):
-        raise InterfaceTypeError(f"{shown(wanted)} is no interface", f"there are {_names(known)}")
-    if isinstance(wanted, int):
-        matching = [one for one in known if one.index == wanted]
-    else:
-        matching = [one for one in known if one.name == wanted] or _holding(known, wanted)
-    return _the_one(matching, shown(wanted), known)
-
-
-def _by_zone(zone: str) -> Interface:
-    known = list_interfaces()
-    return _the_one([one for one in known if zone in (one.name, str(one.index))], shown(zone), known)
-
-
-def _holding(known: list[Interface], wanted: Address) -> list[Interface]:
-    try:
-        address, zone = split_zone(wanted)
-    except AddressError:
-        return []
-    return [one for one in known if address in one.addresses and zone in (None, one.name, str(one.index))]
-
-
-def _the_one(matching: list[Interface], meant: str, known: list[Interface]) -> Interface:
-    if not matching:
-        raise InterfaceError(f"there is no interface {meant}", f"there are {_names(known)}")
-    if len(matching) > 1:
-        raise InterfaceError(f"{meant} could be any of {_names(matching)}", "name one of them")
-    return matching[0]
-
-
-def _names(interfaces: list[Interface]) -> str:
-    return ", ".join(one.name for one in interfaces)
+    wanted, named = wanted_by(group, sources)
+    return wanted, find_interface(interface, group, named)
 
 
 def _by_route(group: Address | None, sources: list[Address]) -> Interface:
@@ -147,7 +101,7 @@ def _by_route(group: Address | None, sources: list[Address]) -> Interface:
     for target in targets:
         _, zone = split_zone(target)
         if zone is not None:
-            return _by_zone(zone)
+            return by_zone(list_interfaces(), zone)
     return _route_to(canonical(targets[0]))
 
 
@@ -168,5 +122,5 @@ def _route_to(address: str) -> Interface:
     if len(local) == 4 and local[3]:
         matching = [one for one in known if one.index == local[3]]
     else:
-        matching = _holding(known, local[0])
-    return _the_one(matching, f"with the route to {address} ({local[0]})", known)
+        matching = holding(known, local[0])
+    return the_one(matching, f"with the route to {address} ({local[0]})", known)
