@@ -363,6 +363,7 @@ class Shards:
         before = self.lanes
         if len(together) > 1 or (before is not None and len(before)):
             self.lanes = Lanes(together, before, time_ns=self._reading.time_ns)
+            self._is_plain = False
         else:
             self.lanes = None
         for reader in together:

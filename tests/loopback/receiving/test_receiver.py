@@ -1,8 +1,12 @@
 """The main job: join sources, swap them, await tagged packets."""
 
+import pytest
+
 import aiomcast
 from tests.loopback.conftest import Senders
 from tests.support.packets import take
+
+pytestmark = pytest.mark.usefixtures("network")
 
 A, B, C = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 

@@ -15,6 +15,9 @@ from tests.support.seam import Faults, faults
 from tests.support.sending import A, B, C, D
 from tests.support.waiting import turns, until
 
+pytestmark = pytest.mark.usefixtures("network")
+ON_SOCKETS = pytest.mark.parametrize("network", ["sockets"], indirect=True)  # refused at their seam
+
 __all__ = ["faults"]
 
 include, exclude = SourceFilter.include, SourceFilter.exclude
@@ -248,6 +251,7 @@ WANTED = {
 
 @pytest.mark.parametrize("change", WANTED)
 @pytest.mark.parametrize("number", [errno.ENOBUFS, errno.ENOMEM, errno.ENODEV])
+@ON_SOCKETS
 async def test_whichever_call_is_refused_everything_stays(
     change: str, number: int, any_group: str, senders: Senders, faults: Faults
 ) -> None:
@@ -283,6 +287,7 @@ async def test_whichever_call_is_refused_everything_stays(
             assert payloads(await take(stream, 1)) == [b"new"]
 
 
+@ON_SOCKETS
 async def test_an_undo_that_is_refused_too_is_said(group: str, faults: Faults) -> None:
     async with aiomcast.Receiver() as receiver:
         ones = [await receiver.join(group, 5000 + n, sources=[A], interface="lo") for n in range(2)]

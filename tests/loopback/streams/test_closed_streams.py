@@ -18,6 +18,8 @@ from tests.support.waiting import turns, until
 
 from .warned import unclosed
 
+pytestmark = pytest.mark.usefixtures("network")
+
 
 @pytest.mark.parametrize("owner", ["receiver", "membership"])
 @pytest.mark.parametrize("tagged", [False, True])

@@ -17,6 +17,8 @@ from tests.support.packets import numbered, payloads, rest, take
 from tests.support.sending import A
 from tests.support.waiting import turns, until
 
+pytestmark = pytest.mark.usefixtures("network")
+
 GROUP, PORT, SOURCE = "232.1.1.1", 5000, "192.0.2.10"
 SECONDS = 10
 

@@ -15,6 +15,9 @@ from tests.support.packets import numbered, payloads, rest, take
 from tests.support.sending import A, B
 from tests.support.waiting import turns, until, wait_readable
 
+pytestmark = pytest.mark.usefixtures("network")
+ON_SOCKETS = pytest.mark.parametrize("network", ["sockets"], indirect=True)  # what it looks at is theirs
+
 
 async def test_the_default_stream_goes_on_where_it_stopped(group: str, senders: Senders) -> None:
     listener = aiomcast.listen(group, senders.port, sources=[A], interface="lo")
@@ -247,6 +250,7 @@ async def test_a_full_membership_stops_only_itself(group: str, any_group: str, s
         assert full.statistics().received == 2
 
 
+@ON_SOCKETS
 async def test_nothing_is_read_before_somebody_listens(group: str, senders: Senders) -> None:
     async with aiomcast.Receiver() as receiver:
         membership = await receiver.join(group, senders.port, sources=[A], interface="lo")
