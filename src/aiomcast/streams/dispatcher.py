@@ -70,7 +70,8 @@ class Outlet:
         """Closed streams, with something queued still, and somebody who may receive it."""
         self.sink: Sink = self._drop
         """What batches are handed to."""
-        self.dropped_count = self.unwanted_count = 0
+        self.dropped_count: int = 0
+        self.unwanted_count: int = 0
 
     @property
     def is_read(self) -> bool:
@@ -176,7 +177,8 @@ class Dispatcher:
         self.finished: Listening = Listening()
         self.shared_sink: Sink | None = None
         self.waiting: set[Outlet] = set()
-        self.dropped_count = self.unwanted_count = 0
+        self.dropped_count: int = 0
+        self.unwanted_count: int = 0
         """Of memberships that have been left."""
         self._stalled = stalled
         self._outlets: dict[Key, Outlet] = {}
