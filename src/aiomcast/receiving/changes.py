@@ -121,7 +121,7 @@ class Change:
         for number in range(len(readers) - 1, -1, -1):
             part, now = parts[number], readers[number].sock.filter
             if part != now:
-                grows = part.is_include is now.is_include and not part.sources <= now.sources
+                grows = part.mode is now.mode and not part.sources <= now.sources
                 self._sets.append((readers[number], part, grows))
 
     def join(self) -> None:

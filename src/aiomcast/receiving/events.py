@@ -20,15 +20,7 @@ from .membership import Membership
 __all__ = ["Event", "EventStream", "Telling"]
 
 _log = logging.getLogger("aiomcast")
-_LEVELS = {
-    EventKind.SWAPPED: logging.DEBUG,
-    EventKind.JOINED: logging.INFO,
-    EventKind.REFRESHED: logging.INFO,
-    EventKind.LEFT: logging.INFO,
-    EventKind.FAILED: logging.WARNING,
-    EventKind.DROPPED: logging.WARNING,
-    EventKind.STALLED: logging.WARNING,
-}
+_WARNINGS = (EventKind.FAILED, EventKind.DROPPED, EventKind.STALLED)
 
 
 @final
@@ -108,12 +100,12 @@ class Telling:
 
     def is_heard(self, kind: EventKind) -> bool:
         """Whether anybody would be told of an event of this kind."""
-        return bool(self._streams) or _log.isEnabledFor(_LEVELS[kind])
+        return bool(self._streams) or _log.isEnabledFor(_level(kind))
 
     def tell(self, event: Event) -> None:
         """Hand it to the streams, and to the log: as text, as a record is to hold nothing alive."""
-        if _log.isEnabledFor(_LEVELS[event.kind]):
-            _log.log(_LEVELS[event.kind], "%s", str(event))
+        if _log.isEnabledFor(_level(event.kind)):
+            _log.log(_level(event.kind), "%s", str(event))
         for one in self._streams:
             if (stream := _open(one)) is not None:
                 stream._put(event)
@@ -123,6 +115,12 @@ class Telling:
         for one in self._streams:
             if (stream := one()) is not None:
                 stream._end()
+
+
+def _level(kind: EventKind) -> int:
+    if kind is EventKind.SWAPPED:
+        return logging.DEBUG
+    return logging.WARNING if kind in _WARNINGS else logging.INFO
 
 
 def _open(one: weakref.ref[EventStream]) -> EventStream | None:

@@ -170,7 +170,7 @@ class Shards:
         """
         limit = self._limit_for(wanted)
         fits = limit is None or len(wanted.sources) <= limit
-        if fits and len(self.readers) == 1 and self.filter.is_include is wanted.is_include:
+        if fits and len(self.readers) == 1 and self.filter.mode is wanted.mode:
             self.readers[0].sock.held()  # what `spread` would come to, at the cost of a look
             return False, (wanted,)
         held = [reader.sock.held() for reader in self.readers]
