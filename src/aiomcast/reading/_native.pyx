@@ -229,45 +229,45 @@ cdef type packet_type = Packet
 cdef object gate_type = Gate
 
 
-cdef Buffers *_take_buffers() except NULL:
+cdef Buffers *_borrow_buffers() except NULL:
     global unused
-    cdef Buffers *taken = unused
-    if taken != NULL:
-        unused = taken.next
-        return taken
+    cdef Buffers *borrowed = unused
+    if borrowed != NULL:
+        unused = borrowed.next
+        return borrowed
     cdef int i
-    taken = <Buffers *>calloc(1, sizeof(Buffers))
-    if taken == NULL:
+    borrowed = <Buffers *>calloc(1, sizeof(Buffers))
+    if borrowed == NULL:
         raise MemoryError("no memory for the receive buffers")
-    taken.vectors = <iovec *>calloc(MESSAGES, sizeof(iovec))
-    taken.data = <char *>calloc(MESSAGES, STRIDE)  # pages that no datagram reaches stay untouched
-    taken.names = <char *>calloc(MESSAGES, NAME_ROOM)
-    taken.controls = <char *>calloc(MESSAGES, CONTROL_ROOM)
-    taken.messages = <mmsghdr *>calloc(MESSAGES, sizeof(mmsghdr))
+    borrowed.vectors = <iovec *>calloc(MESSAGES, sizeof(iovec))
+    borrowed.data = <char *>calloc(MESSAGES, STRIDE)  # pages that no datagram reaches stay untouched
+    borrowed.names = <char *>calloc(MESSAGES, NAME_ROOM)
+    borrowed.controls = <char *>calloc(MESSAGES, CONTROL_ROOM)
+    borrowed.messages = <mmsghdr *>calloc(MESSAGES, sizeof(mmsghdr))
     if (
-        taken.vectors == NULL or taken.data == NULL or taken.names == NULL
-        or taken.controls == NULL or taken.messages == NULL
+        borrowed.vectors == NULL or borrowed.data == NULL or borrowed.names == NULL
+        or borrowed.controls == NULL or borrowed.messages == NULL
     ):
-        free(taken.vectors)
-        free(taken.data)
-        free(taken.names)
-        free(taken.controls)
-        free(taken.messages)
-        free(taken)
+        free(borrowed.vectors)
+        free(borrowed.data)
+        free(borrowed.names)
+        free(borrowed.controls)
+        free(borrowed.messages)
+        free(borrowed)
         raise MemoryError("no memory for the receive buffers")
     for i in range(MESSAGES):
-        taken.vectors[i].iov_base = taken.data + i * <size_t>STRIDE
-        taken.messages[i].msg_hdr.msg_iov = &taken.vectors[i]
-        taken.messages[i].msg_hdr.msg_iovlen = 1
-        taken.messages[i].msg_hdr.msg_name = taken.names + i * NAME_ROOM
-        taken.messages[i].msg_hdr.msg_control = taken.controls + i * CONTROL_ROOM
-    return taken
+        borrowed.vectors[i].iov_base = borrowed.data + i * <size_t>STRIDE
+        borrowed.messages[i].msg_hdr.msg_iov = &borrowed.vectors[i]
+        borrowed.messages[i].msg_hdr.msg_iovlen = 1
+        borrowed.messages[i].msg_hdr.msg_name = borrowed.names + i * NAME_ROOM
+        borrowed.messages[i].msg_hdr.msg_control = borrowed.controls + i * CONTROL_ROOM
+    return borrowed
 
 
-cdef void _give_back(Buffers *taken) noexcept:
+cdef void _give_back(Buffers *borrowed) noexcept:
     global unused
-    taken.next = unused
-    unused = taken
+    borrowed.next = unused
+    unused = borrowed
 
 
 cdef bint _is_readable(int descriptor) noexcept:
@@ -411,7 +411,7 @@ cdef class Reader:
             raise StateError("a reader is made once", "make a new one for another socket")
         if not 0 < size <= MAX_DATAGRAM:
             raise ValueError("size is from 1 to 65535")
-        _give_back(_take_buffers())  # now rather than in the middle of a read
+        _give_back(_borrow_buffers())  # now rather than in the middle of a read
         self.gate = gate_type(source_filter)
         self.sink = _nowhere
         self.failed = _unheard
@@ -506,7 +506,7 @@ cdef class Reader:
                 return 0
             begun = _now()
             count = 1
-        buffers = _take_buffers()
+        buffers = _borrow_buffers()
         try:
             for i in range(count):
                 header = &buffers.messages[i].msg_hdr
@@ -532,7 +532,7 @@ cdef class Reader:
                             else:
                                 self.stamped = True
                         i += 1
-                        self.take(packets, &buffers.messages[i - 1], &tags)
+                        self.make_packets(packets, &buffers.messages[i - 1], &tags)
                 except BaseException as error:
                     self.error = error
         finally:
@@ -554,7 +554,7 @@ cdef class Reader:
         self.timed = self.gate.timed
         return 0
 
-    cdef int take(self, list packets, mmsghdr *message, Tags *tags) except -1:
+    cdef int make_packets(self, list packets, mmsghdr *message, Tags *tags) except -1:
         """Make the packets of a message, or count them as filtered."""
         cdef Py_ssize_t length = message.msg_len
         cdef Py_ssize_t segment = tags.segment
@@ -749,7 +749,7 @@ cdef class ReadSet:
             self.renew()
 
     cdef int renew(self) except -1:
-        """Make a new set where the old one tells of a descriptor that cannot be taken out."""
+        """Make a new set where the old one tells of a descriptor that cannot be removed."""
         cdef int new = epoll_create1(EPOLL_CLOEXEC), number
         cdef Reader reader
         if new < 0:
@@ -800,7 +800,7 @@ cdef class ReadSet:
             any_read = False
             for i in range(ready):
                 reader = self.at(events[i].data.fd)
-                if reader is None or reader.rests or not reader.is_read:  # taken out since, or failing
+                if reader is None or reader.rests or not reader.is_read:  # removed since, or failing
                     continue
                 if last is not None and reader.sink is not last.sink:
                     self.hand_on(batch, last)

@@ -74,7 +74,7 @@ class Together(Protocol):
         """Return how many packets were read ahead."""
 
     def read(self, limit: int) -> tuple[list[Packet], int]:
-        """Return what is due, and how many datagrams were taken out of the sockets."""
+        """Return what is due, and how many datagrams were read for it."""
 
     def take_all(self) -> list[Packet]:
         """Take out what was read ahead, in order."""
@@ -161,7 +161,7 @@ class Reader(Protocol):
         """Bytes of buffer that the kernel has granted; 0 once the socket is closed."""
 
     def read(self, limit: int) -> tuple[list[Packet], int]:
-        """Return the packets of `limit` reads at most, and how many datagrams were taken for them.
+        """Return the packets of `limit` reads at most, and how many datagrams were read for them.
 
         ([], 0) where there was nothing; ([], n) where all n were refused. Never raises: what was
         raised is left in `error`, and what was made before is returned.

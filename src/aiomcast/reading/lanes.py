@@ -28,7 +28,7 @@ class _Lane:
         reader = self.reader
         if reader is None or reader.rests:
             return 0
-        packets, taken = reader.read(limit)
+        packets, used = reader.read(limit)
         self.is_dry = reader.dry
         latest = self.held[-1][0] if self.held else 0
         for packet in packets:
@@ -36,7 +36,7 @@ class _Lane:
             if stamp is not None and stamp > latest:
                 latest = stamp
             self.held.append((latest, packet))
-        return taken
+        return used
 
 
 @final

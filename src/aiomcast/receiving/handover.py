@@ -129,25 +129,25 @@ class Handover(Generic[M]):
 
     # What is to be done
 
-    def next(self, now: float, is_taken: bool) -> Step[M] | None:
-        """Return what is to be done now, None for nothing; `is_taken`: somebody receives what is read."""
+    def next(self, now: float, is_received: bool) -> Step[M] | None:
+        """Return what is to be done now, None for nothing; `is_received`: somebody receives what is read."""
         if self._looks and now >= self._looks[0][0]:
             return Step(Action.LOOK, self._looks[0][1])
         for old in self._waiting:
             if now >= old.leave_at and not old.has_left:
                 return Step(Action.LEAVE, old.members, generation=old)
-        return self._with_waiting(now, is_taken) or self._with_lingering(now, is_taken)
+        return self._with_waiting(now, is_received) or self._with_lingering(now, is_received)
 
-    def _with_waiting(self, now: float, is_taken: bool) -> Step[M] | None:
+    def _with_waiting(self, now: float, is_received: bool) -> Step[M] | None:
         if not self._waiting:
             return None
         old = self._waiting[0]
         # Sockets are not to pile up, however fast the mode changes: the oldest is read out before its
         # time. Its packets are dropped and counted only when nobody receives any.
         is_crowded = len(self._waiting) > bounds.CHANGES_WAITING
-        if is_crowded and not is_taken:
+        if is_crowded and not is_received:
             return Step(Action.CLOSE, old.members, generation=old)
-        if not is_taken or not (is_crowded or now >= old.due_at):
+        if not is_received or not (is_crowded or now >= old.due_at):
             return None
         if not old.is_read:
             return Step(Action.READ, old.members, is_crowded, old)
@@ -155,15 +155,15 @@ class Handover(Generic[M]):
             return Step(Action.LINGER, old.members, generation=old)
         return Step(Action.CLOSE if old.is_empty else Action.READ_OUT, old.members, is_crowded, old)
 
-    def _with_lingering(self, now: float, is_taken: bool) -> Step[M] | None:
+    def _with_lingering(self, now: float, is_received: bool) -> Step[M] | None:
         if self._lingering:
             old = self._lingering[0]
             if sum(len(one.members) for one in self._lingering) > bounds.SOCKETS_LINGERING:
                 return Step(Action.CLOSE, old.members, generation=old)
-            if now >= old.over_at and is_taken:
+            if now >= old.over_at and is_received:
                 action = Action.CLOSE if old.is_empty else Action.READ_OUT
                 return Step(action, old.members, generation=old)
-        if self._among and not self._waiting and is_taken:
+        if self._among and not self._waiting and is_received:
             at_rest = tuple(member for member, until in self._among.items() if now >= until)
             if at_rest:
                 return Step(Action.READ_AMONG, at_rest)

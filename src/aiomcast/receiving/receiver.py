@@ -161,7 +161,7 @@ class Receiver:
     def statistics(self) -> Statistics:
         """Return the counters of all memberships, those that were left included."""
         shared = self._dispatcher
-        total = self._keeper.past + Statistics(
+        total = self._keeper.of_left + Statistics(
             queue_drops=shared.dropped_count, filtered=shared.unwanted_count, queued=shared.queued
         )
         for membership in self._memberships.values():
@@ -221,7 +221,7 @@ class _Keeper:
         self.dispatcher: Dispatcher = Dispatcher(self._stalled)
         self.telling: Telling = Telling()
         self.is_heard: Callable[[EventKind], bool] = self.telling.is_heard
-        self.past: Statistics = Statistics()
+        self.of_left: Statistics = Statistics()
         self._drops: dict[Membership, int] = {}  # not told yet
 
     def tell(
@@ -264,7 +264,7 @@ class _Keeper:
         if self.memberships.get(membership._key) is membership:
             counted = attrs.evolve(membership.statistics(), queued=0)
             self.forget(membership)
-            self.past += counted
+            self.of_left += counted
 
     def forget(self, membership: Membership) -> None:
         """Know it no more."""

@@ -400,7 +400,7 @@ class Shards:
         reads = 0
         while reads < _READS_PER_TURN:
             self._asked_at = self._now()
-            step = handover.next(self._asked_at, self._outlet.is_taken)
+            step = handover.next(self._asked_at, self._outlet.is_received)
             if step is None:
                 return
             while step is not None:

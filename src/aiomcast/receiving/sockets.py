@@ -41,7 +41,7 @@ class Sockets:
     What is read goes to `outlet`; what is told, to `told`.
     """
 
-    __slots__ = ("_group", "_options", "_past", "_port", "_reading", "_told", "interface", "outlet")
+    __slots__ = ("_group", "_of_closed", "_options", "_port", "_reading", "_told", "interface", "outlet")
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Sockets:
         self._group = group
         self._port = port
         self._told = told
-        self._past = Statistics()  # of sockets that were closed
+        self._of_closed = Statistics()  # of sockets that were closed
         self.interface: Interface = interface
         self.outlet: Outlet = outlet
 
@@ -72,7 +72,7 @@ class Sockets:
 
     def statistics(self, open_readers: Iterable[Reader]) -> Statistics:
         """Return the counters of `open_readers` and of what was closed."""
-        total = self._past
+        total = self._of_closed
         for reader in open_readers:
             total += _counted(reader)
         return total
@@ -106,7 +106,7 @@ class Sockets:
         alive = tuple(reader for reader in readers if reader.sock.fileno() >= 0)
         self.leave(alive)
         for _ in range(_MOST_READS if alive else 0):
-            if self.outlet.is_taken:
+            if self.outlet.is_received:
                 if self.read_some(alive):
                     break
             else:
@@ -129,7 +129,7 @@ class Sockets:
         self.drop(reader)
         if not reader.is_retired:
             reader.is_retired = True
-            self._past += counted
+            self._of_closed += counted
 
     def _report(self, readers: tuple[Reader, ...]) -> None:
         for reader in readers:

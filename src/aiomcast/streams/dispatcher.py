@@ -39,7 +39,7 @@ _STALLED_AFTER = 1.0  # seconds that a full stream is not received from while an
 class Outlet:
     """Where the packets of one membership go: its own streams and those of the receiver.
 
-    `changed` is called when `sink`, `is_read` or `is_taken` may be others than before.
+    `changed` is called when `sink`, `is_read` or `is_received` may be others than before.
     """
 
     __slots__ = (
@@ -79,7 +79,7 @@ class Outlet:
         return (bool(self.listening) or bool(self._dispatcher.listening)) and not self.listening.is_full
 
     @property
-    def is_taken(self) -> bool:
+    def is_received(self) -> bool:
         """Whether what is read now gets into a stream: one listens, and none asks for a pause."""
         return self.is_read and not self._dispatcher.listening.is_full
 
@@ -113,7 +113,7 @@ class Outlet:
             stream._fail(error)
 
     def redirect(self) -> None:
-        """Find out anew who gets its packets, and have that taken note of."""
+        """Find out anew who gets its packets, and tell."""
         own = self.listening.open()
         shared = self._dispatcher.shared_sink
         if own:

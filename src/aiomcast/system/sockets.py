@@ -95,7 +95,7 @@ class MulticastSocket(socket.socket):
         held = self.filter if self._is_certain else self.held()
         try:
             for step in plan(held, wanted, _RULES):
-                self._take(step)
+                self._make(step)
         except BaseException as error:
             self._undo(held, error)
             raise
@@ -103,7 +103,7 @@ class MulticastSocket(socket.socket):
     def _undo(self, held: SourceFilter, error: BaseException) -> None:
         try:
             for step in plan(self.held(), held, _RULES):
-                self._take(step)
+                self._make(step)
         except RefusedError as again:
             raise InconsistentError(
                 f"after {error} the filter {held} could not be put back ({again}); "
@@ -121,7 +121,7 @@ class MulticastSocket(socket.socket):
         if held.is_none:
             return
         try:
-            self._take(Step(Action.LEAVE_GROUP, SourceFilter.none()))
+            self._make(Step(Action.LEAVE_GROUP, SourceFilter.none()))
         except RefusedError as error:  # the kernel has forgotten it too: then there is nothing to leave
             if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
                 raise
@@ -141,7 +141,7 @@ class MulticastSocket(socket.socket):
                 return SourceFilter.none()
             raise
 
-    def _take(self, step: Step) -> None:
+    def _make(self, step: Step) -> None:
         index, group = self.interface.index, self.group
         self._is_certain = False
         try:

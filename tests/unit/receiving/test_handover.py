@@ -66,7 +66,7 @@ class World:
         self.handover: Handover[Hearing] = Handover()
         self.sockets: list[Hearing] = []
         self.in_force: tuple[Hearing, ...] = (self.opened(FILTERS[0]),)
-        self.is_taken = True
+        self.is_received = True
         self.delivered: list[tuple[str, int]] = []
         self.dropped: list[tuple[str, int]] = []
         self.sent = 0
@@ -110,7 +110,7 @@ class World:
 
     def read(self) -> None:
         """Read those whose turn it is, as a loop does."""
-        if self.is_taken:
+        if self.is_received:
             for one in self.handover.readable(self.in_force):
                 self.delivered += one.read(self.now_ns)
         self.settle()
@@ -123,7 +123,7 @@ class World:
     def settle(self) -> None:
         """Do all that is to be done now."""
         for _ in range(10_000):
-            step = self.handover.next(self.now, self.is_taken)
+            step = self.handover.next(self.now, self.is_received)
             if step is None:
                 return
             while step is not None:
@@ -136,19 +136,19 @@ class World:
             assert not one.is_closed
         match step.action:
             case Action.READ:
-                assert self.is_taken
+                assert self.is_received
                 return all(one.gate.until_has_passed for one in step.members) or self.read_some(step.members)
             case Action.LEAVE:
                 self.leave(step.members)
             case Action.READ_OUT:
-                assert self.is_taken
+                assert self.is_received
                 self.leave(step.members)
                 return self.read_some(step.members)
             case Action.CLOSE:
                 self.leave(step.members)
                 for one in step.members:
                     while one.queue:
-                        (self.delivered if self.is_taken else self.dropped).extend(one.read(self.now_ns))
+                        (self.delivered if self.is_received else self.dropped).extend(one.read(self.now_ns))
                     one.is_closed = True
                 heard = [each for one in self.sockets if one.is_closed for each in one.gate.heard]
                 for one in self.handover.after(step.members, self.in_force):
@@ -168,7 +168,7 @@ class World:
 
     def finish(self) -> None:
         """Have everything received, and all changes end."""
-        self.is_taken = True
+        self.is_received = True
         self.wait(1.0)
         for _ in range(self.sent + 10):
             self.read()
@@ -194,7 +194,7 @@ def play(world: World, events: Iterable[tuple[str, object]]) -> None:
             case float():
                 world.wait(which)
             case bool():
-                world.is_taken = which
+                world.is_received = which
                 world.settle()
             case _:
                 world.read()
@@ -243,7 +243,7 @@ def test_the_old_ones_are_read_out_before_the_new_ones_have_their_turn() -> None
 def test_old_sockets_leave_the_network_though_nobody_receives() -> None:
     world = World()
     old, *_ = world.in_force
-    world.is_taken = False
+    world.is_received = False
     world.change(FILTERS[3])
     world.send(ALWAYS)
     world.wait(AT_ALL)
@@ -254,7 +254,7 @@ def test_old_sockets_leave_the_network_though_nobody_receives() -> None:
 
 def test_changes_do_not_pile_up() -> None:
     world = World()
-    world.is_taken = False
+    world.is_received = False
     for _ in range(3 * bounds.CHANGES_WAITING):
         world.send(ALWAYS)
         world.change(FILTERS[3])
