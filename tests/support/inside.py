@@ -22,7 +22,7 @@ def readers_of(membership: Membership) -> tuple[Reader, ...]:
 def is_settled(membership: Membership) -> bool:
     """Whether no sockets of an earlier filter are left."""
     shards = membership._shards
-    return shards.all_readers == shards.readers and shards._handover.is_over
+    return shards.all_readers == shards.readers and shards._replacing.is_over
 
 
 def reading_of(receiver: Receiver) -> Reading:

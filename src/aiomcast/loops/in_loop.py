@@ -19,10 +19,19 @@ from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.options import Options
 
-__all__ = ["InLoop", "weakly"]
+__all__ = ["InLoop", "rest", "weakly"]
 
 R = TypeVar("R", bound=contract.Reader)
 P = ParamSpec("P")
+
+
+_FIRST_REST = 0.01  # seconds until a socket is read again whose reads fail, doubled up to the longest
+_LONGEST_REST = 1.0
+
+
+def rest(failures: int) -> float:
+    """Return the seconds that a socket rests whose last `failures` reads, 2 or more, have failed."""
+    return min(_FIRST_REST * 2.0 ** (failures - 2), _LONGEST_REST)
 
 
 def weakly(method: Callable[P, None]) -> Callable[P, None]:

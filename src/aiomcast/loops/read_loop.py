@@ -17,12 +17,10 @@ from ..system.sockets import MulticastSocket
 from ..values import bounds
 from ..values.filters import SourceFilter
 from ..values.options import Options
-from .in_loop import InLoop, weakly
+from .in_loop import InLoop, rest, weakly
 
 __all__ = ["ReadLoop", "can_watch"]
 
-_FIRST_REST = 0.01  # seconds until a socket is read again whose reads fail, doubled up to the longest
-_LONGEST_REST = 1.0
 _FATAL = frozenset({errno.EBADF, errno.ENOTSOCK})
 """What a socket reports that somebody has closed: it will never be read again."""
 
@@ -206,8 +204,9 @@ class ReadLoop(InLoop[Reader]):
                 self._set.forget(reader)
             elif reader.failures > 1:
                 self._set.discard(reader)
-                seconds = min(_FIRST_REST * 2 ** (reader.failures - 2), _LONGEST_REST)
-                self._resting[reader] = self._loop.call_later(seconds, weakly(self._rested), reader)
+                self._resting[reader] = self._loop.call_later(
+                    rest(reader.failures), weakly(self._rested), reader
+                )
         self._follow()
 
     def _rested(self, reader: Reader) -> None:

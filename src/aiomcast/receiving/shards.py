@@ -8,30 +8,25 @@ they read goes to an outlet, and what happens to them is told to whoever made th
 from __future__ import annotations
 
 import warnings
-from collections import deque
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import final
 
-from ..reading.contract import Network, Reader, Reading, Timer
-from ..reading.gate import Heard
+from ..reading.contract import Network, Reader, Reading
 from ..reading.lanes import Lanes
 from ..rfc3678.limits import SOURCE_SYSCTL
 from ..streams.dispatcher import Outlet
 from ..system.planner import moves, needs_handover, spread
-from ..values import bounds
 from ..values.addresses import family
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.options import Options
 from ..values.packets import Flow
 from ..values.statistics import Statistics
-from .handover import Action, Handover, Step
+from .replacing import Replacing
 from .sockets import Sockets, Told
 
 __all__ = ["Shards"]
-
-_READS_PER_TURN = 8  # of 64 datagrams: then the other tasks of the loop have their turn
 
 
 @final
@@ -43,22 +38,16 @@ class Shards:
     """
 
     __slots__ = (
-        "_asked_at",
         "_draining_unseen",
-        "_goes_on",
-        "_handover",
-        "_heard",
         "_is_plain",
         "_is_warned",
         "_limit",
         "_network",
         "_outlet",
-        "_reached",
         "_reading",
         "_refused_ahead",
+        "_replacing",
         "_sockets",
-        "_timer",
-        "_timer_at",
         "draining",
         "filter",
         "group",
@@ -90,17 +79,12 @@ class Shards:
         self.draining: tuple[Reader, ...] = ()
         self.lanes: Lanes | None = None  # of readers and draining, where there are several
         self._draining_unseen: tuple[Reader, ...] = ()  # of `draining`, that nothing was decided on yet
-        self._handover: Handover[Reader] = Handover()
         self._is_plain = True  # nothing but one socket, and no change behind it that is not over
-        self._heard: deque[Heard] = deque(maxlen=bounds.HEARD)  # what those that have closed delivered
-        self._goes_on = False  # in the next loop turn
-        self._timer: Timer | None = None
-        self._timer_at = self._reached = 0.0
-        self._asked_at = 0.0  # when the handover was last asked what is to be done
         self.indexes: tuple[int, ...] = (interface.index,)  # also older ones, of packets still queued
         self._limit = network.source_limit(group)
         self._is_warned = False
         self._refused_ahead = 0
+        self._replacing = Replacing(reading, self._sockets, self)
         outlet.changed = self.redirect
 
     @property
@@ -132,7 +116,7 @@ class Shards:
     @property
     def all_readers(self) -> tuple[Reader, ...]:
         """Its readers, and those that a change has not finished with."""
-        return (*self._handover.members, *self.together)
+        return (*self._replacing.members, *self.together)
 
     # The limit
 
@@ -213,8 +197,7 @@ class Shards:
             readers = holding or readers[:1]
         self._note_filter(wanted, until_ns)
         if until_ns is not None and readers[0].sock.filter != wanted and not wanted.is_include:
-            self._handover.look(readers, self._now())  # the gate refuses what the kernel lets in
-            self._arm()
+            self._replacing.look(readers)  # the gate refuses what the kernel lets in
         if readers != before:
             self._draining_unseen = tuple(reader for reader in before if reader not in readers)
             self.draining = tuple(dict.fromkeys((*self.draining, *self._draining_unseen)))
@@ -223,8 +206,8 @@ class Shards:
             return
         if self._draining_unseen:
             spared = tuple(reader for reader in self._draining_unseen if not reader.gate.passing.is_none)
-            self._handover.drain(spared, self._now())
-            self._end_draining([reader for reader in self._draining_unseen if reader not in spared])
+            self._replacing.drain(spared)
+            self.end_draining([reader for reader in self._draining_unseen if reader not in spared])
         self._arrange()
         self.redirect()
         self._draining_unseen = ()  # not before: else nobody would ask again
@@ -260,11 +243,11 @@ class Shards:
                 reader.deliver_until(cut_ns)
             for reader in opened:
                 reader.set_filter(reader.sock.filter if wanted.is_include else wanted)
-            self._handover.begin(old, self._now())
+            self._replacing.begin(old)
             self.draining, self.lanes, self.readers = (), None, tuple(opened)
         self._note_filter(wanted, cut_ns if deliver else None)
         elsewhere = SourceFilter.none()
-        for reader in self._handover.members:
+        for reader in self._replacing.members:
             elsewhere |= reader.gate.passing
         for reader in self.readers:
             reader.deliver_since(begun_ns, cut_ns, elsewhere)
@@ -299,14 +282,12 @@ class Shards:
     @property
     def generations(self) -> list[tuple[Reader, ...]]:
         """All sockets, in the order in which they are to be read out."""
-        return [*self._handover.generations, self.together]
+        return [*self._replacing.generations, self.together]
 
     def stop(self) -> None:
         """Have no sockets any more, and no handover."""
         self.readers, self.draining, self.lanes, self._draining_unseen = (), (), None, ()
-        self._handover.stop()
-        self._heard.clear()
-        self._arm()
+        self._replacing.stop()
 
     def retire(self, readers: tuple[Reader, ...]) -> None:
         """Leave with these sockets, hand over or count what they hold, and close them."""
@@ -325,9 +306,6 @@ class Shards:
 
     # Inside
 
-    def _now(self) -> float:
-        return max(self._reading.monotonic(), self._reached)
-
     def _note_filter(self, wanted: SourceFilter, until_ns: int | None) -> None:
         self.filter = wanted
         if until_ns is not None:
@@ -338,7 +316,7 @@ class Shards:
 
     def _note_elsewhere(self, wanted: SourceFilter) -> None:
         """Have `wanted` judge also at sockets that are not in force any more, and what was read ahead."""
-        for reader in (*self._handover.members, *self.draining):
+        for reader in (*self._replacing.members, *self.draining):
             reader.set_filter(reader.gate.passing & wanted)
         for reader in self.readers:
             if reader.gate.since_ns is not None:
@@ -347,7 +325,7 @@ class Shards:
         for lanes in {reader.lanes for reader in self.all_readers if reader.lanes is not None}:
             self._refused_ahead += lanes.refuse(lambda packet: self._is_refused(wanted, packet.flow))
         self._is_plain = (
-            self._handover.is_over
+            self._replacing.is_over
             and len(self.together) == 1
             and self.lanes is None
             and self.readers[0].gate.since_ns is None
@@ -373,7 +351,7 @@ class Shards:
         """Have read what is to be read now, into the outlet's present sink."""
         outlet = self._outlet
         sink = outlet.sink
-        readable = self._handover.readable(self.together) if outlet.is_read else ()
+        readable = self._replacing.readable
         for reader in self.all_readers:
             reader.sink = sink
             if reader.place is not None:
@@ -381,92 +359,9 @@ class Shards:
                     reader.place.add()
                 else:
                     reader.place.discard()
-        self.settle()
+        self._replacing.settle()
 
-    def settle(self) -> None:
-        """Do what is to be done now about sockets that are being replaced."""
-        handover = self._handover
-        if handover.is_over:
-            if self._timer is not None or self._outlet.is_waiting:
-                self._arm()
-            return
-        try:
-            self._work_off(handover)
-        finally:
-            self._read_on()
-            self._arm()
-
-    def _work_off(self, handover: Handover[Reader]) -> None:
-        reads = 0
-        while reads < _READS_PER_TURN:
-            self._asked_at = self._now()
-            step = handover.next(self._asked_at, self._outlet.is_received)
-            if step is None:
-                return
-            while step is not None:
-                is_finished = self._do(step)
-                reads += not is_finished and not step.is_urgent
-                step = handover.done(step, self._now(), is_finished)
-        if not self._goes_on:
-            self._goes_on = True
-            self._reading.call_soon(self._go_on)
-
-    def _go_on(self) -> None:
-        self._goes_on = False
-        self.settle()
-
-    def _read_on(self) -> None:
-        """Have read those whose turn it has become."""
-        outlet = self._outlet
-        for reader in self._handover.readable(self.together) if outlet.is_read else ():
-            reader.sink = outlet.sink
-            if reader.place is not None:
-                reader.place.add()
-
-    def _do(self, step: Step[Reader]) -> bool:
-        """Do one step of a handover; say if it is finished."""
-        sockets, members = self._sockets, step.members
-        match step.action:
-            case Action.READ:
-                return all(one.gate.until_has_passed for one in members) or sockets.read_some(members)
-            case Action.LINGER:
-                sockets.flush(members)
-                for reader in members:
-                    reader.lanes = None
-                    # What a swap has spared was here and is read. Of sources that are let in no longer
-                    # nothing is to come from here any more, whatever the clock makes of it.
-                    reader.set_filter(reader.gate.passing & self.filter)
-            case Action.LEAVE:
-                sockets.leave(members)
-            case Action.READ_OUT:
-                sockets.leave(members)
-                if not sockets.read_some(members):
-                    return False
-                sockets.flush(members)
-            case Action.CLOSE:
-                sockets.retire(members)
-                self._let_alone(members)
-            case Action.READ_AMONG:
-                sockets.read_some(self.together)
-                return all(reader.dry for reader in members)
-            case Action.CLOSE_AMONG:
-                self._end_draining(members)
-            case Action.LOOK:
-                for reader in members:
-                    reader.look()
-        return True
-
-    def _let_alone(self, closed: tuple[Reader, ...]) -> None:
-        """Have those that come next take up what the sockets before them have not delivered."""
-        for reader in closed:
-            self._heard += reader.gate.heard
-        following = self._handover.after(closed, self.readers)
-        for reader in following:
-            reader.gate.alone(self._heard)
-        if following is self.readers:
-            self._heard.clear()
-
-    def _end_draining(self, gone: Collection[Reader]) -> None:
+    def end_draining(self, gone: Collection[Reader]) -> None:
         """Close sockets that have left the group and hold nothing that is still to come."""
         if not gone:
             return
@@ -475,22 +370,3 @@ class Shards:
         self._sockets.retire(tuple(gone))
         self.draining = tuple(reader for reader in self.draining if reader not in gone)
         self._arrange()
-
-    def _arm(self) -> None:
-        """Ask again when time alone brings something to do, or when all reading goes on."""
-        self._outlet.is_waiting = not self._handover.is_over
-        # What has come due since the handover was asked is to be asked for, too.
-        due_at = self._handover.due_at(self._asked_at)
-        if self._timer is not None:
-            if due_at is not None and due_at >= self._timer_at:
-                return  # it asks again
-            self._timer.cancel()
-            self._timer = None
-        if due_at is not None:
-            self._timer_at = due_at
-            self._timer = self._reading.call_later(max(due_at - self._now(), 0.0), self._on_time)
-
-    def _on_time(self) -> None:
-        self._timer = None
-        self._reached = self._timer_at
-        self.settle()

@@ -101,9 +101,9 @@ class MemoryReadSet:
                     continue
             last = reader
             lanes = reader.lanes
-            packets, taken = (reader if lanes is None else lanes).read(min(_PER_VISIT, budget))
+            packets, used = (reader if lanes is None else lanes).read(min(_PER_VISIT, budget))
             batch += packets
-            budget -= max(taken, 1)
+            budget -= max(used, 1)
             concerned: tuple[Reader, ...] = (reader,)
             if lanes is not None:
                 concerned = lanes.readers

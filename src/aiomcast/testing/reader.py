@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 from ..reading.contract import Place, Together
 from ..reading.gate import Gate
+from ..values import bounds
 from ..values.filters import SourceFilter
 from ..values.packets import Flow, Packet
 from .sockets import Arrival, MemorySocket
 
 __all__ = ["MemoryReader"]
 
-_FLOW_LIMIT = 1024  # senders remembered per socket; beyond it the memory starts anew
 # A packet is at its socket when it is stamped, so what was found empty stays so: the gate, which
 # allows for packets under way, is told that any time has passed.
 _ANY_TIME = sys.maxsize
@@ -59,20 +59,20 @@ class MemoryReader:
         return self.sock.receive_buffer
 
     def read(self, limit: int) -> tuple[list[Packet], int]:
-        """Return the packets of `limit` reads at most, and how many datagrams were taken for them.
+        """Return the packets of `limit` reads at most, and how many datagrams were used for them.
 
         Never raises: what the socket reported, and whatever was raised on the way, is left in
         `error`, and what was made before is returned.
         """
         packets: list[Packet] = []
-        taken = 0
+        used = 0
         received, filtered = self.received, self.filtered
         self.dry = False
         try:
-            while taken < limit:
+            while used < limit:
                 arrival = self.sock.receive()
-                taken += 1
-                self._take(arrival, packets)
+                used += 1
+                self._read_one(arrival, packets)
         except BlockingIOError:
             self.dry = True
         except BaseException as error:
@@ -80,9 +80,9 @@ class MemoryReader:
         self.unmade += self.received - received - (self.filtered - filtered) - len(packets)
         if self.dry:
             self.gate.emptied(_ANY_TIME)
-        return packets, taken
+        return packets, used
 
-    def _take(self, arrival: Arrival, packets: list[Packet]) -> None:
+    def _read_one(self, arrival: Arrival, packets: list[Packet]) -> None:
         datagram = arrival.datagram
         self.received += 1
         self.octets += len(datagram.data)
@@ -99,7 +99,7 @@ class MemoryReader:
     def _flow(self, source: str, source_port: int) -> Flow:
         flow = self._flows.get((source, source_port))
         if flow is None:
-            if len(self._flows) >= _FLOW_LIMIT:
+            if len(self._flows) >= bounds.FLOWS_PER_SOCKET:
                 self._flows.clear()
             sock = self.sock
             flow = Flow(source, source_port, sock.group, sock.port, sock.interface.index)

@@ -8,11 +8,13 @@ import errno
 import threading
 from collections.abc import Callable
 from functools import partial
-from weakref import WeakMethod, WeakSet
+from weakref import WeakSet
 
 from ..errors import StateError
+from ..loops.in_loop import rest, weakly
 from ..reading.contract import Reader, Timer
 from ..rfc3678.refusals import refusals
+from ..values import bounds
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.options import Options
@@ -23,10 +25,6 @@ from .sockets import MemorySocket
 from .station import Station
 
 __all__ = ["MemoryReading"]
-
-_BUDGET = 512  # datagrams read per loop turn, about: then the other tasks of the loop have their turn
-_FIRST_REST = 0.01  # seconds until a socket is read again whose reads fail, doubled up to the longest
-_LONGEST_REST = 1.0
 
 
 class _Place:
@@ -53,18 +51,6 @@ class _Place:
     def wake(self) -> None:
         """Read it in the next loop turn, if it is read at all: there is something in the socket."""
         self._reading.go_on()
-
-
-def _weakly(method: Callable[[], None]) -> Callable[[], None]:
-    """Return a call of a bound method that does not keep its object alive, and does nothing after it."""
-    held = WeakMethod(method)
-
-    def call() -> None:
-        alive = held()
-        if alive is not None:
-            alive()
-
-    return call
 
 
 class _Timer:
@@ -187,7 +173,7 @@ class MemoryReading:
         sock = MemorySocket(self._station, group, port, interface, size)
         reader = MemoryReader(sock, wanted, options.ancillary)
         reader.place = place = _Place(self, reader)
-        sock.wake = _weakly(place.wake)  # the network is not to keep what nobody else does
+        sock.wake = weakly(place.wake)  # the network is not to keep what nobody else does
         self._set.reserve(reader)
         into.append(reader)
 
@@ -251,7 +237,7 @@ class MemoryReading:
             return
         self._wire.happened += 1
         try:
-            self._set.read(_BUDGET)
+            self._set.read(bounds.READ_PER_TURN)
         finally:
             self._let_rest()
             self.go_on()
@@ -263,8 +249,7 @@ class MemoryReading:
                 self._set.forget(reader)
             elif reader.failures > 1:
                 self._set.discard(reader)
-                seconds = min(_FIRST_REST * 2 ** (reader.failures - 2), _LONGEST_REST)
-                self._resting[reader] = self.call_later(seconds, partial(self._rested, reader))
+                self._resting[reader] = self.call_later(rest(reader.failures), partial(self._rested, reader))
 
     def _rested(self, reader: MemoryReader) -> None:
         del self._resting[reader]

@@ -88,7 +88,7 @@ class MemorySocket:
         wanted, held = filter_for(self.group, sources), self.filter
         try:
             for step in plan(held, wanted):
-                self._take(step)
+                self._make(step)
         except RefusedError as error:
             self._undo(held, error)
             raise
@@ -99,7 +99,7 @@ class MemorySocket:
         if held.is_none:
             return
         try:
-            self._take(Step(Action.LEAVE_GROUP, SourceFilter.none()))
+            self._make(Step(Action.LEAVE_GROUP, SourceFilter.none()))
         except RefusedError as error:  # forgotten here too: then there is nothing to leave
             if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
                 raise
@@ -113,7 +113,7 @@ class MemorySocket:
     def _undo(self, held: SourceFilter, error: RefusedError) -> None:
         try:
             for step in plan(self.filter, held):
-                self._take(step)
+                self._make(step)
         except RefusedError as again:
             raise InconsistentError(
                 f"after {error} the filter {held} could not be put back ({again}); "
@@ -121,7 +121,7 @@ class MemorySocket:
                 "leave it and join again",
             ) from error
 
-    def _take(self, step: Step) -> None:
+    def _make(self, step: Step) -> None:
         call = _CALLS[step.action]
         doing = f"{step.action.value} for {self.group} on {self.interface.name}"
         limit = self._station.wire.source_limit
