@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from types import TracebackType
-from typing import Self
 
 from ..errors import ArgumentError, ArgumentTypeError, RefusedError, StateError
 from ..rfc3678 import kernel
@@ -14,6 +12,7 @@ from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusal, refusals
 from ..system.interfaces import find_interface
 from ..values.addresses import Address, check_port, family, group_address, pack, source_address
+from ..values.closing import Closing
 from ..values.interface import Interface, InterfaceLike
 from ..values.shown import shown
 
@@ -22,7 +21,7 @@ __all__ = ["Sender"]
 ABI = native()
 
 
-class Sender:
+class Sender(Closing):
     """Sends datagrams to `group` and `port`.
 
     `interface` takes what `Receiver.join` takes; None means the interface of the route to the
@@ -129,17 +128,6 @@ class Sender:
             self._closed = True
             self._wake()
             self._socket.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
 
 def _bytes_of(data: bytes | bytearray | memoryview) -> memoryview:

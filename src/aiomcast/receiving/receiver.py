@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from types import TracebackType
 from typing import Self, Unpack
 
 import attrs
@@ -16,6 +15,7 @@ from ..rfc3678.limits import with_open_files
 from ..streams.dispatcher import Dispatcher, Key, Outlet
 from ..streams.packet_stream import PacketBatches, PacketStream
 from ..values.addresses import Address, check_port, group_address
+from ..values.closing import Closing
 from ..values.events import EventKind
 from ..values.filters import Sources
 from ..values.interface import InterfaceLike
@@ -33,7 +33,7 @@ __all__ = ["Receiver"]
 _BETWEEN_DROPS = 1.0  # seconds between two events of drops at one membership
 
 
-class Receiver:
+class Receiver(Closing):
     """Receives multicast: join memberships, iterate over the packets of all of them.
 
     The keywords are those of `Options`. `network` is where groups are joined: None is the system,
@@ -186,14 +186,6 @@ class Receiver:
     async def __aenter__(self) -> Self:
         self._check()
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     def __del__(self) -> None:
         reading: Reading | None = getattr(self, "_reading", None)

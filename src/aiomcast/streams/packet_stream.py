@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
 from ..values import bounds
+from ..values.closing import Closing
 from ..values.options import Options, Overflow
 from ..values.packets import Flow, Packet
 from ..values.statistics import StreamStatistics
@@ -194,7 +194,7 @@ class PacketStream(Stream[Packet]):
             self._home.relaxed(self)
 
 
-class PacketBatches:
+class PacketBatches(Closing):
     """The packets of a `PacketStream`, list by list. What is yielded belongs to the caller.
 
     An async context manager, which closes the stream at the end.
@@ -223,14 +223,3 @@ class PacketBatches:
     async def aclose(self) -> None:
         """Close the stream behind it."""
         await self._stream.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()

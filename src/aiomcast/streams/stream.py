@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from types import TracebackType
 from typing import Self, TypeVar
 
 from ..errors import StateError
 from ..reading import PacketQueue
+from ..values.closing import Closing
 
 __all__ = ["Stream"]
 
 T = TypeVar("T")
 
 
-class Stream(PacketQueue[T]):
+class Stream(PacketQueue[T], Closing):
     """Items in order, awaited by one task at a time, until it is closed.
 
     `async for` goes on where it stopped. An async context manager, which closes it at the end.
@@ -29,17 +29,6 @@ class Stream(PacketQueue[T]):
 
     def __aiter__(self) -> Self:
         return self
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
     async def receive(self) -> T:
         """Return the next item, waiting for it.
