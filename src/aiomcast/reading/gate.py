@@ -27,10 +27,12 @@ Heard = tuple[str, int]
 class Gate:
     """The filter in force at a socket, and which packets are the socket's to deliver.
 
-    `past` holds (cut, filter), oldest first. The kernel has judged every packet when it arrived;
-    so one stamped at or before a cut passes if that filter or a later one lets it in, one stamped
-    after every cut if `current` does. The exceptions end with the packets they are for: once the
-    socket was found empty after the cut, or a packet came that is well beyond it.
+    `past` holds (cut, filter, what it refused beyond the kernel), oldest first. The kernel has judged
+    every packet when it arrived, but for sources that its list had no room for: of those the filter
+    at arrival judges alone. So one of the others that is stamped at or before a cut passes if that
+    filter or a later one lets it in, one stamped after every cut if `current` does. The exceptions
+    end with the packets they are for: once the socket was found empty after the cut, or a packet
+    came that is well beyond it.
 
     Two sockets joined to one group see the same stamp for the same packet. What is stamped after
     `until_ns` is left to the socket that comes after this one; what passes up to then is
@@ -47,6 +49,7 @@ class Gate:
     __slots__ = (
         "_past_over_ns",
         "begun_ns",
+        "beyond_kernel",
         "current",
         "elsewhere",
         "heard",
@@ -59,7 +62,9 @@ class Gate:
 
     def __init__(self, current: SourceFilter) -> None:
         self.current: SourceFilter = current
-        self.past: deque[tuple[int, SourceFilter]] = deque()
+        self.beyond_kernel: frozenset[str] = frozenset()
+        """What `current` refuses and the kernel lets in, as its list has no room for more."""
+        self.past: deque[tuple[int, SourceFilter, frozenset[str]]] = deque()
         self._past_over_ns = 0
         self.until_ns: int | None = None
         self.until_has_passed: bool = False
@@ -79,7 +84,7 @@ class Gate:
     def passing(self) -> SourceFilter:
         """What may pass here, whenever it arrived."""
         united = self.current
-        for _, then in self.past:
+        for _, then, _ in self.past:
             united |= then
         return united
 
@@ -92,11 +97,11 @@ class Gate:
         if until_ns is None:
             self.past.clear()
         else:
-            self.past.append((until_ns, self.current))
+            self.past.append((until_ns, self.current, self.beyond_kernel))
             self._past_over_ns = now_ns + _IN_FLIGHT_NS
             if len(self.past) > bounds.FILTERS_KEPT:
                 self.past.popleft()
-        self.current = wanted
+        self.current, self.beyond_kernel = wanted, frozenset()
 
     def begin(self, begun_ns: int, since_ns: int, elsewhere: SourceFilter) -> None:
         """Leave what is stamped up to `since_ns` to the sockets before this one, which pass `elsewhere`."""
@@ -116,7 +121,7 @@ class Gate:
         if self.since_ns is not None and self._is_anothers(source, timestamp_ns):
             return False
         if timestamp_ns is None:
-            return _lets_in(self.current, source) or any(_lets_in(then, source) for _, then in self.past)
+            return _lets_in(self.current, source) or any(_lets_in(then, source) for _, then, _ in self.past)
         if self.until_ns is not None and timestamp_ns > self.until_ns:
             self.until_has_passed = True
             return False
@@ -124,7 +129,12 @@ class Gate:
         if self.past:
             while self.past and self.past[0][0] < timestamp_ns - _MARGIN_NS:
                 self.past.popleft()
-            passes = passes or any(timestamp_ns <= cut and _lets_in(then, source) for cut, then in self.past)
+            at_arrival = next((one for one in self.past if timestamp_ns <= one[0]), None)
+            if at_arrival is not None and source in at_arrival[2]:
+                return False
+            passes = passes or any(
+                timestamp_ns <= cut and _lets_in(then, source) for cut, then, _ in self.past
+            )
         if passes and self.until_ns is not None:
             self.heard.append((source, timestamp_ns))
         return passes

@@ -188,11 +188,11 @@ class Shards:
         before = self.readers
         readers = before if not opened else (*before, *(one for one in opened if one not in before))
         if len(readers) == 1 and not self.draining:
-            readers[0].set_filter(wanted, until_ns)
+            _judge(readers[0], wanted, until_ns)
         else:
             self._is_plain = False
             for reader in readers:
-                reader.set_filter(self._judging_at(reader, wanted, until_ns), until_ns)
+                _judge(reader, self._judging_at(reader, wanted, until_ns), until_ns)
             holding = tuple(reader for reader in readers if not reader.sock.filter.is_none)
             readers = holding or readers[:1]
         self._note_filter(wanted, until_ns)
@@ -242,7 +242,7 @@ class Shards:
             for reader in old:
                 reader.deliver_until(cut_ns)
             for reader in opened:
-                reader.set_filter(reader.sock.filter if wanted.is_include else wanted)
+                _judge(reader, reader.sock.filter if wanted.is_include else wanted)
             self._replacing.begin(old)
             self.draining, self.lanes, self.readers = (), None, tuple(opened)
         self._note_filter(wanted, cut_ns if deliver else None)
@@ -261,8 +261,8 @@ class Shards:
         try:
             for reader in self.readers:
                 self.open(reader.sock.filter, opened)
-                opened[-1].set_filter(reader.gate.current)
                 opened[-1].sock.set_filter(reader.sock.filter)
+                _judge(opened[-1], reader.gate.current)
         except BaseException:
             self._sockets.interface = before
             for reader in opened:
@@ -370,3 +370,11 @@ class Shards:
         self._sockets.retire(tuple(gone))
         self.draining = tuple(reader for reader in self.draining if reader not in gone)
         self._arrange()
+
+
+def _judge(reader: Reader, wanted: SourceFilter, until_ns: int | None = None) -> None:
+    """Have `wanted` judge, of which the socket may hold a part: the gate refuses the rest."""
+    reader.set_filter(wanted, until_ns)
+    held = reader.sock.filter.sources
+    if not wanted.is_include and len(held) != len(wanted.sources):
+        reader.gate.beyond_kernel = wanted.sources - held

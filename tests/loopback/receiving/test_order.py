@@ -203,6 +203,24 @@ async def test_a_clock_that_is_set_back_costs_and_doubles_nothing(
         assert len(stream) == 0
 
 
+async def test_a_long_block_list_lets_nothing_in_that_came_while_it_was_refused(
+    any_group: str, sender: Sources
+) -> None:
+    blocked = MANY[:20]
+    async with Receiver() as receiver:
+        with pytest.warns(RuntimeWarning):
+            one = await receiver.join(any_group, PORT, sources=exclude(blocked), interface="lo")
+        beyond = sorted(set(blocked) - one.kernel_filter().sources)[0]
+        sender.number(beyond)  # the kernel lets it in
+        await one.swap(exclude([source for source in blocked if source != beyond]), pending="deliver")
+        between = sender.number(beyond)
+        await one.swap(exclude(blocked), pending="deliver")
+        sender.number(beyond)
+        after = sender.number(A)
+        stream = receiver.packets()
+        assert payloads(await take(stream, 2)) == between + after
+
+
 @pytest.mark.parametrize("set_back", [False, True])
 async def test_a_long_block_list_leaks_no_longer_than_the_cut_lasts(
     set_back: bool, any_group: str, sender: Sources, monkeypatch: pytest.MonkeyPatch

@@ -111,3 +111,17 @@ def test_a_socket_that_stands_alone_from_the_beginning_refuses_nothing_for_anoth
     gate.alone([(A, 5)])
     gate.emptied(0)
     assert judged(gate, A, 5, None) == [True, True]
+
+
+def test_what_only_the_gate_refused_is_not_let_in_by_a_later_filter() -> None:
+    """Of a list that is longer than the kernel takes, the kernel has let in the rest."""
+    refusing, other = SourceFilter.exclude([A, B]), SourceFilter.exclude([B])
+    gate = Gate(refusing)
+    gate.beyond_kernel = frozenset([A])
+    gate.change(other, 100)
+    assert not gate.allows(A, 90)
+    assert gate.allows(A, 110)
+    gate.change(refusing, 200)
+    assert not gate.allows(A, 90)
+    assert gate.allows(A, 110)
+    assert not gate.allows(A, 210)
