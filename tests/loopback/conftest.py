@@ -1,6 +1,7 @@
 """Real sockets on loopback, unprivileged: sources are 127.0.0.2, 127.0.0.3, ... and ::1."""
 
 import contextlib
+import gc
 import itertools
 import os
 import socket
@@ -87,6 +88,14 @@ def _udp_sockets() -> set[str]:
                     if known.family in (socket.AF_INET, socket.AF_INET6) and known.type == socket.SOCK_DGRAM:
                         held.add(name)
     return held
+
+
+@pytest.fixture(autouse=True)
+def small_heap() -> Iterator[None]:
+    """What was made before a test is none of its collector's business: many collect hundreds of times."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
