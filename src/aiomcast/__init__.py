@@ -1,6 +1,7 @@
 """An asyncio-native multicast receiver with the whole source-filter API of RFC 3678."""
 
-from .endpoint.protocol import MulticastProtocol, create_multicast_endpoint
+from .endpoint.endpoint import create_multicast_endpoint
+from .endpoint.protocol import MulticastProtocol
 from .endpoint.sender import Sender
 from .endpoint.transport import MulticastTransport
 from .errors import (
@@ -22,7 +23,14 @@ from .errors import (
     StateError,
     UnsupportedError,
 )
-from .interfaces import Interface, InterfaceLike, list_interfaces
+from .interfaces import (
+    ALL_INTERFACES,
+    AllInterfaces,
+    Interface,
+    InterfaceLike,
+    InterfacesLike,
+    list_interfaces,
+)
 from .receiving.changes import Pending
 from .receiving.events import Event, EventStream
 from .receiving.joining import Joining
@@ -43,9 +51,11 @@ from .values.tags import Tags
 __version__ = "0.1.0"
 
 __all__ = [
+    "ALL_INTERFACES",
     "Address",
     "AddressError",
     "AddressTypeError",
+    "AllInterfaces",
     "ArgumentError",
     "ArgumentTypeError",
     "Channel",
@@ -63,6 +73,7 @@ __all__ = [
     "InterfaceGoneError",
     "InterfaceLike",
     "InterfaceTypeError",
+    "InterfacesLike",
     "Joining",
     "LimitError",
     "Listener",

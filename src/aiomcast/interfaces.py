@@ -1,6 +1,13 @@
 """Network interfaces: the list of them, and what `interface=` takes. Public."""
 
 from .system.interfaces import list_interfaces
-from .values.interface import Interface, InterfaceLike
+from .values.interface import ALL_INTERFACES, AllInterfaces, Interface, InterfaceLike, InterfacesLike
 
-__all__ = ["Interface", "InterfaceLike", "list_interfaces"]
+__all__ = [
+    "ALL_INTERFACES",
+    "AllInterfaces",
+    "Interface",
+    "InterfaceLike",
+    "InterfacesLike",
+    "list_interfaces",
+]

@@ -55,7 +55,8 @@ def test_find_interface_and_placed(junk: Any) -> None:
     given(lambda: find_interface(None, junk), junk, str, type(None))
     given(lambda: placed(junk, [A], "lo"), junk, str)
     given(lambda: placed(GROUP, [junk], None), junk, str)
-    given(lambda: placed(GROUP, [A], junk), junk, str, int, type(None))
+    if not isinstance(junk, (list, dict)):  # which are right: it depends on what is in them
+        given(lambda: placed(GROUP, [A], junk), junk, str, int, type(None))
     if not isinstance(junk, str):
         given(lambda: placed(GROUP, junk, "lo"), junk)
 

@@ -10,19 +10,22 @@ __all__ = ["are_settled", "is_settled", "readers_of", "reading_of", "shards_of",
 
 
 def shards_of(membership: Membership) -> Shards:
-    """Return what holds its filter."""
-    return membership._shards
+    """Return what holds its filter on the one interface that it is on."""
+    (shards,) = membership._presence.shards
+    return shards
 
 
 def readers_of(membership: Membership) -> tuple[Reader, ...]:
-    """Return the readers of the sockets in force."""
-    return membership._shards.readers
+    """Return the readers of the sockets in force, on all its interfaces."""
+    return tuple(reader for shards in membership._presence.shards for reader in shards.readers)
 
 
 def is_settled(membership: Membership) -> bool:
     """Whether no sockets of an earlier filter are left."""
-    shards = membership._shards
-    return shards.all_readers == shards.readers and shards._replacing.is_over
+    return all(
+        shards.all_readers == shards.readers and shards._replacing.is_over
+        for shards in membership._presence.shards
+    )
 
 
 def reading_of(receiver: Receiver) -> Reading:
@@ -38,7 +41,7 @@ def are_settled(*memberships: Membership) -> bool:
 
 def sockets_of(membership: Membership) -> list[MulticastSocket]:
     """Return the system's sockets in force."""
-    found = [reader.sock for reader in membership._shards.readers]
+    found = [reader.sock for reader in readers_of(membership)]
     sockets = [one for one in found if isinstance(one, MulticastSocket)]
     assert len(sockets) == len(found)
     return sockets

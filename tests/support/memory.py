@@ -45,7 +45,7 @@ def opened(
     options: Options | None = None,
 ) -> Reader:
     """Return a reader of a socket that has not joined."""
-    wanted, found = network.place(group, sources, interface)
+    wanted, (found,) = network.place(group, sources, interface)
     into: list[Reader] = []
     reading.open(group, port, found, wanted, options or Options(), into)
     (reader,) = into

@@ -22,7 +22,7 @@ def sending(source: str, group: str, port: int, ifindex: int = LO) -> socket.soc
     try:
         if v6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, ifindex)
-            sock.bind((source, 0))
+            sock.bind((source, 0, 0, ifindex))
             sock.connect((group, port, 0, ifindex))
         else:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, _MREQN.pack(ifindex))

@@ -10,6 +10,7 @@
 static int places_errno, places_left; /* refuse EPOLL_CTL_ADD once `places_left` more were given */
 static int receive_errno, receive_calls;
 static int late_stamps; /* so many datagrams get the time at which they are read for their stamp */
+static struct timespec hardware; /* what SCM_TIMESTAMPING tells of the interface's clock, where it comes */
 
 void fault_places(int number, int left)
 {
@@ -33,6 +34,12 @@ void fault_stamps(int count)
     late_stamps = count;
 }
 
+void fault_hardware(long seconds, long nanoseconds)
+{
+    hardware.tv_sec = seconds;
+    hardware.tv_nsec = nanoseconds;
+}
+
 int epoll_ctl(int set, int operation, int descriptor, struct epoll_event *event)
 {
     static int (*real)(int, int, int, struct epoll_event *);
@@ -49,6 +56,9 @@ static void stamp(struct msghdr *message)
 {
     struct cmsghdr *entry;
     struct timespec now;
+    for (entry = CMSG_FIRSTHDR(message); entry != NULL && hardware.tv_sec; entry = CMSG_NXTHDR(message, entry))
+        if (entry->cmsg_level == SOL_SOCKET && entry->cmsg_type == SCM_TIMESTAMPING)
+            memcpy(CMSG_DATA(entry) + 2 * sizeof(hardware), &hardware, sizeof(hardware));
     if (late_stamps <= 0)
         return;
     late_stamps--;

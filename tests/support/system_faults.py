@@ -53,5 +53,6 @@ def run(module: str, *arguments: str, reader: str, seconds: float = 50) -> str:
 
 
 def faults() -> ctypes.CDLL:
-    """Return fault_places(errno, left), fault_receive(errno), fault_receive_calls(), fault_stamps(count)."""
+    """Return fault_places(errno, left), fault_receive(errno), fault_receive_calls(), fault_stamps(count),
+    and fault_hardware(seconds, nanoseconds)."""
     return ctypes.CDLL(None)

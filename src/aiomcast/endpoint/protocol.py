@@ -1,28 +1,28 @@
-"""`MulticastProtocol`: an asyncio datagram protocol that can join sources, and how to open one."""
+"""`MulticastProtocol`: an asyncio datagram protocol that can join sources."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar, Unpack
+from typing import Protocol, runtime_checkable
 
-from ..errors import StateError, UnsupportedError
-from ..loops.read_loop import can_watch
-from ..reading import Reader
-from ..reading.options import set_receive_buffer
-from ..system.interfaces import placed
-from ..system.sockets import MulticastSocket, open_socket, socket_of
+from ..errors import StateError
+from ..system.sockets import MulticastSocket, socket_of
 from ..values import filters
 from ..values.addresses import Address, canonical
 from ..values.filters import SourceFilter, Sources
-from ..values.interface import InterfaceLike
-from ..values.options import Options, ReadingKeywords
 from ..values.packets import Flow, Packet
-from .transport import MulticastTransport
+from .peers import SocketAddress, peer
 
-__all__ = ["MulticastProtocol", "create_multicast_endpoint"]
+__all__ = ["HoldsFilter", "MulticastProtocol"]
 
-P = TypeVar("P", bound="MulticastProtocol")
+
+@runtime_checkable
+class HoldsFilter(Protocol):
+    """A transport that holds a filter itself: the socket, and what is queued behind it."""
+
+    def set_filter(self, sources: Sources, /) -> None:
+        """Let `sources` decide."""
 
 
 class MulticastProtocol(asyncio.DatagramProtocol):
@@ -31,25 +31,30 @@ class MulticastProtocol(asyncio.DatagramProtocol):
     Runs on this package's transport (`create_multicast_endpoint`) and on any asyncio datagram
     transport (`loop.create_datagram_endpoint(..., sock=open_socket(...))`). Only the former
     hands over whole batches, pauses, and holds back what was queued before a filter changed.
+
+    One protocol may serve several transports: its filter is that of the one it was connected to
+    last and that is open still.
     """
 
-    _socket: MulticastSocket | None = None
-    _transport: asyncio.BaseTransport | None = None
+    _connected: tuple[tuple[asyncio.BaseTransport, MulticastSocket], ...] = ()
 
     # Overridable
 
     def packets_received(self, packets: list[Packet]) -> None:
         """Receive a batch of packets, in order of arrival; the list is yours.
 
-        By default each goes to `datagram_received(data, (source, source_port))`.
+        By default each goes to `datagram_received`. A transport of this package looks whether it is
+        overridden; where it is not, it calls `datagram_received` itself, once for each packet.
         """
         for packet in packets:
-            self.datagram_received(packet.data, (packet.source, packet.source_port))
+            self.datagram_received(packet.data, peer(packet.flow))
 
-    def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
+    def datagram_received(self, data: bytes, addr: SocketAddress) -> None:
         """Receive one datagram. By default it goes to an overridden `packets_received` as a packet.
 
-        That is how a stock transport, which knows no batches and no timestamps, is served.
+        That is how a stock transport, which knows no batches and no timestamps, is served. `addr` is
+        asyncio's: (address, port), with IPv6 (address, port, flowinfo, scope id); it can be handed to
+        `sendto`.
         """
         if type(self).packets_received is not MulticastProtocol.packets_received:
             sock = self._member()
@@ -62,16 +67,18 @@ class MulticastProtocol(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport. An override calls this one first."""
-        self._transport = transport
         sock = transport.get_extra_info("socket")
-        self._socket = sock if isinstance(sock, MulticastSocket) else socket_of(sock.fileno())
+        member = sock if isinstance(sock, MulticastSocket) else socket_of(sock.fileno())
+        self._connected = (*self._connected, (transport, member))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the transport. An override calls this one too."""
-        self._socket = self._transport = None
+        """Forget the transport that was lost. An override may call this one too."""
+        remaining = tuple(one for one in self._connected if not one[0].is_closing())
+        self._connected = remaining if len(remaining) < len(self._connected) else remaining[:-1]
 
-    # The source filter; each raises FilterError or AddressError for a wrong argument,
-    # RefusedError when the system refuses, and then leaves the filter as it was.
+    # The source filter; each raises FilterError or AddressError for a wrong argument, StateError
+    # without a transport that is open, RefusedError when the system refuses, and then leaves the
+    # filter as it was.
 
     def join_source(self, source: Address) -> None:
         """Let one more source in (MCAST_JOIN_SOURCE_GROUP; RFC 3678, 5.1.2)."""
@@ -94,7 +101,11 @@ class MulticastProtocol(asyncio.DatagramProtocol):
 
         `sources` is an iterable of addresses, a `SourceFilter`, or None for any source.
         """
-        self._hold(sources)
+        transport, sock = self._open()
+        if isinstance(transport, HoldsFilter):
+            transport.set_filter(sources)
+        else:
+            sock.set_filter(sources)
 
     def get_filter(self) -> SourceFilter:
         """Return the filter as the kernel reports it (RFC 3678, 5.2.2)."""
@@ -102,65 +113,17 @@ class MulticastProtocol(asyncio.DatagramProtocol):
 
     # Private
 
+    def _open(self) -> tuple[asyncio.BaseTransport, MulticastSocket]:
+        for transport, sock in reversed(self._connected):
+            if not transport.is_closing() and sock.fileno() >= 0:
+                return transport, sock
+        raise StateError(
+            "the protocol has no open transport", "use it between connection_made and connection_lost"
+        )
+
     def _member(self) -> MulticastSocket:
-        if self._socket is None:
-            raise StateError(
-                "the protocol has no transport", "use it between connection_made and connection_lost"
-            )
-        return self._socket
+        return self._open()[1]
 
     def _change(self, change: Callable[[SourceFilter, str, Address], SourceFilter], source: Address) -> None:
         sock = self._member()
-        self._hold(change(sock.filter, sock.group, source))
-
-    def _hold(self, sources: Sources) -> None:
-        sock = self._member()
-        if isinstance(self._transport, MulticastTransport):
-            self._transport.set_filter(sources)
-        else:
-            sock.set_filter(sources)
-
-
-async def create_multicast_endpoint(
-    protocol_factory: Callable[[], P],
-    group: Address,
-    port: int,
-    *,
-    interface: InterfaceLike = None,
-    sources: Sources = (),
-    **reading: Unpack[ReadingKeywords],
-) -> tuple[MulticastTransport, P]:
-    """Open a socket for `group` and `port` and read it into a new protocol.
-
-    `sources` is the filter to start with: by default none, so nothing arrives until the
-    protocol joins a source. `interface` is as for `Receiver.join`; `reading` is `receive_buffer`,
-    `ancillary` and `gro`, as for `Receiver`. Returns (transport, protocol) after `connection_made`,
-    reading.
-
-    Raises AddressError, ArgumentError, FilterError or InterfaceError for wrong arguments
-    (ArgumentTypeError and its like for wrong types),
-    RefusedError when the system refuses, and UnsupportedError on a loop without `add_reader`,
-    where `loop.create_datagram_endpoint(..., sock=open_socket(...))` does.
-    """
-    options = Options(**reading)
-    loop = asyncio.get_running_loop()
-    wanted, found = placed(group, sources, interface)
-    sock = open_socket(group, port, found)
-    try:
-        if not can_watch(loop):
-            raise UnsupportedError(
-                "this event loop has no add_reader",
-                "use loop.create_datagram_endpoint(factory, sock=aiomcast.open_socket(...))",
-            )
-        if options.receive_buffer is not None:
-            set_receive_buffer(sock, options.receive_buffer)
-        reader = Reader(sock, wanted, ancillary=options.ancillary, gro=options.gro)
-        sock.set_filter(wanted)
-        protocol = protocol_factory()
-        transport = MulticastTransport(loop, reader, protocol)
-        protocol.connection_made(transport)
-    except BaseException:
-        sock.close()
-        raise
-    transport.resume_reading()
-    return transport, protocol
+        self.set_filter(change(sock.filter, sock.group, source))

@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
+from collections import deque
 
-from ..errors import ArgumentError, ArgumentTypeError, RefusedError, StateError
-from ..rfc3678 import kernel
-from ..rfc3678.abi import native
+from ..errors import ArgumentTypeError, StateError
 from ..rfc3678.refusals import refusal, refusals
 from ..system.interfaces import find_interface
-from ..values.addresses import Address, check_port, family, group_address, pack, source_address
+from ..values.addresses import Address, check_port, group_address, source_address
 from ..values.closing import Closing
 from ..values.interface import Interface, InterfaceLike
 from ..values.shown import shown
+from .sending import (
+    Writable,
+    check_loop,
+    check_source_port,
+    check_ttl,
+    loop_of,
+    open_sending,
+    set_loop,
+    set_ttl,
+    ttl_of,
+)
 
 __all__ = ["Sender"]
 
-ABI = native()
+_PER_TURN = 64  # datagrams sent without giving other tasks a turn
 
 
 class Sender(Closing):
     """Sends datagrams to `group` and `port`.
 
-    `interface` takes what `Receiver.join` takes; None means the interface of the route to the
-    group, or of `source`. `ttl` is the TTL or hop limit (0 to 255, 1 stays on the link),
-    `loop` whether receivers on this host hear it too, `source` the local address to send from.
+    `interface` takes what `Receiver.join` takes for one; None means the interface of the route to
+    the group, or of `source`. `ttl` is the TTL or hop limit (0 to 255, 1 stays on the link),
+    `loop` whether receivers on this host hear it too, `source` the local address to send from and
+    `source_port` the port (0: one that the system chooses; others may share it).
 
     An async context manager. AddressError, ArgumentError, InterfaceError for wrong arguments
     (ArgumentTypeError for a wrong type); RefusedError when the system refuses.
@@ -41,93 +51,127 @@ class Sender(Closing):
         ttl: int = 1,
         loop: bool = True,
         source: Address | None = None,
+        source_port: int = 0,
     ) -> None:
         self.group: str = group_address(group)
         self.port: int = check_port(port)
-        if isinstance(ttl, bool) or not isinstance(ttl, int):
-            raise ArgumentTypeError(f"ttl {shown(ttl)}", "give a whole number from 0 to 255")
-        if not 0 <= ttl <= 255:
-            raise ArgumentError(f"ttl {shown(ttl)}", "give a whole number from 0 to 255")
-        if not isinstance(loop, bool):
-            raise ArgumentTypeError(f"loop {shown(loop)}", "give True or False")
+        ttl, loop, source_port = check_ttl(ttl), check_loop(loop), check_source_port(source_port)
         bound = None if source is None else source_address(source, self.group)
         self.interface: Interface = find_interface(interface, group, () if source is None else (source,))
-        kind = socket.AF_INET if family(self.group) == 4 else socket.AF_INET6
         self._closed = False
-        self._ready: asyncio.Future[None] | None = None
-        with refusals(f"opening a socket to send to {self.group} from {bound or self.interface.name}"):
-            self._socket = socket.socket(kind, socket.SOCK_DGRAM)
-            try:
-                self._prepare(self.interface, ttl, loop, bound)
-            except BaseException:
-                self._socket.close()
-                raise
-
-    def _prepare(self, interface: Interface, ttl: int, loop: bool, bound: str | None) -> None:
-        sock = self._socket
-        sock.setblocking(False)
-        if sock.family == socket.AF_INET6:
-            kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_IF, interface.index)
-            kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_HOPS, ttl)
-            kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_LOOP, int(loop))
-            sock.bind((bound or "::", 0, 0, interface.index if bound else 0))
-            sock.connect((self.group, self.port, 0, interface.index))
-            return
-        address = pack(bound or "0.0.0.0")
-        kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_IF, ABI.outgoing(address, interface.index))
-        kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_TTL, ttl)
-        kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_LOOP, int(loop))
-        sock.bind((bound or "0.0.0.0", 0))
-        sock.connect((self.group, self.port))
+        self._sent = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()  # whose turn it is, first of all
+        self._writable: Writable | None = None
+        self._socket = open_sending(
+            self.group, self.port, self.interface, ttl=ttl, loop=loop, source=bound, source_port=source_port
+        )
+        try:
+            with refusals(f"opening a socket to send to {self.group}", sends=True):
+                zone = (0, self.interface.index) if ":" in self.group else ()
+                self._socket.connect((self.group, self.port, *zone))
+        except BaseException:
+            self._socket.close()
+            raise
 
     @property
     def source(self) -> str:
-        """The address it sends from."""
+        """The address it sends from. StateError when closed."""
+        self._check()
         return str(self._socket.getsockname()[0])
 
+    @property
+    def source_port(self) -> int:
+        """The port it sends from. StateError when closed."""
+        self._check()
+        return int(self._socket.getsockname()[1])
+
+    @property
+    def ttl(self) -> int:
+        """The TTL or hop limit, 0 to 255; can be set. StateError when closed."""
+        self._check()
+        return ttl_of(self._socket)
+
+    @ttl.setter
+    def ttl(self, ttl: int) -> None:
+        self._check()
+        with refusals(f"setting the TTL of {self.group}", sends=True):
+            set_ttl(self._socket, check_ttl(ttl))
+
+    @property
+    def loop(self) -> bool:
+        """Whether receivers on this host hear it too; can be set. StateError when closed."""
+        self._check()
+        return loop_of(self._socket)
+
+    @loop.setter
+    def loop(self, loop: bool) -> None:
+        self._check()
+        with refusals(f"setting the loop of {self.group}", sends=True):
+            set_loop(self._socket, check_loop(loop))
+
     async def send(self, data: bytes | bytearray | memoryview) -> None:
-        """Send one datagram, waiting while the system's buffer is full.
+        """Send one datagram, waiting while the system's buffer is full, after those that wait already.
 
         `data` is bytes or another contiguous buffer, else it is an ArgumentTypeError. RefusedError
-        when the system refuses (EMSGSIZE: longer than 65,507 bytes), StateError when closed.
+        when the system refuses (EMSGSIZE: longer than 65,507 bytes), StateError when closed. Now and
+        then other tasks have their turn, however much room there is.
         """
         content = _bytes_of(data)
-        while True:
-            if self._closed:
-                raise StateError("the sender is closed", "make a new one")
-            try:
-                self._socket.send(content)
-                return
-            except BlockingIOError:
-                await self._writable()
-            except RefusedError:
-                raise
-            except OSError as error:
-                raise refusal(error, f"sending {content.nbytes} bytes to {self.group}") from error
+        self._check()
+        self._sent += 1
+        if self._sent % _PER_TURN == 0:
+            await asyncio.sleep(0)
+        if self._waiting or not self._is_sent(content):
+            await self._send_in_turn(content)
 
-    async def _writable(self) -> None:
-        loop = asyncio.get_running_loop()
-        ready = self._ready = loop.create_future()
-        number = self._socket.fileno()
-        loop.add_writer(number, self._wake)
+    def _is_sent(self, content: memoryview) -> bool:
+        """Whether there was room for it."""
+        self._check()
         try:
-            await ready
-        finally:
-            if not self._closed:
-                loop.remove_writer(number)
+            self._socket.send(content)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            raise refusal(error, f"sending {content.nbytes} bytes to {self.group}", sends=True) from error
+        return True
+
+    async def _send_in_turn(self, content: memoryview) -> None:
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        if self._writable is None:
+            self._writable = Writable(loop, self._socket, self._wake)
+        self._writable.watch()
+        try:
+            await turn
+            while not self._is_sent(content):
+                turn = self._waiting[0] = loop.create_future()
+                await turn
+        finally:  # the next one tries at once, also when this one was cancelled on its turn
+            self._waiting.remove(turn)
+            self._wake()
+            if not self._waiting and self._writable is not None:
+                self._writable.stop()
+                self._writable = None
 
     def _wake(self) -> None:
-        if self._ready is not None and not self._ready.done():
-            self._ready.set_result(None)
+        if self._waiting and not self._waiting[0].done():
+            self._waiting[0].set_result(None)
 
     async def aclose(self) -> None:
-        """Close the socket; a `send` that waits raises StateError. Closing twice is fine."""
+        """Close the socket; every `send` that waits raises StateError. Closing twice is fine."""
         if not self._closed:
-            if self._ready is not None and not self._ready.done():
-                asyncio.get_running_loop().remove_writer(self._socket.fileno())
             self._closed = True
-            self._wake()
+            if self._writable is not None:
+                self._writable.stop()
+            for turn in self._waiting:
+                if not turn.done():
+                    turn.set_result(None)
             self._socket.close()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise StateError("the sender is closed", "make a new one")
 
 
 def _bytes_of(data: bytes | bytearray | memoryview) -> memoryview:

@@ -1,144 +1,341 @@
-"""`MulticastTransport`: reads batches from a socket of its own into a protocol."""
+"""`MulticastTransport`: an asyncio datagram transport that reads batches and holds a source filter."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol, cast
+import contextlib
+import logging
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, final
 
+import attrs
+
+from ..errors import InconsistentError, RefusedError, StateError
 from ..loops.read_loop import ReadLoop
 from ..reading import Reader
+from ..reading.contract import Place
+from ..reading.counted import counted
 from ..rfc3678.refusals import refusal, refusals
-from ..values.filters import Sources, filter_for
-from ..values.packets import Packet
+from ..values.filters import SourceFilter, Sources, filter_for
+from ..values.packets import Flow
+from ..values.statistics import Statistics
+from .delivery import Delivery
+from .peers import SocketAddress
+from .sending_side import SendingSide
 
-__all__ = ["MulticastTransport", "PacketHandler"]
+__all__ = ["MulticastTransport"]
 
-
-class PacketHandler(Protocol):
-    """What the transport calls of its protocol; `MulticastProtocol` has it."""
-
-    def packets_received(self, packets: list[Packet], /) -> None:
-        """Receive a batch of packets."""
-
-    def error_received(self, exc: Exception, /) -> None:
-        """Receive an error that the socket reported."""
-
-    def connection_lost(self, exc: Exception | None, /) -> None:
-        """Learn of the end."""
+_LOG = logging.getLogger("aiomcast")
+_AT_ONCE = 64  # datagrams read at a time when a socket is read out
+_MOST_READS = 4096  # then: beyond what any buffer holds
 
 
-class MulticastTransport(asyncio.ReadTransport):
-    """A receiving datagram transport over one socket: reads in batches, can pause.
+@final
+class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
+    """A datagram transport over sockets of its own: reads in batches, can pause, and sends.
 
-    `get_extra_info` knows "socket", "sockname" and "interface". Made by
-    `create_multicast_endpoint`. It does not send: use a `Sender`.
+    It keeps the contract of asyncio's datagram transports. Whatever a protocol does while it is
+    handed a packet (pause, close, change the filter, be replaced) holds from the next packet on,
+    and what it raises goes to the loop's exception handler and costs no other packet.
+
+    `get_extra_info` knows "socket", "sockname", "peername" (always None), "interface" and
+    "interfaces". Made by `create_multicast_endpoint`.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, reader: Reader, protocol: PacketHandler) -> None:
-        sock = reader.sock
-        super().__init__({"socket": sock, "sockname": sock.getsockname(), "interface": sock.interface})
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        readers: Sequence[Reader],
+        protocol: asyncio.BaseProtocol,
+        sending: SendingSide,
+    ) -> None:
+        self._is_closing = True  # until there is something to close
+        sock = readers[0].sock
+        super().__init__(
+            {
+                "socket": sock,
+                "sockname": sock.getsockname(),
+                "peername": None,
+                "interface": sock.interface,
+                "interfaces": tuple(reader.sock.interface for reader in readers),
+            }
+        )
         self._loop = loop
-        self._reader = reader
-        self._protocol = protocol
-        self._is_reading = False
-        self._closing = True  # until there is something to close
-        reader.sink = self._received
-        reader.failed = self._failed
+        self._group, self._port = sock.group, sock.port
+        self._descriptor = sock.fileno()
+        self._is_reading = True
+        self._is_begun = self._is_lost = self._is_writing_paused = self._is_told = False
+        self._of_closed = Statistics()
+        self._delivery = Delivery(loop, protocol, self._report)
+        self._sink = self._delivery.packets  # one object: whoever reads compares sinks
+        self._members = tuple(readers)
+        self._readers: list[Reader] = []
+        self._places: list[Place] = []
+        self._sending = sending
         self._reading = ReadLoop(loop, is_held=True)  # as the loop holds its own transports
         try:
-            with refusals(f"watching a socket of {sock.group}"):
-                self._place = self._reading.reserve(reader)
+            for reader in readers:
+                self._listen(reader)
+            sending.told = self
+            sending.prepare()
         except BaseException:
+            for place in self._places:
+                place.forget()
             self._reading.close()
             raise
-        self._closing = False
+        self._is_closing = False
 
-    @property
-    def reader(self) -> Reader:
-        """The reader, for its counters."""
-        return self._reader
+    def __repr__(self) -> str:
+        if self._is_closing:
+            state = "closed" if self._is_lost else "closing"
+        else:
+            state = f"{self._members[0].sock.filter!r}, {'reading' if self._is_reading else 'paused'}"
+        where = "+".join(one.name for one in self.get_extra_info("interfaces"))
+        return (
+            f"<MulticastTransport {self._group} port {self._port} on {where} fd={self._descriptor}: {state}>"
+        )
+
+    # The filter
 
     def set_filter(self, sources: Sources) -> None:
         """Let `sources` decide, in the kernel and for what it has queued already.
 
-        `sources` and the errors are those of `MulticastSocket.set_filter`.
+        `sources` and the errors are those of `MulticastSocket.set_filter`; StateError once it is
+        closed. On several interfaces all take it, or none and it raises.
         """
-        wanted = filter_for(self._reader.sock.group, sources)
-        self._reader.sock.set_filter(wanted)
-        self._reader.set_filter(wanted)
+        if self._is_closing:
+            raise StateError(f"{self!r} has left its group", "open another endpoint")
+        wanted = filter_for(self._group, sources)
+        self._hold(wanted)
+        for reader in self._members:
+            reader.set_filter(wanted)
+        self._delivery.refuse(partial(self._is_refused, wanted))
+
+    def _hold(self, wanted: SourceFilter) -> None:
+        changed: list[tuple[Reader, SourceFilter]] = []
+        try:
+            for reader in self._members:
+                held = reader.sock.held()
+                reader.sock.set_filter(wanted)
+                changed.append((reader, held))
+        except RefusedError as error:
+            try:
+                for reader, held in changed:
+                    reader.sock.set_filter(held)
+            except RefusedError as again:
+                raise InconsistentError(
+                    f"after {error} the old filter could not be put back everywhere: {again}",
+                    "set the filter once more, or open another endpoint",
+                ) from error
+            raise
+
+    def _is_refused(self, wanted: SourceFilter, flow: Flow) -> bool:
+        is_groups = (flow.group, flow.port) == (self._group, self._port)  # else an answer to what was sent
+        return is_groups and (flow.source in wanted.sources) is not wanted.is_include
+
+    # Reading
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol."""
-        return cast(asyncio.BaseProtocol, self._protocol)
+        return self._delivery.protocol
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Hand what arrives to another protocol, which has `packets_received` too."""
-        self._protocol = cast(PacketHandler, protocol)  # asyncio's signature is wider
+        """Hand the next packet to another protocol. ArgumentTypeError for one that takes none.
+
+        As asyncio has it, `connection_made` of the new one is not called.
+        """
+        self._delivery.set_protocol(protocol)
 
     def is_reading(self) -> bool:
-        """Whether datagrams are being read."""
-        return self._is_reading
+        """Whether datagrams are being read: from the beginning on, until a pause or the end."""
+        return self._is_reading and not self._is_closing
 
     def pause_reading(self) -> None:
-        """Read nothing until `resume_reading`; the kernel's buffer fills, then drops and counts."""
-        if self._is_reading:
+        """Read and hand on nothing until `resume_reading`, from the next packet on.
+
+        What was read already waits; the kernel's buffer fills, then drops and counts.
+        """
+        if self.is_reading():
             self._is_reading = False
-            self._place.discard()
+            self._stop()
 
     def resume_reading(self) -> None:
-        """Start reading, or go on."""
-        if not self._is_reading and not self._closing:
+        """Go on reading, in the loop's next turn. Cannot be refused."""
+        if not self._is_reading and not self._is_closing:
             self._is_reading = True
-            self._place.add()
+            self._go()
+
+    def statistics(self) -> Statistics:
+        """Return the counters of its sockets, those that were closed included.
+
+        `filtered` counts what a change of filter has taken out of what was read already too, `queued`
+        what was read and waits in a pause, `queue_drops` what was here, or in the kernel's buffer, when
+        it closed.
+        """
+        total = self._of_closed + Statistics(
+            filtered=self._delivery.refused,
+            queue_drops=self._delivery.dropped,
+            queued=len(self._delivery),
+        )
+        for reader in self._readers:
+            total += counted(reader)
+        return total
+
+    def _begin(self) -> None:
+        """Connect the protocol, then read."""
+        self._call("connection_made", self)
+        self._is_begun = True
+        if self.is_reading():
+            self._go()
+
+    def _go(self) -> None:
+        if self._is_begun:
+            self._delivery.open()
+            for place in self._places:
+                place.add()
+
+    def _stop(self) -> None:
+        self._delivery.pause()
+        for place in self._places:
+            place.discard()
+
+    def _listen(self, reader: Reader) -> None:
+        reader.sink = self._sink
+        reader.failed = partial(self._failed, f"receiving {reader.sock.group}")
+        with refusals(f"watching a socket of {reader.sock.group}"):
+            place = self._reading.reserve(reader)
+        self._readers.append(reader)
+        self._places.append(place)
+
+    # Sending
+
+    def sendto(self, data: bytes | bytearray | memoryview, addr: object = None) -> None:
+        """Send a datagram to the group, or to `addr`; queue it while the system's buffer is full.
+
+        To the group it goes on every interface of the endpoint. `addr` is (address, port), with IPv6
+        (address, port, flowinfo, scope id), as `datagram_received` is handed it; a zone that is missing
+        is that of the interface. What comes back to the address it was sent from is handed to the
+        protocol like what comes from the group, whatever the filter. Empty datagrams are sent.
+
+        AddressError, ArgumentError and ArgumentTypeError for wrong arguments. What the system refuses
+        goes to `error_received` as a RefusedError, as in asyncio. Once the transport is closing nothing
+        is sent, and the log says so once.
+        """
+        if not self._is_closing:
+            self._sending.sendto(data, addr)
+        elif not self._is_told:
+            self._is_told = True
+            _LOG.warning("%r is closed: what is sent to it goes nowhere", self)
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes wait to be sent."""
+        return self._sending.get_write_buffer_size()
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return (low, high): `pause_writing` is called above high, `resume_writing` at low."""
+        return self._sending.get_write_buffer_limits()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set them, in bytes, as asyncio's `WriteTransport` does. ArgumentError unless 0 <= low <= high."""
+        self._sending.set_write_buffer_limits(high, low)
+
+    @property
+    def source(self) -> SocketAddress | None:
+        """The address and port it sends from, on the first of its interfaces; None before it has."""
+        return self._sending.source
+
+    # Ending
 
     def is_closing(self) -> bool:
         """Whether `close` was called."""
-        return self._closing
+        return self._is_closing
 
     def close(self) -> None:
-        """Leave the group and close the socket; `connection_lost(None)` follows."""
-        if self._closing:
+        """Leave the group now, send what waits, then close; `connection_lost(None)` follows.
+
+        Nothing more is handed on. The group is left although another process may hold the sockets.
+        """
+        if self._is_closing:
             return
-        self.pause_reading()
-        self._closing = True
-        self._loop.call_soon(self._lost)
+        self._stop()
+        self._is_closing = True
+        self._delivery.end()
+        for reader in self._members:
+            if reader.sock.fileno() >= 0:
+                with contextlib.suppress(RefusedError):  # the interface may be gone; closing leaves too
+                    reader.sock.set_filter(SourceFilter.none())
+        self._sending.close(partial(self._loop.call_soon, self._lose))
 
     def abort(self) -> None:
-        """The same as `close`: nothing is buffered here."""
+        """The same as `close`, but what waits to be sent is dropped."""
         self.close()
+        self._sending.abort()
 
-    def _lost(self) -> None:
+    def _lose(self) -> None:
+        if self._is_lost:
+            return
+        self._is_lost = True
         try:
-            self._protocol.connection_lost(None)
+            self._delivery.protocol.connection_lost(None)
         finally:
             self._end()
 
     def _end(self) -> None:
-        self._place.forget()
+        for reader, place in zip(self._readers, self._places, strict=True):
+            for _ in range(_MOST_READS if reader.sock.fileno() >= 0 else 0):
+                packets, _ = reader.read(_AT_ONCE)
+                self._delivery.packets(packets)
+                if reader.dry:
+                    break
+            self._of_closed += attrs.evolve(counted(reader), receive_buffer=0)
+            place.forget()
+            reader.close()
+        self._readers, self._places = [], []
         self._reading.close()
-        self._reader.close()
 
-    def _received(self, packets: list[Packet]) -> None:
-        try:
-            self._protocol.packets_received(packets)
-        except Exception as error:
-            self._report(error, "packets_received() raised")
+    def __del__(self) -> None:
+        if not self._is_closing:
+            shown = repr(self)
+            self._is_closing = True
+            self._reading.abandon()
+            warnings.warn(f"unclosed transport {shown}", ResourceWarning, 2, source=self)
 
-    def _failed(self, error: OSError) -> None:
+    # What is told
+
+    def answering(self, reader: Reader) -> None:
+        """Read a socket too that is sent from: answers come there. RefusedError when the system refuses."""
+        self._listen(reader)
+        if self._is_begun and self._is_reading:
+            self._places[-1].add()
+
+    def pause_writing(self) -> None:
+        """Tell the protocol that its datagrams pile up."""
+        self._call("pause_writing")
+
+    def resume_writing(self) -> None:
+        """Tell the protocol that they no longer do."""
+        self._call("resume_writing")
+
+    def error_received(self, error: OSError) -> None:
+        """Tell the protocol what the system has refused."""
+        self._call("error_received", error)
+
+    def _failed(self, what: str, error: OSError) -> None:
+        self.error_received(refusal(error, what))
+
+    def _call(self, name: str, *arguments: object) -> None:
         try:
-            self._protocol.error_received(refusal(error, f"receiving {self._reader.sock.group}"))
+            getattr(self._delivery.protocol, name)(*arguments)
         except Exception as raised:
-            self._report(raised, "error_received() raised")
+            self._report(raised, f"{name}() raised")
 
     def _report(self, error: Exception, what: str) -> None:
         context: dict[str, Any] = {  # Any: asyncio's own type for a context
-            "message": f"{what} in {self._protocol!r}",
+            "message": f"{what} in {self._delivery.protocol!r}",
             "exception": error,
             "transport": self,
-            "protocol": self._protocol,
+            "protocol": self._delivery.protocol,
         }
         self._loop.call_exception_handler(context)
-
-    def __del__(self) -> None:
-        if not self._closing:
-            self._end()

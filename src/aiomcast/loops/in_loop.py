@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 import weakref
 from abc import ABC, abstractmethod
@@ -14,7 +15,7 @@ from ..errors import StateError
 from ..reading import contract
 from ..reading.options import set_receive_buffer
 from ..rfc3678.refusals import refusals
-from ..system.sockets import MulticastSocket, open_socket
+from ..system.sockets import MulticastSocket, opening
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.options import Options
@@ -116,28 +117,30 @@ class InLoop(ABC, Generic[R]):
         wanted: SourceFilter,
         options: Options,
         into: list[contract.Reader],
+        sock: socket.socket | int | None = None,
     ) -> None:
         """Append to `into` a reader of a new socket, which is a member of nothing yet and has a place.
 
-        RefusedError when the system refuses, UnsupportedError for options that cannot be met here;
-        whatever is raised, `into` is as before and the socket is closed.
+        `port` 0 and `sock` are as for `open_socket`. RefusedError when the system refuses,
+        UnsupportedError for options that cannot be met here; whatever is raised, `into` is as before
+        and the socket is closed, or a `sock` left as it was.
         """
-        sock = open_socket(group, port, interface)
-        try:
-            if options.receive_buffer is not None:
-                set_receive_buffer(sock, options.receive_buffer)
-            reader = self._reader_of(sock, wanted, options)
-            into.append(reader)
-            with refusals(f"watching a socket of {group} port {port}"):
-                self.reserve(reader)
-        except BaseException:
-            if into and into[-1].sock is sock:
-                opened = into.pop()
-                if opened.place is not None:
-                    opened.place.forget()
-                opened.close()
-            sock.close()
-            raise
+        asked = options.socket_options
+        with opening(group, port, interface, sock=sock, socket_options=asked) as opened:
+            try:
+                if options.receive_buffer is not None:
+                    set_receive_buffer(opened, options.receive_buffer)
+                reader = self._reader_of(opened, wanted, options)
+                into.append(reader)
+                with refusals(f"watching a socket of {group} port {opened.port}"):
+                    self.reserve(reader)
+            except BaseException:
+                if into and into[-1].sock is opened:
+                    failed = into.pop()
+                    if failed.place is not None:
+                        failed.place.forget()
+                    failed.close()
+                raise
 
     def reserve(self, reader: R) -> contract.Place:
         """Give `reader` its place and return it. OSError when the system refuses."""

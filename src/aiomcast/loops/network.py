@@ -9,7 +9,7 @@ from ..rfc3678.limits import source_limit
 from ..system.interfaces import find_interface, placed
 from ..values.addresses import Address
 from ..values.filters import SourceFilter, Sources
-from ..values.interface import Interface, InterfaceLike
+from ..values.interface import Interface, InterfacesLike
 from .read_loop import ReadLoop, can_watch
 from .stock_loop import StockLoop
 
@@ -25,8 +25,8 @@ class SystemNetwork:
         return ReadLoop(loop) if can_watch(loop) else StockLoop(loop)
 
     def place(
-        self, group: Address, sources: Sources, interface: InterfaceLike
-    ) -> tuple[SourceFilter, Interface]:
+        self, group: Address, sources: Sources, interface: InterfacesLike
+    ) -> tuple[SourceFilter, tuple[Interface, ...]]:
         """See `system.interfaces.placed`."""
         return placed(group, sources, interface)
 

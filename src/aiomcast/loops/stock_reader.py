@@ -55,7 +55,10 @@ class StockReader(asyncio.DatagramProtocol):
         gro: bool | None = None,
     ) -> None:
         if tuple(ancillary) or gro:
-            raise UnsupportedError("this event loop tells neither hop limit nor traffic class, nor coalesces")
+            raise UnsupportedError(
+                "this event loop tells none of the ancillary tags, and coalesces nothing",
+                "leave out ancillary and gro, or use a loop that has add_reader",
+            )
         self.sock: MulticastSocket = sock
         self.gate: Gate = Gate(source_filter)
         self.sink = _nowhere

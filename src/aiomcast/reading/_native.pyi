@@ -11,8 +11,8 @@ __all__: Final = ["PacketQueue", "ReadSet", "Reader", "parse_control"]
 
 T = TypeVar("T")
 
-def parse_control(control: bytes) -> tuple[int, int, int, int, int]:
-    """Return (stamp, dropped, hops, traffic, segment) of raw control messages."""
+def parse_control(control: bytes) -> tuple[int, int, int, int, int, int]:
+    """Return (stamp, dropped, hops, traffic, segment, hardware) of raw control messages."""
 
 class Reader:
     """See `portable.Reader`."""

@@ -52,6 +52,8 @@ cdef extern from *:
     #define SO_RXQ_OVFL 40
     #endif
     #define AIOMCAST_TIMESTAMPNS_OLD 35
+    #define AIOMCAST_TIMESTAMPING_OLD 37
+    #define AIOMCAST_TIMESTAMPING_NEW 65
     #define AIOMCAST_SOL_UDP 17
     #define AIOMCAST_UDP_GRO 104
 
@@ -59,12 +61,13 @@ cdef extern from *:
        argument tuple. It holds bytes, integers and a flow, none of which can refer back, so the
        cycle collector is never told of it. */
     static PyObject *aiomcast_packet(PyTypeObject *type, const char *start, Py_ssize_t length, PyObject *flow,
-                                     PyObject *stamp, PyObject *cut, PyObject *hops, PyObject *traffic)
+                                     PyObject *stamp, PyObject *cut, PyObject *hops, PyObject *traffic,
+                                     PyObject *hardware)
     {
         PyObject *packet, *data = PyBytes_FromStringAndSize(start, length);
         if (data == NULL)
             return NULL;
-        packet = (PyObject *)PyObject_GC_NewVar(PyTupleObject, type, 6);
+        packet = (PyObject *)PyObject_GC_NewVar(PyTupleObject, type, 7);
         if (packet == NULL) {
             Py_DECREF(data);
             return NULL;
@@ -74,6 +77,7 @@ cdef extern from *:
         Py_INCREF(cut);
         Py_INCREF(hops);
         Py_INCREF(traffic);
+        Py_INCREF(hardware);
     #if PY_VERSION_HEX >= 0x030E0000
         ((PyTupleObject *)packet)->ob_hash = -1; /* not computed yet */
     #endif
@@ -83,6 +87,7 @@ cdef extern from *:
         PyTuple_SET_ITEM(packet, 3, cut);
         PyTuple_SET_ITEM(packet, 4, hops);
         PyTuple_SET_ITEM(packet, 5, traffic);
+        PyTuple_SET_ITEM(packet, 6, hardware);
         return packet;
     }
 
@@ -180,9 +185,10 @@ cdef extern from *:
     int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN
     int SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6, IP_TTL, IP_TOS, IPV6_HOPLIMIT, IPV6_TCLASS
     int SO_TIMESTAMPNS_NEW, SO_RXQ_OVFL
-    int AIOMCAST_TIMESTAMPNS_OLD, AIOMCAST_SOL_UDP, AIOMCAST_UDP_GRO
+    int AIOMCAST_TIMESTAMPNS_OLD, AIOMCAST_TIMESTAMPING_OLD, AIOMCAST_TIMESTAMPING_NEW
+    int AIOMCAST_SOL_UDP, AIOMCAST_UDP_GRO
     int MSG_TRUNC, MSG_DONTWAIT, AF_INET, AF_INET6
-    object aiomcast_packet(type, const char *, Py_ssize_t, object, object, object, object, object)
+    object aiomcast_packet(type, const char *, Py_ssize_t, object, object, object, object, object, object)
     void aiomcast_set_send(type, void *)
     void aiomcast_set_dealloc(type)
 
@@ -286,6 +292,7 @@ cdef int64_t _now() noexcept:
 
 cdef struct Tags:
     int64_t stamp       # nanoseconds, -1 unknown
+    int64_t hardware    # nanoseconds of the interface's clock, 0 unknown
     int64_t dropped     # SO_RXQ_OVFL, -1 absent
     int hops            # -1 unknown
     int traffic         # -1 unknown
@@ -306,11 +313,11 @@ cdef void _parse(msghdr *header, Tags *tags) noexcept nogil:
     cdef uint8_t *data
     cdef uint8_t *end = <uint8_t *>header.msg_control + header.msg_controllen
     cdef size_t length
-    cdef int64_t time[2]
+    cdef int64_t time[6]
     cdef uint32_t count
     cdef int size
     tags.stamp = tags.dropped = tags.hops = tags.traffic = -1
-    tags.segment = 0
+    tags.hardware = tags.segment = 0
     entry = CMSG_FIRSTHDR(header)
     while entry != NULL:
         data = CMSG_DATA(entry)
@@ -328,6 +335,11 @@ cdef void _parse(msghdr *header, Tags *tags) noexcept nogil:
             elif entry.cmsg_type == SO_RXQ_OVFL and length == 4:
                 memcpy(&count, data, 4)
                 tags.dropped = count
+            elif (
+                entry.cmsg_type == AIOMCAST_TIMESTAMPING_OLD or entry.cmsg_type == AIOMCAST_TIMESTAMPING_NEW
+            ) and length == 48:  # struct scm_timestamping: the third is the interface's
+                memcpy(time, data, 48)
+                tags.hardware = <int64_t>(<uint64_t>time[4] * 1000000000 + <uint64_t>time[5])
         elif length == 0:
             pass
         elif entry.cmsg_level == IPPROTO_IP:
@@ -347,7 +359,7 @@ cdef void _parse(msghdr *header, Tags *tags) noexcept nogil:
 
 
 def parse_control(bytes control not None):
-    """Return (stamp, dropped, hops, traffic, segment) of raw control messages: for tests."""
+    """Return (stamp, dropped, hops, traffic, segment, hardware) of raw control messages: for tests."""
     cdef msghdr header
     cdef Tags tags
     cdef char *aligned = <char *>calloc(1, len(control) + 16)
@@ -359,7 +371,7 @@ def parse_control(bytes control not None):
         header.msg_control = aligned
         header.msg_controllen = len(control)
         _parse(&header, &tags)
-        return tags.stamp, tags.dropped, tags.hops, tags.traffic, tags.segment
+        return tags.stamp, tags.dropped, tags.hops, tags.traffic, tags.segment, tags.hardware
     finally:
         free(aligned)
 
@@ -417,6 +429,7 @@ cdef class Reader:
         self.failed = _unheard
         self.lost = _unnoticed
         self.coalesces = options.ask(sock, ancillary, gro)
+        self.dropped = options.dropped(sock) or 0
         self.descriptor = sock.fileno()
         self.v6 = sock.family == AF_INET6
         self.size = size
@@ -560,7 +573,7 @@ cdef class Reader:
         cdef Py_ssize_t segment = tags.segment
         cdef Py_ssize_t start = 0, part
         cdef char *data = <char *>message.msg_hdr.msg_iov.iov_base
-        cdef object hops = None, traffic = None, cut = False, stamp = None
+        cdef object hops = None, traffic = None, cut = False, stamp = None, hardware = None
         cdef bint allowed
         cdef _Known sender
         if tags.dropped >= 0:
@@ -584,13 +597,17 @@ cdef class Reader:
             hops = tags.hops
         if tags.traffic >= 0:
             traffic = tags.traffic
+        if tags.hardware:
+            hardware = tags.hardware
         if message.msg_hdr.msg_flags & MSG_TRUNC:
             cut = True
             self.truncated += 1
         while True:
             part = segment if length - start > segment else length - start
             packets.append(
-                aiomcast_packet(packet_type, data + start, part, sender.flow, stamp, cut, hops, traffic)
+                aiomcast_packet(
+                    packet_type, data + start, part, sender.flow, stamp, cut, hops, traffic, hardware
+                )
             )
             start += part
             if start >= length:

@@ -7,12 +7,13 @@ their place. The type checker holds all of them to it (`tests/unit/reading/test_
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from ..values.addresses import Address
 from ..values.filters import SourceFilter, Sources
-from ..values.interface import Interface, InterfaceLike
+from ..values.interface import Interface, InterfacesLike
 from ..values.options import Options
 from ..values.packets import Packet
 from .gate import Gate
@@ -259,10 +260,15 @@ class Reading(Protocol):
         wanted: SourceFilter,
         options: Options,
         into: list[Reader],
+        sock: socket.socket | int | None = None,
     ) -> None:
         """Append to `into` a reader of a new socket, which is a member of nothing yet and has a place.
 
-        RefusedError when the system refuses, and then `into` is as before.
+        With port 0 the system chooses one: `sock.port` of the reader says which. With `sock`, a bound
+        socket or its descriptor, that one is taken over instead of a new one (see `open_socket`).
+
+        RefusedError when the system refuses, UnsupportedError for what cannot be met here; whatever
+        is raised, `into` is as before, and so is `sock`.
         """
 
     def pause(self) -> None:
@@ -285,9 +291,9 @@ class Network(Protocol):
         """Return what opens readers in the running event loop."""
 
     def place(
-        self, group: Address, sources: Sources, interface: InterfaceLike
-    ) -> tuple[SourceFilter, Interface]:
-        """Return the filter that `sources` means for `group`, and the interface to join on."""
+        self, group: Address, sources: Sources, interface: InterfacesLike
+    ) -> tuple[SourceFilter, tuple[Interface, ...]]:
+        """Return the filter that `sources` means for `group`, and the interfaces to join on, one at least."""
 
     def find(self, name: str) -> Interface:
         """Return the interface that has this name now. InterfaceError where there is none."""

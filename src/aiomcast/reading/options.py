@@ -14,6 +14,7 @@ from ..system.sockets import MulticastSocket
 from ..values.addresses import family
 
 __all__ = [
+    "HARDWARE_KINDS",
     "NANOSECONDS",
     "SHARED_STAMPS",
     "STAMPS",
@@ -35,10 +36,16 @@ STAMPS = _TIME_OPTION is not None
 SHARED_STAMPS = ABI.facts.shared_stamps
 """Whether two sockets see the same time of arrival for the same packet."""
 
-# name -> {family: (level, option that asks, what the platform lacks is None)}
-_ASKING: dict[str, dict[int, tuple[int, int | None]]] = {
-    "hop_limit": {4: (ABI.IPPROTO_IP, ABI.IP_RECVTTL), 6: (ABI.IPPROTO_IPV6, ABI.IPV6_RECVHOPLIMIT)},
-    "traffic_class": {4: (ABI.IPPROTO_IP, ABI.IP_RECVTOS), 6: (ABI.IPPROTO_IPV6, ABI.IPV6_RECVTCLASS)},
+HARDWARE_KINDS = frozenset({ABI.SO_TIMESTAMPING, ABI.SO_TIMESTAMPING_NEW} - {None})
+"""The types of the control messages that may hold a time of arrival by the interface's clock."""
+_HARDWARE = (ABI.SOF_TIMESTAMPING_RX_HARDWARE or 0) | (ABI.SOF_TIMESTAMPING_RAW_HARDWARE or 0)
+_BY_HARDWARE = (ABI.SOL_SOCKET, ABI.facts.hardware_time_option, _HARDWARE)
+
+# name -> {family: (level, option that asks, what the platform lacks is None, its value)}
+_ASKING: dict[str, dict[int, tuple[int, int | None, int]]] = {
+    "hop_limit": {4: (ABI.IPPROTO_IP, ABI.IP_RECVTTL, 1), 6: (ABI.IPPROTO_IPV6, ABI.IPV6_RECVHOPLIMIT, 1)},
+    "traffic_class": {4: (ABI.IPPROTO_IP, ABI.IP_RECVTOS, 1), 6: (ABI.IPPROTO_IPV6, ABI.IPV6_RECVTCLASS, 1)},
+    "hardware_timestamp": {4: _BY_HARDWARE, 6: _BY_HARDWARE},
 }
 _MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h: SK_MEMINFO_*; the last is drops
 
@@ -50,16 +57,20 @@ def ask(sock: MulticastSocket, ancillary: Iterable[str], gro: bool | None) -> bo
     Both are as in `Options`, which has checked them. UnsupportedError for a tag that this platform
     cannot tell.
     """
+    version = family(sock.group)
+    asked = {name: _ASKING[name][version] for name in ancillary}
+    for name, (_, option, _) in asked.items():
+        if option is None:
+            raise UnsupportedError(
+                f"this platform does not tell the {name} of IPv{version}", "leave it out of ancillary"
+            )
     with refusals("asking for packet information"):
         if _TIME_OPTION is not None:
             kernel.setsockopt(sock, ABI.SOL_SOCKET, _TIME_OPTION, 1)
         if ABI.SO_RXQ_OVFL is not None:
             kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_RXQ_OVFL, 1)
-        for name in ancillary:
-            level, option = _ASKING[name][family(sock.group)]
-            if option is None:
-                raise UnsupportedError(f"this platform does not tell the {name} of IPv{family(sock.group)}")
-            kernel.setsockopt(sock, level, option, 1)
+        for level, option, value in asked.values():
+            kernel.setsockopt(sock, level, option, value)
     return gro is not False and _ask_coalescing(sock, insist=gro is True)
 
 

@@ -48,7 +48,7 @@ def _call(changes: list[Change]) -> None:
     """Make the system's calls, all or none."""
     while True:
         try:
-            for change in changes:
+            for change in changes:  # the name tells below whose call was refused
                 change.open()
             for change in changes:
                 change.join()
@@ -58,6 +58,8 @@ def _call(changes: list[Change]) -> None:
                 change.set(growing=False)
             return
         except BaseException as error:
+            if isinstance(error, RefusedError):
+                change.name(error)
             # The limit may be another than when it was asked for last. Then what is done already is
             # not undone, which the new limit may not allow: the rest is spread anew.
             if isinstance(error, LimitError) and sum(one.shards.ask_limit() for one in changes):
@@ -83,7 +85,7 @@ def _undo_all(changes: list[Change], error: BaseException) -> None:
 
 @final
 class Change:
-    """The shards of one membership on their way from the filter in force to another."""
+    """The shards of one membership, on one interface, on their way from the filter in force to another."""
 
     __slots__ = (
         "_before",
@@ -139,6 +141,12 @@ class Change:
                 self._before.append((reader, reader.sock.filter))
                 reader.sock.set_filter(part)
         self.stands = not growing
+
+    def name(self, error: RefusedError) -> None:
+        """Have what the system has refused say on which interface, by its name."""
+        name = self.shards.interface.name
+        if f" on {name}: " not in error.detail:
+            error.detail = f"{name}: {error.detail}"
 
     def begin_again(self) -> None:
         """Drop the plan and its new sockets, for another one that begins at what the others hold now."""

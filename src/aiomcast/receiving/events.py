@@ -29,9 +29,11 @@ _WARNINGS = (EventKind.FAILED, EventKind.DROPPED, EventKind.STALLED)
 class Event:
     """One thing that happened to `membership`, of (`group`, `port`, interface name).
 
-    `filter` is the filter in force after it. `error` is set when `kind` is FAILED, `count` when it is
-    DROPPED: how many datagrams. `stream` is the full one when it is STALLED; where that is a stream
-    of the whole receiver, membership, group, port, interface and filter are None.
+    `interface` is the name of the one that it happened on; None where it concerns all that the membership
+    is on, and these are several (`membership.interfaces`). `filter` is the filter in force after it.
+    `error` is set when `kind` is FAILED, `count` when it is DROPPED: how many datagrams. `stream` is the
+    full one when it is STALLED; where that is a stream of the whole receiver, membership, group, port,
+    interface and filter are None.
     """
 
     kind: EventKind
@@ -45,7 +47,7 @@ class Event:
     count: int = 0
 
     def __str__(self) -> str:
-        where = f"{self.group} port {self.port} on {self.interface}" if self.group else "the whole receiver"
+        where = f"{self.group} port {self.port} on {self._on}" if self.group else "the whole receiver"
         match self.kind:
             case EventKind.FAILED:
                 what = f": {self.error}"
@@ -58,6 +60,12 @@ class Event:
             case _:
                 what = ""
         return f"{self.kind.value} {where}{what}"
+
+    @property
+    def _on(self) -> str:
+        if self.interface is not None or self.membership is None:
+            return str(self.interface)
+        return ", ".join(one.name for one in self.membership.interfaces)
 
 
 class EventStream(Stream[Event]):

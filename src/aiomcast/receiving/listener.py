@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from types import TracebackType
 from typing import NoReturn, Unpack, final
 
@@ -9,7 +10,7 @@ from ..errors import StateError
 from ..reading.contract import Network
 from ..values.addresses import Address
 from ..values.filters import Sources
-from ..values.interface import InterfaceLike
+from ..values.interface import InterfacesLike
 from ..values.options import OptionKeywords
 from .membership import Membership
 from .receiver import Receiver
@@ -22,10 +23,16 @@ class Listener:
     """Joins one group when its context is entered, and closes everything at its end. See `listen`."""
 
     def __init__(
-        self, receiver: Receiver, group: Address, port: int, sources: Sources, interface: InterfaceLike
+        self,
+        receiver: Receiver,
+        group: Address,
+        port: int,
+        sources: Sources,
+        interface: InterfacesLike,
+        sock: socket.socket | int | None,
     ) -> None:
         self._receiver = receiver
-        self._wanted = (group, port, sources, interface)
+        self._wanted = (group, port, sources, interface, sock)
 
     def __repr__(self) -> str:
         group, port, *_ = self._wanted
@@ -37,9 +44,9 @@ class Listener:
         return self._receiver
 
     async def __aenter__(self) -> Membership:
-        group, port, sources, interface = self._wanted
+        group, port, sources, interface, sock = self._wanted
         try:
-            return await self._receiver.join(group, port, sources=sources, interface=interface)
+            return await self._receiver.join(group, port, sources=sources, interface=interface, sock=sock)
         except BaseException:
             await self._receiver.aclose()
             raise
@@ -63,7 +70,8 @@ def listen(
     port: int,
     *,
     sources: Sources = None,
-    interface: InterfaceLike = None,
+    interface: InterfacesLike = None,
+    sock: socket.socket | int | None = None,
     network: Network | None = None,
     **options: Unpack[OptionKeywords],
 ) -> Listener:
@@ -78,4 +86,4 @@ def listen(
     To iterate over it without entering it is a StateError.
     """
     receiver = Receiver(network=network, **options)
-    return Listener(receiver, group, port, sources, interface)
+    return Listener(receiver, group, port, sources, interface, sock)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from ..errors import ArgumentTypeError, StateError
-from ..streams.dispatcher import Key
 from ..values.events import EventKind
 from ..values.filters import SourceFilter, Sources, filter_for
 from ..values.shown import shown
-from .changes import Change, Pending, make_all
+from .changes import Pending, make_all
 from .membership import Membership
 
 __all__ = ["FilterManager"]
@@ -18,24 +17,24 @@ __all__ = ["FilterManager"]
 class FilterManager(Mapping[Membership, SourceFilter]):
     """The source filters of a receiver's memberships: a read-only mapping, and how to change it.
 
-    Every change happens without a pause in which other tasks could run: it is done, or it has
-    raised and nothing has changed. So it cannot be cancelled half-way, and swaps of one
-    membership take effect in the order in which they were called.
+    Every change happens without a pause in which other tasks could run: it is done, or it has raised
+    and nothing has changed, on none of the interfaces of any of them. So it cannot be cancelled half-
+    way, and swaps of one membership take effect in the order in which they were called.
     """
 
-    def __init__(self, memberships: Mapping[Key, Membership]) -> None:
+    def __init__(self, memberships: Collection[Membership]) -> None:
         self._memberships = memberships
 
     def __repr__(self) -> str:
         return f"<FilterManager of {len(self)} memberships>"
 
     def __getitem__(self, membership: Membership) -> SourceFilter:
-        if not self._has(membership):
+        if not isinstance(membership, Membership) or membership not in self._memberships:
             raise KeyError(membership)
         return membership.filter
 
     def __iter__(self) -> Iterator[Membership]:
-        return iter(list(self._memberships.values()))
+        return iter(list(self._memberships))
 
     def __len__(self) -> int:
         return len(self._memberships)
@@ -68,15 +67,16 @@ class FilterManager(Mapping[Membership, SourceFilter]):
         for membership in changes:
             if not isinstance(membership, Membership):
                 raise ArgumentTypeError(f"{shown(membership)} is no membership", "give what join() returned")
-            if self._memberships.get(membership._key) is not membership:
+            if membership not in self._memberships:
                 raise StateError(f"{membership!r} is not joined here", "join it first; it may have been left")
             membership._reading.check()
         make_all(
-            [Change(one._shards, filter_for(one._shards.group, sources)) for one, sources in changes.items()],
+            [
+                change
+                for one, sources in changes.items()
+                for change in one._changes(filter_for(one.group, sources))
+            ],
             pending,
         )
         for membership in changes:
             membership._tell(EventKind.SWAPPED)
-
-    def _has(self, membership: object) -> bool:
-        return isinstance(membership, Membership) and self._memberships.get(membership._key) is membership

@@ -1,14 +1,13 @@
-"""`Membership`: one (group, port, interface) of a receiver, with its filter."""
+"""`Membership`: one (group, port) of a receiver on one interface or several, with one filter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Protocol, Self, Unpack
 
-from ..errors import AddressError, RefusedError, StateError
-from ..reading.contract import Network, Reader, Reading
-from ..rfc3678.limits import with_open_files
+from ..errors import AddressError, MulticastError, StateError
+from ..reading.contract import Network, Reading
 from ..streams.dispatcher import Dispatcher, Key, Outlet
 from ..streams.packet_stream import PacketBatches, PacketStream
 from ..values import filters
@@ -19,8 +18,9 @@ from ..values.interface import Interface
 from ..values.options import Options
 from ..values.statistics import SourceStatistics, Statistics
 from ..values.tags import TagKeywords, Tags
-from .changes import Change, Pending, make_all
-from .shards import Shards
+from .changes import Change, Pending
+from .presence import Presence
+from .sockets import Binding
 
 __all__ = ["Keeper", "Membership"]
 
@@ -36,24 +36,32 @@ class Keeper(Protocol):
         self,
         membership: Membership,
         kind: EventKind,
+        interface: Interface | None = None,
         *,
         error: Exception | None = None,
         count: int = 0,
     ) -> None:
-        """Something happened to it."""
+        """Something happened to it, on one interface or (None) on all it is on."""
 
-    def dropped(self, membership: Membership, count: int) -> None:
-        """The kernel has dropped `count` datagrams more."""
+    def dropped(self, membership: Membership, interface: Interface, count: int) -> None:
+        """The kernel has dropped `count` datagrams more that came in on `interface`."""
 
-    def moved(self, membership: Membership, before: Key) -> None:
-        """It is on another interface index now."""
+    def check_free(self, membership: Membership, interface: Interface) -> None:
+        """Raise a StateError where another membership has the same group and port on `interface`."""
+
+    def tag(self, membership: Membership, interface: Interface) -> None:
+        """It is on this interface from now on."""
 
     def left(self, membership: Membership) -> None:
         """It has no sockets any more. Called again where that was interrupted."""
 
 
 class Membership:
-    """A group and port on an interface, and which sources are let in. Made by `Receiver.join`.
+    """A group and port on one interface or several, and which sources are let in. Made by `Receiver.join`.
+
+    On several it has one filter, in force on all of them, and one set of counters; packets are told
+    apart by `interface_index`, and are in order of arrival on each. Where a socket of one interface
+    reports an error, streams go on as long as another one receives.
 
     Iterating yields its packets (one default stream, made at first use, which goes on where
     it stopped); `packets()` and `batches()` make independent streams. An async context
@@ -68,13 +76,10 @@ class Membership:
         "_has_left",
         "_is_ended",
         "_keeper",
-        "_key",
-        "_leaving",
-        "_network",
         "_options",
         "_outlet",
+        "_presence",
         "_reading",
-        "_shards",
     )
 
     def __init__(
@@ -84,49 +89,60 @@ class Membership:
         reading: Reading,
         dispatcher: Dispatcher,
         options: Options,
-        group: str,
-        port: int,
-        interface: Interface,
+        binding: Binding,
+        interfaces: Iterable[Interface],
+        is_on_all: bool,
     ) -> None:
         self._keeper = keeper
-        self._network = network
         self._reading = reading
         self._dispatcher = dispatcher
         self._options = options
-        self._key: Key = (group, port, interface.index)
-        self._outlet: Outlet = dispatcher.open((group, port, interface.index), options.by_source)
-        self._shards = Shards(network, reading, options, group, port, interface, self._outlet, _Told(self))
+        self._outlet: Outlet = dispatcher.open(options.by_source)
+        self._presence = Presence(
+            network, reading, options, binding, self._outlet, _Owner(self), interfaces, is_on_all
+        )
         self._default: PacketStream | None = None
         self._is_ended = self._has_left = False
-        self._leaving: list[tuple[Reader, ...]] | None = None
 
     def __repr__(self) -> str:
         state = "left" if self._is_ended else repr(self.filter)
-        return f"<Membership {self.group} port {self.port} on {self.interface.name}: {state}>"
+        on = ", ".join(one.name for one in self.interfaces)
+        return f"<Membership {self.group} port {self.port} on {on}: {state}>"
 
     @property
     def group(self) -> str:
         """The group, as canonical text."""
-        return self._shards.group
+        return self._presence.binding.group
 
     @property
     def port(self) -> int:
-        """The UDP port."""
-        return self._shards.port
+        """The UDP port: the one that the system chose, where it was to."""
+        return self._presence.binding.port
 
     @property
     def interface(self) -> Interface:
-        """The interface it is joined on."""
-        return self._shards.interface
+        """The interface it is joined on, the first where there are several."""
+        return self._presence.shards[0].interface
+
+    @property
+    def interfaces(self) -> tuple[Interface, ...]:
+        """The interfaces it is joined on, one at least: in the order given, those of ALL_INTERFACES by index.
+
+        After `leave` those it was joined on.
+        """
+        return tuple(shards.interface for shards in self._presence.shards)
 
     @property
     def filter(self) -> SourceFilter:
-        """The filter in force."""
-        return self._shards.filter
+        """The filter in force, on every interface."""
+        return self._presence.filter
 
     def statistics(self) -> Statistics:
-        """Return the counters of this membership; they stay readable after `leave`."""
-        return self._shards.statistics()
+        """Return the counters of this membership, over all interfaces it is or was on.
+
+        They stay readable after `leave`.
+        """
+        return self._presence.statistics()
 
     def statistics_by_source(self) -> Mapping[str | None, SourceStatistics]:
         """Return what has come from each source, by its address: for a receiver with `by_source=True`.
@@ -144,7 +160,7 @@ class Membership:
         """Let `sources` in from now on: `FilterManager.swap` for this membership."""
         self._check()
         wanted = filter_for(self.group, sources)
-        make_all([Change(self._shards, wanted)], pending)
+        self._presence.change(wanted, pending)
         self._tell(EventKind.SWAPPED)
 
     async def join_source(self, source: Address) -> None:
@@ -170,13 +186,13 @@ class Membership:
         await self.swap(change(self.filter, self.group, source))
 
     def kernel_filter(self) -> SourceFilter:
-        """Return what the kernel reports for this membership, its sockets united.
+        """Return what the kernel reports for this membership: its sockets united, on every interface.
 
         It equals `filter`, but for an EXCLUDE list longer than the kernel's limit, of which
         the kernel holds a part and the reader refuses the rest. StateError after `leave`.
         """
         self._check()
-        return self._shards.kernel_filter()
+        return self._presence.kernel_filter()
 
     async def refresh(self) -> None:
         """Tell the network of this membership once more: leave and join again, same filter.
@@ -185,22 +201,26 @@ class Membership:
         interface was made anew under its name (its new index is looked up). A packet may be
         lost in between. InterfaceError when there is no such interface now, RefusedError when
         the system refuses; the membership then stays as it is.
+
+        On several interfaces each is REFRESHED by itself, and it finds out which there are. With
+        `ALL_INTERFACES` those that have come are JOINED, and those that have gone are LEFT. Of a list
+        one that is gone is FAILED and is not joined any more; it is JOINED again by the first refresh
+        that finds its name. An interface that refuses is FAILED. What had come in on one that is gone
+        is still delivered, and counted. It raises only where no interface is left or none complies.
         """
         self._check()
-        shards = self._shards
-        found = with_open_files(lambda: self._network.find(self.interface.name))
-        if found.index == self.interface.index:
-            shards.ask_limit()
-            if shards.is_over_limit:  # what was left could not be joined again
-                with_open_files(lambda: make_all([Change(shards, self.filter)]))
-            shards.rejoin()
-        else:
-            before = self._key
-            with_open_files(lambda: shards.move(found))
-            self._key = (self.group, self.port, found.index)
-            self._dispatcher.tagged_also(self._key, self._outlet)
-            self._keeper.moved(self, before)
-        self._tell(EventKind.REFRESHED)
+        presence = self._presence
+        before = presence.shards
+        presence.follow(presence.look_up())
+        kept = [shards.interface for shards in presence.shards if shards in before]
+        refusals = presence.rejoin(before)
+        if refusals and len(refusals) == len(presence.shards):
+            raise refusals[0][1]
+        refused = [interface for interface, _ in refusals]
+        for interface in kept:
+            if interface not in refused:
+                self._tell(EventKind.REFRESHED, interface)
+        self._tell_refusals(refusals)
 
     # Listening
 
@@ -257,43 +277,52 @@ class Membership:
     # For the receiver and the filter manager
 
     @property
-    def _keys(self) -> list[Key]:
-        """The same with all interface indexes it ever had."""
-        return [(self.group, self.port, index) for index in self._shards.indexes]
+    def _keys(self) -> Iterable[Key]:
+        """How its packets are tagged, and were on interfaces it is no longer on."""
+        return self._outlet.keys
 
-    def _establish(self, wanted: SourceFilter) -> None:
-        """Make the first filter hold, or raise with nothing joined."""
-        make_all([Change(self._shards, wanted)])
+    @property
+    def _indexes(self) -> tuple[int, ...]:
+        """The interfaces it is on now."""
+        return tuple(interface.index for interface in self.interfaces)
+
+    def _establish(self, wanted: SourceFilter) -> list[tuple[Interface, MulticastError]]:
+        """Make the first filter hold, or raise with nothing joined; return what was left out for refusing."""
+        return self._presence.establish(wanted)
+
+    def _tell_joined(self, refusals: list[tuple[Interface, MulticastError]]) -> None:
+        self._tell(EventKind.JOINED)
+        self._tell_refusals(refusals)
+
+    def _tell_refusals(self, refusals: list[tuple[Interface, MulticastError]]) -> None:
+        for interface, error in refusals:
+            self._tell(EventKind.FAILED, interface, error)
+
+    def _changes(self, wanted: SourceFilter) -> list[Change]:
+        """Return what is to be changed, on each interface."""
+        return self._presence.changes(wanted)
 
     def _abandon(self) -> None:
         """Close everything of a membership that did not come to be."""
         self._is_ended = self._has_left = True
-        self._shards.abandon()
+        self._presence.abandon()
         self._dispatcher.close(self._outlet)
 
     def _leave(self) -> None:
         """Leave, hand over what can be, close the sockets, end the streams. Can be gone through again."""
         self._is_ended = True
-        if self._leaving is None:
-            self._leaving = self._shards.generations
-        self._shards.stop()
-        while self._leaving:
-            self._shards.retire(self._leaving[0])
-            del self._leaving[0]
+        self._presence.end()
         self._dispatcher.close(self._outlet)
         self._keeper.left(self)
         if not self._has_left:
             self._has_left = True
             self._tell(EventKind.LEFT)
 
-    def _tell(self, kind: EventKind, error: Exception | None = None) -> None:
+    def _tell(
+        self, kind: EventKind, interface: Interface | None = None, error: Exception | None = None
+    ) -> None:
         if self._keeper.is_heard(kind):
-            self._keeper.tell(self, kind, error=error)
-
-    def _failed(self, error: RefusedError) -> None:
-        """End what waits for this membership alone: the others have nothing to do with it."""
-        self._outlet.fail(error)
-        self._tell(EventKind.FAILED, error)
+            self._keeper.tell(self, kind, interface, error=error)
 
     def _check(self) -> None:
         if self._is_ended:
@@ -301,18 +330,29 @@ class Membership:
         self._reading.check()
 
 
-class _Told:
-    """What the sockets tell, for the membership."""
+class _Owner:
+    """What its interfaces ask and tell. See `presence.Owner`."""
 
     __slots__ = ("_membership",)
 
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
 
-    def failed(self, error: RefusedError) -> None:
-        """See `sockets.Told`."""
-        self._membership._failed(error)
+    def check_free(self, interface: Interface) -> None:
+        """Ask the receiver."""
+        self._membership._keeper.check_free(self._membership, interface)
 
-    def lost(self, count: int) -> None:
-        """See `sockets.Told`."""
-        self._membership._keeper.dropped(self._membership, count)
+    def tag(self, interface: Interface) -> None:
+        """Tell the receiver and the dispatcher."""
+        membership = self._membership
+        key = (membership.group, membership.port, interface.index)
+        membership._dispatcher.tagged_also(key, membership._outlet)
+        membership._keeper.tag(membership, interface)
+
+    def tell(self, kind: EventKind, interface: Interface, error: MulticastError | None = None) -> None:
+        """Make it an event."""
+        self._membership._tell(kind, interface, error)
+
+    def lost(self, interface: Interface, count: int) -> None:
+        """Have it made an event."""
+        self._membership._keeper.dropped(self._membership, interface, count)

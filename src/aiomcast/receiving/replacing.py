@@ -36,6 +36,9 @@ class InForce(Protocol):
     def end_draining(self, gone: Collection[Reader]) -> None:
         """Close `gone`, which were read out among them."""
 
+    def redirect(self) -> None:
+        """Have read what is to be read now, and do what is to be done."""
+
 
 @final
 class Replacing:
@@ -55,6 +58,7 @@ class Replacing:
         "_sockets",
         "_timer",
         "_timer_at",
+        "_waits",
     )
 
     def __init__(self, reading: Reading, sockets: Sockets, in_force: InForce) -> None:
@@ -64,6 +68,7 @@ class Replacing:
         self._handover: Handover[Reader] = Handover()
         self._heard: deque[Heard] = deque(maxlen=bounds.HEARD)  # what those that have closed delivered
         self._goes_on = False  # in the next loop turn
+        self._waits = False  # also for all reading to go on
         self._timer: Timer | None = None
         self._timer_at = self._reached = 0.0
         self._asked_at = 0.0  # when the handover was last asked what is to be done
@@ -117,7 +122,7 @@ class Replacing:
         """Do what is to be done now about sockets that are being replaced."""
         handover = self._handover
         if handover.is_over:
-            if self._timer is not None or self._sockets.outlet.is_waiting:
+            if self._timer is not None or self._waits:
                 self._arm()
             return
         try:
@@ -201,7 +206,9 @@ class Replacing:
 
     def _arm(self) -> None:
         """Ask again when time alone brings something to do, or when all reading goes on."""
-        self._sockets.outlet.is_waiting = not self._handover.is_over
+        if self._waits is self._handover.is_over:
+            self._sockets.outlet.wait(self._in_force.redirect, not self._waits)
+            self._waits = not self._waits
         # What has come due since the handover was asked is to be asked for, too.
         due_at = self._handover.due_at(self._asked_at)
         if self._timer is not None:

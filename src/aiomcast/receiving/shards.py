@@ -1,4 +1,4 @@
-"""The sockets that hold the filter of one membership together, and their way from filter to filter.
+"""The sockets that hold a filter on one interface together, and their way from filter to filter.
 
 A filter longer than one socket may hold is spread over several, its shards. A change sets them in
 place where it can; else new ones take over (`handover`). Shards know no receiver and no stream: what
@@ -7,24 +7,22 @@ they read goes to an outlet, and what happens to them is told to whoever made th
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Sequence
 from functools import partial
 from typing import final
 
-from ..reading.contract import Network, Reader, Reading
+from ..reading.contract import Reader, Reading
 from ..reading.lanes import Lanes
-from ..rfc3678.limits import SOURCE_SYSCTL
 from ..streams.dispatcher import Outlet
 from ..system.planner import moves, needs_handover, spread
-from ..values.addresses import family
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.options import Options
 from ..values.packets import Flow
 from ..values.statistics import Statistics
+from .limit import SourceLimit
 from .replacing import Replacing
-from .sockets import Sockets, Told
+from .sockets import Binding, Sockets, Told
 
 __all__ = ["Shards"]
 
@@ -33,16 +31,18 @@ __all__ = ["Shards"]
 class Shards:
     """What holds the filter of a (group, port, interface) and delivers its packets.
 
+    Those of a membership on several interfaces have `limit`, `binding` and `outlet` in common.
+
     `readers` are the sockets in force; `draining` those that have left the group and are read
     out among them; `filter` is what all of them hold together.
     """
 
     __slots__ = (
+        "_binding",
         "_draining_unseen",
+        "_ending",
         "_is_plain",
-        "_is_warned",
         "_limit",
-        "_network",
         "_outlet",
         "_reading",
         "_refused_ahead",
@@ -50,42 +50,45 @@ class Shards:
         "_sockets",
         "draining",
         "filter",
-        "group",
-        "indexes",
         "lanes",
-        "port",
         "readers",
     )
 
     def __init__(
         self,
-        network: Network,
+        limit: SourceLimit,
         reading: Reading,
         options: Options,
-        group: str,
-        port: int,
+        binding: Binding,
         interface: Interface,
         outlet: Outlet,
         told: Told,
     ) -> None:
-        self._network = network
+        self._limit = limit
         self._reading = reading
         self._outlet = outlet
-        self._sockets = Sockets(reading, options, group, port, interface, outlet, told)
-        self.group: str = group
-        self.port: int = port
+        self._binding = binding
+        self._sockets = Sockets(reading, options, binding, interface, outlet, told)
         self.filter: SourceFilter = SourceFilter.none()
         self.readers: tuple[Reader, ...] = ()
         self.draining: tuple[Reader, ...] = ()
         self.lanes: Lanes | None = None  # of readers and draining, where there are several
         self._draining_unseen: tuple[Reader, ...] = ()  # of `draining`, that nothing was decided on yet
         self._is_plain = True  # nothing but one socket, and no change behind it that is not over
-        self.indexes: tuple[int, ...] = (interface.index,)  # also older ones, of packets still queued
-        self._limit = network.source_limit(group)
-        self._is_warned = False
         self._refused_ahead = 0
         self._replacing = Replacing(reading, self._sockets, self)
-        outlet.changed = self.redirect
+        self._ending: list[tuple[Reader, ...]] | None = None
+        outlet.follow(self.redirect)
+
+    @property
+    def group(self) -> str:
+        """The group they join."""
+        return self._binding.group
+
+    @property
+    def port(self) -> int:
+        """The port they are bound to; 0 before the first of the membership is, where the system chooses."""
+        return self._binding.port
 
     @property
     def interface(self) -> Interface:
@@ -93,13 +96,16 @@ class Shards:
         return self._sockets.interface
 
     def statistics(self) -> Statistics:
-        """Return the counters of all its sockets, those that were closed included."""
+        """Return the counters of all its sockets, those that were closed included, and of no stream."""
         ahead = sum(map(len, {reader.lanes for reader in self.all_readers if reader.lanes is not None}))
         return self._sockets.statistics(self.all_readers) + Statistics(
-            queue_drops=self._outlet.dropped_count,
-            filtered=self._outlet.unwanted_count + self._refused_ahead,
-            queued=self._outlet.queued + ahead,
+            filtered=self._refused_ahead, queued=ahead
         )
+
+    @property
+    def received(self) -> int:
+        """Datagrams read so far."""
+        return self._sockets.received(self.all_readers)
 
     def kernel_filter(self) -> SourceFilter:
         """Return what the system reports of the sockets in force, united."""
@@ -122,37 +128,20 @@ class Shards:
 
     def ask_limit(self) -> bool:
         """Ask for the limit of sources per socket; say whether it is another than known."""
-        known, self._limit = self._limit, self._network.source_limit(self.group)
-        return self._limit != known
+        return self._limit.ask()
 
     @property
     def is_over_limit(self) -> bool:
         """Whether a socket holds more than it could be made to hold now."""
         held = max((len(reader.sock.filter.sources) for reader in self.readers), default=0)
-        return self._limit is not None and held > self._limit
-
-    def _limit_for(self, wanted: SourceFilter) -> int | None:
-        """Return the limit of sources per socket; asked anew only when it matters."""
-        if self._limit is not None and len(wanted.sources) > self._limit:
-            self.ask_limit()
-            is_over = self._limit is not None and len(wanted.sources) > self._limit
-            if is_over and not wanted.is_include and not self._is_warned:
-                self._is_warned = True
-                warnings.warn(
-                    f"{len(wanted.sources)} sources are blocked for {self.group}, but the kernel takes "
-                    f"{self._limit}: the others are refused in user space; raise "
-                    f"{SOURCE_SYSCTL[family(self.group)]} to have the kernel refuse them",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
-        return self._limit
+        return self._limit.value is not None and held > self._limit.value
 
     def plan(self, wanted: SourceFilter) -> tuple[bool, tuple[SourceFilter, ...]]:
         """Return whether new sockets have to take over for `wanted`, and what each socket is to hold.
 
         Without a handover the first parts are for the sockets in force, in their order.
         """
-        limit = self._limit_for(wanted)
+        limit = self._limit.ask_for(wanted)
         fits = limit is None or len(wanted.sources) <= limit
         if fits and len(self.readers) == 1 and self.filter.mode is wanted.mode:
             self.readers[0].sock.held()  # what `spread` would come to, at the cost of a look
@@ -254,29 +243,6 @@ class Shards:
         self._arrange()
         self.redirect()
 
-    def move(self, found: Interface) -> None:
-        """Join anew on another interface, and leave the one before."""
-        before, self._sockets.interface = self._sockets.interface, found
-        opened: list[Reader] = []
-        try:
-            for reader in self.readers:
-                self.open(reader.sock.filter, opened)
-                opened[-1].sock.set_filter(reader.sock.filter)
-                _judge(opened[-1], reader.gate.current)
-        except BaseException:
-            self._sockets.interface = before
-            for reader in opened:
-                self.drop(reader)
-            raise
-        self.indexes += (found.index,)
-        old = self.generations
-        self.stop()
-        self.readers = tuple(opened)
-        for readers in old:
-            self._sockets.retire(readers)
-        self._arrange()
-        self.redirect()
-
     # Ending
 
     @property
@@ -284,20 +250,26 @@ class Shards:
         """All sockets, in the order in which they are to be read out."""
         return [*self._replacing.generations, self.together]
 
-    def stop(self) -> None:
-        """Have no sockets any more, and no handover."""
-        self.readers, self.draining, self.lanes, self._draining_unseen = (), (), None, ()
-        self._replacing.stop()
-
-    def retire(self, readers: tuple[Reader, ...]) -> None:
-        """Leave with these sockets, hand over or count what they hold, and close them."""
-        self._sockets.retire(readers)
+    def end(self) -> None:
+        """Leave, hand over or count what the sockets hold, and close them. Can be gone through again."""
+        if self._ending is None:
+            self._ending = self.generations
+        self._stop()
+        while self._ending:
+            self._sockets.retire(self._ending[0])
+            del self._ending[0]
 
     def abandon(self) -> None:
         """Close all sockets of a membership that did not come to be."""
         for reader in self.all_readers:
             self.drop(reader)
-        self.stop()
+        self._stop()
+
+    def _stop(self) -> None:
+        """Have no sockets any more, and no handover."""
+        self.readers, self.draining, self.lanes, self._draining_unseen = (), (), None, ()
+        self._replacing.stop()
+        self._outlet.unfollow(self.redirect)
 
     def rejoin(self) -> None:
         """Leave and join again with every socket."""
@@ -332,7 +304,8 @@ class Shards:
         )
 
     def _is_refused(self, wanted: SourceFilter, flow: Flow) -> bool:
-        is_mine = (flow.group, flow.port) == (self.group, self.port) and flow.interface_index in self.indexes
+        # Also what came in on an interface that the membership has left, and is queued still.
+        is_mine = (flow.group, flow.port, flow.interface_index) in self._outlet.keys
         return is_mine and (flow.source in wanted.sources) is not wanted.is_include
 
     def _arrange(self) -> None:

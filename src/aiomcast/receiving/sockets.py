@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterable, Sequence
 from typing import Protocol, final
 
@@ -18,7 +19,7 @@ from ..values.options import Options
 from ..values.packets import Packet
 from ..values.statistics import Statistics
 
-__all__ = ["Sockets", "Told"]
+__all__ = ["Binding", "Sockets", "Told"]
 
 _AT_ONCE = 64  # datagrams read at a time when a socket is read out
 _MOST_READS = 65536  # a bound far beyond what any buffer holds
@@ -35,28 +36,53 @@ class Told(Protocol):
 
 
 @final
+class Binding:
+    """What all sockets of a membership are bound to: `group` and `port`.
+
+    The first that is opened is made of `adopted`, where there is one, and finds the port where that is 0.
+    """
+
+    __slots__ = ("_adopted", "group", "port")
+
+    def __init__(self, group: str, port: int, adopted: socket.socket | int | None = None) -> None:
+        self._adopted = adopted
+        self.group: str = group
+        self.port: int = port
+
+    def open(
+        self,
+        reading: Reading,
+        interface: Interface,
+        wanted: SourceFilter,
+        options: Options,
+        into: list[Reader],
+    ) -> None:
+        """Append to `into` a reader of a new socket. See `Reading.open`."""
+        reading.open(self.group, self.port, interface, wanted, options, into, self._adopted)
+        self.port, self._adopted = into[-1].sock.port, None
+
+
+@final
 class Sockets:
-    """Opens, reads out and closes the sockets of (group, port), whichever are in force.
+    """Opens, reads out and closes the sockets of (group, port, interface), whichever are in force.
 
     What is read goes to `outlet`; what is told, to `told`.
     """
 
-    __slots__ = ("_group", "_of_closed", "_options", "_port", "_reading", "_told", "interface", "outlet")
+    __slots__ = ("_binding", "_of_closed", "_options", "_reading", "_told", "interface", "outlet")
 
     def __init__(
         self,
         reading: Reading,
         options: Options,
-        group: str,
-        port: int,
+        binding: Binding,
         interface: Interface,
         outlet: Outlet,
         told: Told,
     ) -> None:
         self._reading = reading
         self._options = options
-        self._group = group
-        self._port = port
+        self._binding = binding
         self._told = told
         self._of_closed = Statistics()  # of sockets that were closed
         self.interface: Interface = interface
@@ -64,7 +90,7 @@ class Sockets:
 
     def open(self, wanted: SourceFilter, into: list[Reader]) -> None:
         """Append to `into` a reader of a new socket, which is a member of nothing yet and has a place."""
-        self._reading.open(self._group, self._port, self.interface, wanted, self._options, into)
+        self._binding.open(self._reading, self.interface, wanted, self._options, into)
         reader = into[-1]
         reader.sink = self.outlet.sink
         reader.failed = self._failed
@@ -76,6 +102,10 @@ class Sockets:
         for reader in open_readers:
             total += _counted(reader)
         return total
+
+    def received(self, open_readers: Iterable[Reader]) -> int:
+        """Return how many datagrams were read, without asking the system for anything."""
+        return self._of_closed.received + sum(reader.received for reader in open_readers)
 
     # Every method below can be gone through once more: a signal handler may raise between any two lines.
 
@@ -140,7 +170,7 @@ class Sockets:
                 raise error
 
     def _failed(self, error: OSError) -> None:
-        what = f"receiving {self._group} port {self._port} on {self.interface.name}"
+        what = f"receiving {self._binding.group} port {self._binding.port} on {self.interface.name}"
         self._told.failed(refusal(error, what))
 
 

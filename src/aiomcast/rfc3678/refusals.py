@@ -73,11 +73,24 @@ _PLAIN: dict[int, tuple[type[RefusedError], str]] = {
     errno.ENOBUFS: (RefusedError, "the system is out of buffer space"),
 }
 
+# What the same numbers mean to somebody who sends.
+_SENDING: dict[int, tuple[type[RefusedError], str]] = {
+    errno.EPERM: (NoPermissionError, "a firewall of this host may refuse it"),
+    errno.EACCES: (NoPermissionError, "ports below 1024 need privilege, broadcasts SO_BROADCAST"),
+    errno.ENETUNREACH: (NoRouteError, "add a route, or send on an interface that has one"),
+    errno.EHOSTUNREACH: (NoRouteError, "add a route, or send on an interface that has one"),
+    errno.EADDRNOTAVAIL: (RefusedError, "send from an address of this host"),
+    errno.EMSGSIZE: (RefusedError, "a datagram has room for 65,507 bytes, with IPv6 65,487"),
+}
 
-def refusal(error: OSError, doing: str, shortage: Callable[[], Shortage] | None = None) -> RefusedError:
+
+def refusal(
+    error: OSError, doing: str, shortage: Callable[[], Shortage] | None = None, *, sends: bool = False
+) -> RefusedError:
     """Return what `error` means while `doing` ("joining 232.1.1.1 on eth0").
 
-    `shortage` is asked which limit was met when the error is ENOBUFS or ENOMEM.
+    `shortage` is asked which limit was met when the error is ENOBUFS or ENOMEM; `sends` says that it is
+    a sender's.
     """
     number = error.errno or 0
     detail = f"{doing}: {error.strerror or error}"
@@ -85,13 +98,13 @@ def refusal(error: OSError, doing: str, shortage: Callable[[], Shortage] | None 
         return LimitError(
             number,
             detail,
-            "raise the limit of open files (ulimit -n): every membership takes a socket",
+            "raise the limit of open files (ulimit -n)" + ": every membership takes a socket" * (not sends),
             limit="open files",
             value=open_files(),
         )
     if number in (errno.ENOBUFS, errno.ENOMEM) and shortage is not None:
         return _limited(number, detail, shortage())
-    kind, hint = _PLAIN.get(number, (RefusedError, ""))
+    kind, hint = (_SENDING.get(number) if sends else None) or _PLAIN.get(number, (RefusedError, ""))
     return kind(number, detail, hint)
 
 
@@ -122,11 +135,11 @@ def _raised(limit: Limit) -> str:
 
 
 @contextlib.contextmanager
-def refusals(doing: str) -> Iterator[None]:
+def refusals(doing: str, *, sends: bool = False) -> Iterator[None]:
     """Turn an OSError raised inside into the package's error for `doing`."""
     try:
         yield
     except RefusedError:
         raise
     except OSError as error:
-        raise refusal(error, doing) from error
+        raise refusal(error, doing, sends=sends) from error

@@ -39,17 +39,17 @@ _STALLED_AFTER = 1.0  # seconds that a full stream is not received from while an
 class Outlet:
     """Where the packets of one membership go: its own streams and those of the receiver.
 
-    `changed` is called when `sink`, `is_read` or `is_received` may be others than before.
+    It has a follower for each interface: a call that is made when `sink`, `is_read` or `is_received`
+    may be others than before.
     """
 
     __slots__ = (
         "__weakref__",
         "_dispatcher",
         "_drop",
+        "_followers",
         "_is_closed",
-        "_is_waiting",
         "by_source",
-        "changed",
         "dropped_count",
         "finished",
         "keys",
@@ -61,10 +61,11 @@ class Outlet:
     def __init__(self, dispatcher: Dispatcher, by_source: bool) -> None:
         self._dispatcher = dispatcher
         self.by_source: SourceCounts | None = SourceCounts() if by_source else None
-        self._is_waiting = self._is_closed = False
+        self._followers: tuple[Callable[[], None], ...] = ()
+        self._is_closed = False
         self._drop: Sink = self.dropped  # one object: whoever reads compares sinks
-        self.keys: list[Key] = []
-        self.changed: Callable[[], None] = _nothing
+        self.keys: dict[Key, None] = {}
+        """How its packets are tagged, and were: some may be queued still."""
         self.listening: Listening = Listening()
         self.finished: Listening = Listening()
         """Closed streams, with something queued still, and somebody who may receive it."""
@@ -83,16 +84,27 @@ class Outlet:
         """Whether what is read now gets into a stream: one listens, and none asks for a pause."""
         return self.is_read and not self._dispatcher.listening.is_full
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether `changed` is to be called also when all reading has stood still and goes on."""
-        return self._is_waiting
+    def follow(self, changed: Callable[[], None]) -> None:
+        """Call `changed` from now on."""
+        if changed not in self._followers:
+            self._followers = (*self._followers, changed)
 
-    @is_waiting.setter
-    def is_waiting(self, waits: bool) -> None:
-        if waits is not self._is_waiting:
-            self._is_waiting = waits
-            self._dispatcher.waiting.add(self) if waits else self._dispatcher.waiting.discard(self)
+    def unfollow(self, changed: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._dispatcher.waiting.pop(changed, None)
+        self._followers = tuple(one for one in self._followers if one != changed)
+
+    def wait(self, changed: Callable[[], None], waits: bool) -> None:
+        """Call this follower also when all reading has stood still and goes on, or no longer."""
+        if not waits:
+            self._dispatcher.waiting.pop(changed, None)
+        elif changed in self._followers:
+            self._dispatcher.waiting[changed] = None
+
+    def changed(self) -> None:
+        """Tell the followers."""
+        for changed in self._followers:
+            changed()
 
     @property
     def queued(self) -> int:
@@ -176,7 +188,8 @@ class Dispatcher:
         self.listening: Listening = Listening()
         self.finished: Listening = Listening()
         self.shared_sink: Sink | None = None
-        self.waiting: set[Outlet] = set()
+        self.waiting: dict[Callable[[], None], None] = {}
+        """Followers of outlets that are told when all reading goes on."""
         self.dropped_count: int = 0
         self.unwanted_count: int = 0
         """Of memberships that have been left."""
@@ -187,17 +200,16 @@ class Dispatcher:
 
     # Memberships
 
-    def open(self, key: Key, by_source: bool) -> Outlet:
-        """Return a new outlet for what is tagged with `key`."""
-        outlet = self._outlets[key] = Outlet(self, by_source)
-        outlet.keys.append(key)
+    def open(self, by_source: bool) -> Outlet:
+        """Return a new outlet, which nothing is tagged for yet."""
+        outlet = Outlet(self, by_source)
         outlet.redirect()
         return outlet
 
     def tagged_also(self, key: Key, outlet: Outlet) -> None:
-        """Count what is tagged with `key` at `outlet` too: its membership has moved."""
+        """Count what is tagged with `key` at `outlet` too."""
         self._outlets[key] = outlet
-        outlet.keys.append(key)
+        outlet.keys[key] = None
 
     def close(self, outlet: Outlet) -> None:
         """End the streams of a membership; what is queued in them can still be received."""
@@ -205,7 +217,7 @@ class Dispatcher:
             stream._end()
         for stream in outlet.finished.open():
             self.finished.add(stream)
-        outlet.is_waiting, outlet._is_closed = False, True
+        outlet._is_closed = True
         for key in outlet.keys:
             if self._outlets.get(key) is outlet:
                 del self._outlets[key]
@@ -324,8 +336,8 @@ class Dispatcher:
     def _resume(self) -> None:
         if self.reading is not None and not self.listening.is_full:
             self.reading.resume()
-            for outlet in tuple(self.waiting):
-                outlet.changed()
+            for changed in tuple(self.waiting):
+                changed()
 
     # Full streams that nobody receives from
 
@@ -362,10 +374,6 @@ class Dispatcher:
             for other in listening.open()
             if other is not stream
         )
-
-
-def _nothing() -> None:
-    """Nobody asks yet."""
 
 
 def _others_have_it(batch: list[Packet]) -> None:

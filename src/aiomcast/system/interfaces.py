@@ -16,17 +16,30 @@ from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusals
 from ..values.addresses import Address, canonical, family, split_zone
 from ..values.filters import SourceFilter, Sources
-from ..values.interface import Interface, InterfaceLike
-from ..values.lookup import by_likeness, by_zone, check_zone, holding, the_one, wanted_by
+from ..values.interface import AllInterfaces, Interface, InterfaceLike, InterfacesLike
+from ..values.lookup import (
+    by_likeness,
+    by_zone,
+    check_zone,
+    each_of,
+    holding,
+    the_one,
+    wanted_by,
+)
 
-__all__ = ["find_interface", "list_interfaces", "placed"]
+__all__ = ["find_interface", "find_interfaces", "list_interfaces", "placed"]
 
 ABI = native()
 
 
-def _can_multicast(name: str) -> bool | None:
-    request, loopback, multicast = ABI.SIOCGIFFLAGS, ABI.IFF_LOOPBACK, ABI.IFF_MULTICAST
-    if request is None or loopback is None or multicast is None:
+# net/if.h: the lowest bit on every system that has SIOCGIFFLAGS.
+_IFF_UP = 0x1
+
+
+def _flags(name: str) -> int | None:
+    """Return the flags of an interface, None where the system tells none, or it is gone."""
+    request = ABI.SIOCGIFFLAGS
+    if request is None:
         return None
     import fcntl  # there is none on a system without the request
 
@@ -38,8 +51,23 @@ def _can_multicast(name: str) -> bool | None:
             answer = fcntl.ioctl(asked, request, question)
         except OSError:  # gone since it was listed
             return None
-    _, flags = ABI.parse_ifreq(answer)
+    return ABI.parse_ifreq(answer)[1]
+
+
+def _can_multicast(name: str) -> bool | None:
+    flags, loopback, multicast = _flags(name), ABI.IFF_LOOPBACK, ABI.IFF_MULTICAST
+    if flags is None or loopback is None or multicast is None:
+        return None
     return bool(flags & (loopback | multicast))
+
+
+def _is_for_all(name: str) -> bool:
+    """Whether ALL_INTERFACES means this one. Loopback works without the flag, but is meant only with it."""
+    multicast = ABI.IFF_MULTICAST
+    if ABI.SIOCGIFFLAGS is None or multicast is None:
+        return True
+    flags = _flags(name)
+    return flags is not None and flags & _IFF_UP != 0 and flags & multicast != 0
 
 
 def list_interfaces() -> list[Interface]:
@@ -76,6 +104,30 @@ def find_interface(
         found = _by_route(group, list(sources))
     else:
         found = by_likeness(list_interfaces(), wanted)
+    return _checked(found, group)
+
+
+def find_interfaces(
+    wanted: InterfacesLike, group: Address | None = None, sources: Iterable[Address] = ()
+) -> tuple[Interface, ...]:
+    """Return the interfaces that `wanted` means, one at least, each once, in the order given.
+
+    Those of `ALL_INTERFACES` come by index. Errors are those of `find_interface`, for each of them,
+    and an InterfaceError for an empty list and where no interface can multicast.
+    """
+    found: tuple[Interface, ...]
+    if isinstance(wanted, AllInterfaces):
+        found = tuple(one for one in list_interfaces() if _is_for_all(one.name))
+        if not found:
+            raise InterfaceError("no interface is up and can multicast", "name one")
+    elif isinstance(wanted, Iterable) and not isinstance(wanted, str):
+        found = each_of(list_interfaces(), wanted)
+    else:
+        return (find_interface(wanted, group, sources),)
+    return tuple(_checked(one, group) for one in found)
+
+
+def _checked(found: Interface, group: Address | None) -> Interface:
     if group is not None:
         check_zone(group, found)
     if found.multicast is False:
@@ -85,13 +137,15 @@ def find_interface(
     return found
 
 
-def placed(group: Address, sources: Sources, interface: InterfaceLike) -> tuple[SourceFilter, Interface]:
-    """Return the filter and the interface that the arguments of a join mean.
+def placed(
+    group: Address, sources: Sources, interface: InterfacesLike
+) -> tuple[SourceFilter, tuple[Interface, ...]]:
+    """Return the filter and the interfaces, one at least, that the arguments of a join mean.
 
-    Errors are those of `filter_for` and `find_interface`.
+    Errors are those of `filter_for` and `find_interfaces`.
     """
     wanted, named = wanted_by(group, sources)
-    return wanted, find_interface(interface, group, named)
+    return wanted, find_interfaces(interface, group, named)
 
 
 def _by_route(group: Address | None, sources: list[Address]) -> Interface:

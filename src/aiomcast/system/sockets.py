@@ -6,9 +6,11 @@ import contextlib
 import errno
 import socket
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Self
 
-from ..errors import InconsistentError, RefusedError, StateError
+from ..errors import ArgumentError, ArgumentTypeError, InconsistentError, RefusedError, StateError
 from ..rfc3678 import calls, kernel
 from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
@@ -16,10 +18,13 @@ from ..rfc3678.refusals import refusals
 from ..values.addresses import Address, check_port, family, group_address
 from ..values.filters import SourceFilter, Sources, filter_for
 from ..values.interface import Interface, InterfaceLike
+from ..values.socket_options import SocketOption, SocketOptions
+from . import adopted
 from .interfaces import find_interface
 from .planner import Action, Rules, Step, plan
+from .socket_options import acceptable, give
 
-__all__ = ["MulticastSocket", "open_socket", "socket_of"]
+__all__ = ["MulticastSocket", "open_socket", "opening", "socket_of"]
 
 ABI = native()
 _RULES = Rules(empty_set_clears=ABI.facts.empty_set_clears)
@@ -33,15 +38,31 @@ class MulticastSocket(socket.socket):
     `SourceFilter.none()` while it is no member. It goes wherever asyncio takes `sock=`.
     """
 
-    __slots__ = ("_is_certain", "filter", "group", "interface", "port", "taken_away")
+    __slots__ = ("_is_certain", "_is_lent", "filter", "group", "interface", "port", "taken_away")
 
     group: str
     port: int
     interface: Interface
     filter: SourceFilter
     _is_certain: bool
+    _is_lent: bool  # by whoever made it: to close it is to give it back
     taken_away: Callable[[], None] | None
     """Called when the socket is closed, or detached, before it is."""
+
+    @classmethod
+    def adopting(cls, sock: socket.socket, group: str, port: int, interface: Interface) -> Self:
+        """Return one that has taken over the descriptor of `sock`, a member of nothing that it knows of.
+
+        `group` and `port` are what packets that come are tagged with. `sock` is closed then.
+        """
+        made = cls(sock.family, sock.type, sock.proto, sock.detach())
+        made._begin(group, port, interface)
+        return made
+
+    def _begin(self, group: str, port: int, interface: Interface) -> None:
+        self.group, self.port, self.interface, self.filter = group, port, interface, SourceFilter.none()
+        self._is_certain, self._is_lent, self.taken_away = True, False, None
+        self.setblocking(False)
 
     def held(self) -> SourceFilter:
         """Return `filter`, after a look at what the kernel holds where an exception has hidden that.
@@ -55,6 +76,9 @@ class MulticastSocket(socket.socket):
 
     def close(self) -> None:
         """Close the socket; that somebody has closed its descriptor before is no error."""
+        if getattr(self, "_is_lent", False):
+            self.detach()
+            return
         self._tell()
         try:
             super().close()
@@ -134,8 +158,11 @@ class MulticastSocket(socket.socket):
 
     def kernel_filter(self) -> SourceFilter:
         """Return the filter that the kernel reports, `SourceFilter.none()` if it is no member."""
+        return self._kernel_filter(self.interface.index)
+
+    def _kernel_filter(self, index: int) -> SourceFilter:
         try:
-            return calls.getsourcefilter(self, self.interface.index, self.group)
+            return calls.getsourcefilter(self, index, self.group)
         except RefusedError as error:
             if error.errno in (errno.EADDRNOTAVAIL, errno.EINVAL):
                 return SourceFilter.none()
@@ -190,45 +217,137 @@ def socket_of(descriptor: int) -> MulticastSocket:
     return found
 
 
-def open_socket(group: Address, port: int, interface: InterfaceLike = None) -> MulticastSocket:
+def open_socket(
+    group: Address,
+    port: int | None = None,
+    interface: InterfaceLike = None,
+    *,
+    sock: socket.socket | int | None = None,
+    socket_options: SocketOptions = (),
+) -> MulticastSocket:
     """Return a non-blocking UDP socket bound to `group` and `port`, a member of nothing yet.
 
     `interface` is where it is going to join; None means the interface of the route to the
     group. Other sockets, of this and other processes, may bind the same; groups that they
     join do not leak in (IP_MULTICAST_ALL and IPV6_MULTICAST_ALL are off where they exist).
-    The caller closes it.
+    With port 0 the system chooses one that no other socket of the group has; `port` of the socket
+    says which. The caller closes it.
+
+    `sock` is a UDP socket that was made and bound elsewhere, or its descriptor: one that a service
+    manager hands over, or that was bound to a privileged port. It is taken over, not copied: a socket
+    object is detached, a descriptor belongs to what is returned. It has to be bound to the group or to the
+    wildcard address, be connected to nobody and a member of the group nowhere; `port` is the socket's if
+    it is None or 0, and otherwise has to be the same. On the wildcard address the kernel is given a filter
+    (SO_ATTACH_FILTER) that lets in what was sent to the group alone; it counts what it refuses as dropped.
+    What the socket had received before is thrown away. It is left as it was, and open, by whatever is
+    raised before it is taken over; datagrams and `socket_options` excepted. Further sockets that a
+    membership of many sources takes are bound to the same port, by the process's own right.
+
+    `socket_options` are (level, option, value) triples, the value a number or bytes, that it is given
+    right before it is bound, or when it is taken over: SO_BUSY_POLL, SO_MARK, SO_PRIORITY, SO_ATTACH_BPF
+    and the like. Those that would break what the library promises, or that it has words of its own for,
+    are an ArgumentError: joining and leaving, timestamps, UDP_GRO, the interface, and to turn off
+    SO_REUSEADDR, or on IP_MULTICAST_ALL.
 
     Raises AddressError, ArgumentError and InterfaceError for wrong arguments, RefusedError
-    with the system's errno when it refuses.
+    with the system's errno when it refuses (a socket option by name), and for a `sock` on the wildcard
+    address UnsupportedError where there are no such filters, StateError where it has one already.
+    """
+    with opening(group, port, interface, sock=sock, socket_options=socket_options) as opened:
+        return opened
+
+
+@contextmanager
+def opening(
+    group: Address,
+    port: int | None = None,
+    interface: InterfaceLike = None,
+    *,
+    sock: socket.socket | int | None = None,
+    socket_options: SocketOptions = (),
+) -> Iterator[MulticastSocket]:
+    """Give what `open_socket` returns. Where the context ends by an exception it is closed.
+
+    `sock` is taken over at the end: until then, to close what was made of it is to give it back.
     """
     text = group_address(group)
-    check_port(port)
+    if port is None and sock is None:
+        raise ArgumentTypeError("no port", "name one, 0 for one that the system chooses, or give sock=")
+    if port is not None:
+        check_port(port, lowest=0)
     found = find_interface(interface, group)
-    return with_open_files(lambda: _opened(text, port, found))
+    options = acceptable(socket_options)
+    if sock is None:
+        opened = with_open_files(lambda: _opened(text, port or 0, found, options))
+        try:
+            yield opened
+        except BaseException:
+            opened.close()
+            raise
+    else:
+        with _adopted(sock, text, port, found, options) as opened:
+            yield opened
+    _by_descriptor[opened.fileno()] = opened
 
 
-def _opened(group: str, port: int, interface: Interface) -> MulticastSocket:
+def _opened(group: str, port: int, interface: Interface, options: Sequence[SocketOption]) -> MulticastSocket:
     v6 = family(group) == 6
     with refusals(f"opening a socket for {group} port {port}"):
         sock = MulticastSocket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
         try:
-            sock.group, sock.port, sock.interface, sock.filter = group, port, interface, SourceFilter.none()
-            sock._is_certain, sock.taken_away = True, None
-            sock.setblocking(False)
-            kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if ABI.facts.reuse_port:
-                kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_REUSEPORT, 1)
+            sock._begin(group, port, interface)
+            if port:
+                _share(sock)
             if v6:
                 _prepare_ipv6(sock, interface)
             elif ABI.IP_MULTICAST_ALL is not None:
                 kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
+            give(sock, options)
             host = group if ABI.facts.binds_to_group else _WILDCARD[sock.family]
             sock.bind((host, port, 0, interface.index) if v6 else (host, port))
+            if not port:  # among sockets that share, the system would choose a port that one of them has
+                sock.port = sock.getsockname()[1]
+                _share(sock)
         except BaseException:
             sock.close()
             raise
-    _by_descriptor[sock.fileno()] = sock
     return sock
+
+
+@contextmanager
+def _adopted(
+    given: socket.socket | int,
+    group: str,
+    port: int | None,
+    interface: Interface,
+    options: Sequence[SocketOption],
+) -> Iterator[MulticastSocket]:
+    plain = adopted.handle_of(given)  # stays when what is made of it is closed
+    with ExitStack() as undo:
+        undo.callback(plain.detach)
+        with refusals(f"taking over a socket for {group}"):
+            bound = adopted.bound_port(plain, group, port, interface)
+            made = MulticastSocket(fileno=plain.fileno())
+            made.group, made.interface, made.taken_away, made._is_lent = group, interface, None, True
+            undo.callback(made.close)
+            for index, name in socket.if_nameindex():
+                if not made._kernel_filter(index).is_none:
+                    raise ArgumentError(f"the socket has joined {group} on {name}", "leave: sources= joins")
+            adopted.make_ready(plain, group, interface, options, undo)
+            made._begin(group, bound, interface)
+            made._is_lent = True
+        yield made
+        made._is_lent = False
+        undo.pop_all()
+    plain.detach()
+    if isinstance(given, socket.socket):
+        given.detach()
+
+
+def _share(sock: MulticastSocket) -> None:
+    kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if ABI.facts.reuse_port:
+        kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_REUSEPORT, 1)
 
 
 def _prepare_ipv6(sock: MulticastSocket, interface: Interface) -> None:

@@ -9,7 +9,7 @@ from ..errors import ArgumentError
 from ..reading.contract import Reading
 from ..values.addresses import Address, check_port, group_address
 from ..values.filters import SourceFilter, Sources
-from ..values.interface import Interface, InterfaceLike
+from ..values.interface import Interface, InterfacesLike
 from .lookup import placed
 from .reading import MemoryReading
 from .station import Station
@@ -65,16 +65,21 @@ class MemoryHost:
         """Give the carrier back. InterfaceError if there is no such interface."""
         self._station.named(name).is_up = True
 
-    def fail(self, group: Address, port: int, error: OSError) -> None:
+    def fail(self, group: Address, port: int, error: OSError, *, interface: str | None = None) -> None:
         """Have every socket of `group` and `port` report `error` when it is read next.
 
-        ArgumentError where there is none.
+        With `interface` only those on interfaces of this name. ArgumentError where there is none.
         """
         text = group_address(group)
         check_port(port)
-        concerned = [one for one in tuple(self._station.sockets) if (one.group, one.port) == (text, port)]
+        concerned = [
+            one
+            for one in tuple(self._station.sockets)
+            if (one.group, one.port) == (text, port) and interface in (None, one.interface.name)
+        ]
         if not concerned:
-            raise ArgumentError(f"{self.name} has no socket of {text} port {port}", "join it first")
+            where = "" if interface is None else f" on {interface}"
+            raise ArgumentError(f"{self.name} has no socket of {text} port {port}{where}", "join it first")
         for sock in concerned:
             sock.fail(error)
 
@@ -85,12 +90,13 @@ class MemoryHost:
         return MemoryReading(self._station, self._running)
 
     def place(
-        self, group: Address, sources: Sources, interface: InterfaceLike
-    ) -> tuple[SourceFilter, Interface]:
-        """Return the filter that `sources` means for `group`, and the interface to join on.
+        self, group: Address, sources: Sources, interface: InterfacesLike
+    ) -> tuple[SourceFilter, tuple[Interface, ...]]:
+        """Return the filter that `sources` means for `group`, and the interfaces to join on.
 
-        Without one named it is that of a zone, else the first of the host. AddressError,
-        FilterError and InterfaceError for wrong arguments, NoRouteError without an interface.
+        Without one named it is that of a zone, else the first of the host; `ALL_INTERFACES` are all
+        that it has, with a carrier or not. AddressError, FilterError and InterfaceError for wrong
+        arguments, NoRouteError without an interface.
         """
         return placed(self.interfaces, group, sources, interface)
 

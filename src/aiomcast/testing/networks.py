@@ -12,7 +12,7 @@ from ..errors import ArgumentError, ArgumentTypeError
 from ..reading.contract import Reading
 from ..values.addresses import Address, check_port, group_address, source_address
 from ..values.filters import SourceFilter, Sources
-from ..values.interface import Interface, InterfaceLike
+from ..values.interface import Interface, InterfacesLike
 from ..values.shown import shown
 from .clock import Clock, nanoseconds
 from .hosts import MemoryHost
@@ -217,14 +217,15 @@ class MemoryNetwork:
 
     # Limits and faults
 
-    def refuse(self, call: Call, errno: int, times: int = 1) -> None:
+    def refuse(self, call: Call, errno: int, times: int = 1, *, interface: str | None = None) -> None:
         """Refuse the next `times` calls of a kind, on whichever host, as a system does with `errno`.
 
         `call` is "open" (a socket), "join" (a group, or its first source), "set" (another list) or
-        "leave". The receiver raises the `RefusedError` that the errno stands for.
+        "leave"; with `interface` only those on interfaces of this name count. The receiver raises the
+        `RefusedError` that the errno stands for.
         """
         number, count = _whole("errno", errno, 1), _whole("times", times, 1)
-        self._wire.refusing.add(call, number, count)
+        self._wire.refusing.add(call, number, count, interface)
 
     def set_source_limit(self, limit: int | None) -> None:
         """Let a socket list `limit` sources from now on, None: any number. What is held stays."""
@@ -237,8 +238,8 @@ class MemoryNetwork:
         return self._host.open()
 
     def place(
-        self, group: Address, sources: Sources, interface: InterfaceLike
-    ) -> tuple[SourceFilter, Interface]:
+        self, group: Address, sources: Sources, interface: InterfacesLike
+    ) -> tuple[SourceFilter, tuple[Interface, ...]]:
         """Return what a join on `host` means. See `MemoryHost.place`."""
         return self._host.place(group, sources, interface)
 

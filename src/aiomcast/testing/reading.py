@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import socket
 import threading
 from collections.abc import Callable
 from functools import partial
 from weakref import WeakSet
 
-from ..errors import StateError
+from ..errors import StateError, UnsupportedError
 from ..loops.in_loop import rest, weakly
 from ..reading.contract import Reader, Timer
 from ..rfc3678.refusals import refusals
@@ -162,18 +163,23 @@ class MemoryReading:
         wanted: SourceFilter,
         options: Options,
         into: list[Reader],
+        sock: socket.socket | int | None = None,
     ) -> None:
         """Append to `into` a reader of a new socket, which is a member of nothing yet and has a place.
 
-        RefusedError where the network was told to refuse it, and then `into` is as before.
+        With port 0 the host chooses one that none of its sockets has. RefusedError where the network
+        was told to refuse it, UnsupportedError for a `sock`, which could only be the system's; then
+        `into` is as before.
         """
-        with refusals(f"opening a socket for {group} port {port}"):
-            self._wire.refusing.meet("open")
+        if sock is not None:
+            raise UnsupportedError("a network in memory has no socket to adopt", "leave sock out there")
+        with refusals(f"opening a socket for {group} port {port} on {interface.name}"):
+            self._wire.refusing.meet("open", interface.name)
         size = options.receive_buffer or self._wire.receive_buffer
-        sock = MemorySocket(self._station, group, port, interface, size)
-        reader = MemoryReader(sock, wanted, options.ancillary)
+        opened = MemorySocket(self._station, group, port or self._station.free_port(), interface, size)
+        reader = MemoryReader(opened, wanted, options.ancillary)
         reader.place = place = _Place(self, reader)
-        sock.wake = weakly(place.wake)  # the network is not to keep what nobody else does
+        opened.wake = weakly(place.wake)  # the network is not to keep what nobody else does
         self._set.reserve(reader)
         into.append(reader)
 

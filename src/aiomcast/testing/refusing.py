@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from typing import Literal, TypeAlias, get_args
 
 from ..errors import ArgumentError
@@ -24,16 +23,19 @@ class Refusing:
     """The refusals that are still to come, for each kind of call in the order they were asked for."""
 
     def __init__(self) -> None:
-        self._coming: dict[str, deque[int]] = {call: deque() for call in get_args(Call)}
+        self._coming: dict[str, list[tuple[int, str | None]]] = {call: [] for call in get_args(Call)}
 
-    def add(self, call: Call, number: int, times: int) -> None:
-        """Refuse the next `times` calls of a kind with errno `number`."""
+    def add(self, call: Call, number: int, times: int, interface: str | None = None) -> None:
+        """Refuse the next `times` calls of a kind with errno `number`, on any interface or the one named."""
         if call not in self._coming:
             raise ArgumentError(f"call {shown(call)}", f"there are {', '.join(self._coming)}")
-        self._coming[call].extend([number] * times)
+        self._coming[call].extend([(number, interface)] * times)
 
-    def meet(self, call: Call) -> None:
+    def meet(self, call: Call, interface: str) -> None:
         """Raise an OSError if this call is to be refused."""
         coming = self._coming[call]
-        if coming:
-            raise error_of(coming.popleft())
+        for one in coming:
+            number, where = one
+            if where in (None, interface):
+                coming.remove(one)
+                raise error_of(number)

@@ -130,7 +130,7 @@ class MemorySocket:
         try:
             if self._number < 0:
                 raise error_of(errno.EBADF)
-            self._station.wire.refusing.meet(call)
+            self._station.wire.refusing.meet(call, self.interface.name)
             if attachment is None:
                 raise error_of(errno.ENODEV)
             if is_too_long:

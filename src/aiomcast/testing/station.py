@@ -16,6 +16,9 @@ from .wire import Attachment, Wire
 __all__ = ["OpenSocket", "Station"]
 
 
+_DYNAMIC_PORTS = range(49152, 65536)  # RFC 6335, 6
+
+
 class OpenSocket(Protocol):
     """A socket, as the host that it is open on knows it."""
 
@@ -44,6 +47,7 @@ class Station:
         self.sockets: WeakKeyDictionary[OpenSocket, None] = WeakKeyDictionary()
         self._attachments: dict[str, Attachment] = {}
         self._indexes = itertools.count(1)
+        self._ports = itertools.cycle(_DYNAMIC_PORTS)
 
     @property
     def interfaces(self) -> tuple[Interface, ...]:
@@ -71,6 +75,11 @@ class Station:
             known = ", ".join(self._attachments) or "none"
             raise InterfaceError(f"{self.name} has no interface {shown(name)}", f"there are {known}")
         return found
+
+    def free_port(self) -> int:
+        """Return a port that no socket here is bound to, the one after that given last, where it is free."""
+        taken = {sock.port for sock in tuple(self.sockets)}
+        return next(port for port in self._ports if port not in taken)
 
     def at(self, index: int) -> Attachment | None:
         """Return the attachment with this index, None where there is none any more."""

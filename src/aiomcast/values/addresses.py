@@ -164,14 +164,17 @@ def unicast(address: Address) -> str:
     return text
 
 
-def check_port(port: int) -> int:
-    """Return `port` if it is a whole number in 1..65535, else raise ArgumentError."""
+def check_port(port: int, *, lowest: int = 1) -> int:
+    """Return `port` if it is a whole number from `lowest` to 65535, else raise ArgumentError.
+
+    `lowest` is 0 where the system may be asked to choose.
+    """
+    chosen = ", or 0 for one that the system chooses" if lowest == 0 else ""
+    hint = f"give a whole number from 1 to 65535{chosen}"
     if isinstance(port, bool) or not isinstance(port, int):
-        raise ArgumentTypeError(
-            f"port {shown(port)} is not a UDP port", "give a whole number from 1 to 65535"
-        )
-    if not 1 <= port <= 65535:
-        raise ArgumentError(f"port {shown(port)} is not a UDP port", "give a whole number from 1 to 65535")
+        raise ArgumentTypeError(f"port {shown(port)} is not a UDP port", hint)
+    if not lowest <= port <= 65535:
+        raise ArgumentError(f"port {shown(port)} is not a UDP port", hint)
     return port
 
 

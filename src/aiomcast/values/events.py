@@ -12,10 +12,12 @@ __all__ = ["EventKind"]
 class EventKind(enum.Enum):
     """What happened.
 
-    FAILED: a socket has reported an error; iterations of its membership's own streams raise it.
-    DROPPED: the kernel has dropped datagrams at a socket, as its buffer was full or, on Linux, their
-    checksum wrong. STALLED: a stream
-    is full and nobody receives from it, while somebody else waits for packets that it holds up.
+    JOINED, LEFT: the whole membership, or (the event names one of its several interfaces) one that has
+    come or gone. REFRESHED: each interface by itself. FAILED: a socket has reported an error, and
+    iterations of its membership's own streams raise it unless another interface still receives; or one
+    of several interfaces could not be joined, or is gone. DROPPED: the kernel has dropped datagrams at
+    a socket, as its buffer was full or, on Linux, their checksum wrong. STALLED: a stream is full and
+    nobody receives from it, while somebody else waits for packets that it holds up.
     """
 
     JOINED = "joined"

@@ -1,9 +1,10 @@
-"""`Interface`: a network interface, as a value."""
+"""`Interface`: a network interface, as a value, and what names one or several."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
-from typing import TypeAlias, Union, final
+from typing import Final, Literal, TypeAlias, Union, final
 
 import attrs
 
@@ -12,7 +13,7 @@ from .addresses import Address, canonical
 from .sealed import sealed
 from .shown import shown
 
-__all__ = ["Interface", "InterfaceLike"]
+__all__ = ["ALL_INTERFACES", "AllInterfaces", "Interface", "InterfaceLike", "InterfacesLike"]
 
 
 def _index(given: int) -> int:
@@ -64,3 +65,26 @@ class Interface:
 InterfaceLike: TypeAlias = Union[Interface, Address, int, None]
 """What `interface=` takes: a name, an index, one of its addresses, an `Interface`, or None
 for the interface of the route to the first source, else to the group."""
+
+
+@final
+class AllInterfaces(enum.Enum):
+    """The type of `ALL_INTERFACES`, its only member."""
+
+    ALL_INTERFACES = "all interfaces"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+ALL_INTERFACES: Final = AllInterfaces.ALL_INTERFACES
+"""As `interface=`: every interface that is up and can multicast, by its flags IFF_UP and IFF_MULTICAST
+(netdevice(7)). Loopback is one where it has the flag: Linux gives it none unless asked to. Addresses
+do not matter, as groups are joined by index; nor does a carrier that is lost for now. Where the system
+tells no flags: every interface there is."""
+
+InterfacesLike: TypeAlias = Union[
+    InterfaceLike, Iterable[Union[Interface, Address, int]], Literal[AllInterfaces.ALL_INTERFACES]
+]
+"""What `interface=` takes where one membership can be on several: an `InterfaceLike`, an iterable of
+names, indexes, addresses and `Interface` objects (each interface counts once), or `ALL_INTERFACES`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from ..errors import AddressError, InterfaceError, InterfaceTypeError
@@ -11,7 +11,7 @@ from .filters import SourceFilter, Sources, filter_for, listed_sources
 from .interface import Interface
 from .shown import shown
 
-__all__ = ["by_likeness", "by_zone", "check_zone", "holding", "the_one", "wanted_by"]
+__all__ = ["by_likeness", "by_zone", "check_zone", "each_of", "holding", "the_one", "wanted_by"]
 
 
 def wanted_by(group: Address, sources: Sources) -> tuple[SourceFilter, list[Address]]:
@@ -36,6 +36,19 @@ def check_zone(group: Address, found: Interface) -> None:
         raise InterfaceError(
             f"{shown(group)} is on {shown(zone)}, but the interface is {found.name}", "name one of the two"
         )
+
+
+def each_of(known: Sequence[Interface], wanted: Iterable[Interface | Address | int]) -> tuple[Interface, ...]:
+    """Return those that `wanted` lists, in its order and each once. InterfaceError for an empty list."""
+    if isinstance(wanted, (bytes, bytearray)):  # whose elements are numbers, but no indexes
+        raise InterfaceTypeError(f"{shown(wanted)} is no interface", f"there are {_names(known)}")
+    listed = [one if isinstance(one, Interface) else by_likeness(known, one) for one in wanted]
+    if not listed:
+        raise InterfaceError("the list of interfaces is empty", "name one, or give ALL_INTERFACES")
+    by_index: dict[int, Interface] = {}
+    for one in listed:
+        by_index.setdefault(one.index, one)
+    return tuple(by_index.values())
 
 
 def by_likeness(known: Sequence[Interface], wanted: Address | int) -> Interface:

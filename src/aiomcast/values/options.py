@@ -12,10 +12,11 @@ from ..errors import ArgumentError, ArgumentTypeError
 from . import bounds
 from .sealed import sealed
 from .shown import shown
+from .socket_options import SocketOption, SocketOptions, socket_options
 
 __all__ = ["ANCILLARY", "OptionKeywords", "Options", "Overflow", "ReadingKeywords"]
 
-ANCILLARY = frozenset({"hop_limit", "traffic_class"})
+ANCILLARY = frozenset({"hop_limit", "traffic_class", "hardware_timestamp"})
 _LARGEST_BUFFER = (1 << 31) - 1  # bytes: socket options are C ints
 
 
@@ -34,6 +35,7 @@ class ReadingKeywords(TypedDict, total=False):
     receive_buffer: int | None
     ancillary: Iterable[str]
     gro: bool | None
+    socket_options: SocketOptions
 
 
 class OptionKeywords(ReadingKeywords, total=False):
@@ -103,10 +105,13 @@ class Options:
     `capacity` is how many packets each stream holds, 1 or more; `overflow` what a full one does
     (PAUSE stops the reading until it has drained to half, and the kernel's buffers fill).
     `receive_buffer` is bytes asked of the kernel per socket, by force where that is allowed (the
-    statistics say what was granted), None for the system's own; `ancillary` names extra tags,
-    "hop_limit" and "traffic_class"; `gro` is whether the kernel may hand over datagrams of one
-    flow coalesced (None: wherever it can). With `by_source` what comes is counted by source too,
-    which costs some time for every packet: see `statistics_by_source`.
+    statistics say what was granted), None for the system's own; `ancillary` names extra tags:
+    "hop_limit", "traffic_class", and "hardware_timestamp" for `hardware_timestamp_ns` (see `Packet`:
+    the interface's clock has to be turned on, which this does not do); `gro` is whether the kernel
+    may hand over datagrams of one flow coalesced (None: wherever it can). With `by_source` what comes
+    is counted by source too, which costs some time for every packet: see `statistics_by_source`.
+    `socket_options` are (level, option, value) triples that each socket is given before it is bound,
+    the value a number or bytes: see `open_socket`, which says what it refuses.
 
     ArgumentError for a value that cannot be, ArgumentTypeError for a wrong type.
     """
@@ -117,3 +122,4 @@ class Options:
     ancillary: frozenset[str] = attrs.field(default=frozenset(), converter=_ancillary)
     gro: bool | None = attrs.field(default=None, converter=_gro)
     by_source: bool = attrs.field(default=False, converter=_by_source)
+    socket_options: tuple[SocketOption, ...] = attrs.field(default=(), converter=socket_options)

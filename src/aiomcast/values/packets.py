@@ -70,6 +70,12 @@ class Packet(NamedTuple):
     CLOCK_REALTIME, None where the system gives none, or had not begun to; `truncated` whether
     the datagram was longer than what could be kept; `hop_limit` (TTL) and `traffic_class` (TOS)
     are None unless asked for. The addresses in `flow` are canonical text without zone.
+
+    `hardware_timestamp_ns` is the time at which the interface itself received it, by the clock of the
+    interface: nanoseconds of whatever that counts (PTP mostly sets it to TAI, and no two need agree).
+    It never stands in for `timestamp_ns`. None unless asked for, and where the interface gave none: its
+    clock stamps nothing before somebody turns that on (SIOCSHWTSTAMP; ptp4l and hwstamp_ctl do). What it
+    is able to, `ethtool -T` shows.
     """
 
     data: bytes
@@ -78,6 +84,7 @@ class Packet(NamedTuple):
     truncated: bool = False
     hop_limit: int | None = None
     traffic_class: int | None = None
+    hardware_timestamp_ns: int | None = None
 
     @property
     def source(self) -> str:

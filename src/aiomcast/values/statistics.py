@@ -15,7 +15,7 @@ __all__ = ["SourceStatistics", "Statistics", "StreamStatistics"]
 @sealed
 @attrs.frozen(slots=True)
 class Statistics:
-    """Counters since the start, of a membership or a whole receiver.
+    """Counters since the start, of a membership (over all its interfaces) or a whole receiver.
 
     `received` datagrams and `octets` of payload were read from sockets; `kernel_drops` were
     dropped by the kernel at the socket, because its receive buffer was full or, when they were

@@ -97,7 +97,7 @@ async def test_a_reader_is_read_from_add_to_discard(
 async def test_the_network_of_the_system(any_group: str) -> None:
     reading = network.open()
     assert isinstance(reading, ReadLoop)
-    wanted, interface = network.place(any_group, [A], "lo")
+    wanted, (interface,) = network.place(any_group, [A], "lo")
     assert (wanted, interface.name) == (SourceFilter.include([A]), "lo")
     assert network.find("lo").index == interface.index
     limit = network.source_limit(any_group)
@@ -324,11 +324,14 @@ async def test_the_event_loop_keeps_a_transport_alive(any_group: str) -> None:
     got: list[bytes] = []
 
     class Kept(MulticastProtocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            self.transport = transport
+
         def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
             got.append(data)
             if data == b"close":
-                assert isinstance(self._transport, asyncio.ReadTransport)
-                self._transport.close()
+                self.transport.close()
 
     await create_multicast_endpoint(Kept, any_group, PORT, sources=[A], interface="lo")
     gc.collect()

@@ -35,7 +35,7 @@ def test_read(reading: ModuleType, sock: MulticastSocket, sender: socket.socket)
     flow = aiomcast.Flow(A, sender.getsockname()[1], sock.group, PORT, LO)
     assert {packet.flow for packet in packets} == {flow}
     assert all(type(packet) is aiomcast.Packet and type(packet.data) is bytes for packet in packets)
-    assert all(packet[3:] == (False, None, None) for packet in packets)
+    assert all(packet[3:] == (False, None, None, None) for packet in packets)
     assert [hash(packet) for packet in packets] == [hash(tuple(packet)) for packet in packets]
     stamps = [packet.timestamp_ns for packet in packets]
     assert stamps == sorted(stamps)

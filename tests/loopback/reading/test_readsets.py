@@ -269,8 +269,11 @@ def test_a_queue_without_a_loop_says_who_must_wait(reading: ModuleType) -> None:
 native_only = pytest.mark.skipif(native is None, reason="the compiled reader was not built")
 messages = st.tuples(
     st.sampled_from([0, 1, 17, 41, 255]),
-    st.sampled_from([1, 2, 29, 35, 40, 49, 52, 64, 67, 104]),
-    st.one_of(st.binary(max_size=24), st.sampled_from([struct.pack("=qq", 5, 6), struct.pack("=i", 1)])),
+    st.sampled_from([1, 2, 29, 35, 37, 40, 49, 52, 64, 65, 67, 104]),
+    st.one_of(
+        st.binary(max_size=56),
+        st.sampled_from([struct.pack("=qq", 5, 6), struct.pack("=i", 1), struct.pack("=6q", *range(6))]),
+    ),
 )
 
 
@@ -282,8 +285,9 @@ def packed(level: int, kind: int, payload: bytes, length: int | None = None) -> 
 @native_only
 @given(st.binary(max_size=256))
 def test_no_control_bytes_upset_the_parser(control: bytes) -> None:
-    stamp, dropped, hops, traffic, segment = native.parse_control(control)
+    stamp, dropped, hops, traffic, segment, hardware = native.parse_control(control)
     assert isinstance(stamp, int)
+    assert isinstance(hardware, int)
     assert -1 <= dropped < 1 << 32
     assert -1 <= hops <= 255
     assert -1 <= traffic <= 255
@@ -304,13 +308,13 @@ def test_no_lie_about_a_length_upsets_the_parser(
 @native_only
 def test_what_the_parser_finds() -> None:
     parse = native.parse_control
-    assert parse(b"") == (-1, -1, -1, -1, 0)
+    assert parse(b"") == (-1, -1, -1, -1, 0, 0)
     stamp = packed(1, 35, struct.pack("=qq", 1700000000, 123456789))
     drops = packed(1, 40, struct.pack("=I", 2**32 - 1))
-    assert parse(stamp + drops) == (1700000000123456789, 2**32 - 1, -1, -1, 0)
+    assert parse(stamp + drops) == (1700000000123456789, 2**32 - 1, -1, -1, 0, 0)
     v4 = packed(0, 2, struct.pack("=i", 64)) + packed(0, 1, b"\xb8")
     v6 = packed(41, 52, struct.pack("=i", 7)) + packed(41, 67, struct.pack("=i", 0xB8))
-    assert parse(v4 + packed(17, 104, struct.pack("=i", 1200))) == (-1, -1, 64, 0xB8, 1200)
-    assert parse(v6 + stamp) == (1700000000123456789, -1, 7, 0xB8, 0)
+    assert parse(v4 + packed(17, 104, struct.pack("=i", 1200))) == (-1, -1, 64, 0xB8, 1200, 0)
+    assert parse(v6 + stamp) == (1700000000123456789, -1, 7, 0xB8, 0, 0)
     assert parse(packed(17, 104, struct.pack("=i", -5)))[4] == 1
     assert parse(stamp[:-8])[0] == -1

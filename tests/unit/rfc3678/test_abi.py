@@ -49,10 +49,12 @@ def test_every_platform_of_the_data_has_a_table() -> None:
 # Constants
 
 # The data was taken from headers older than these names (asm-generic/socket.h of Linux 5.0 and
-# 5.14), or without these headers (sys/sockio.h, net/if.h).
+# 5.14), or without these headers (sys/sockio.h, net/if.h, linux/net_tstamp.h).
 NOT_IN_THE_DATA = {
     "SO_BINDTOIFINDEX": {"linux-64": 62, "linux-32": 62},
     "SO_NETNS_COOKIE": {"linux-64": 71, "linux-32": 71},
+    "SOF_TIMESTAMPING_RX_HARDWARE": {"linux-64": 4, "linux-32": 4},
+    "SOF_TIMESTAMPING_RAW_HARDWARE": {"linux-64": 64, "linux-32": 64},
     "SIOCGIFFLAGS": {"linux-64": 0x8913, "linux-32": 0x8913, "freebsd": 0xC0206911, "macos": 0xC0206911},
     "IFF_LOOPBACK": {"linux-64": 0x8, "linux-32": 0x8, "freebsd": 0x8, "macos": 0x8},
     "IFF_MULTICAST": {"linux-64": 0x1000, "linux-32": 0x1000, "freebsd": 0x8000, "macos": 0x8000},
@@ -61,7 +63,9 @@ NOT_IN_THE_DATA = {
 # Where the table differs from one header on purpose: the header's value, the table's.
 DIFFERENT = {
     # musl does not define the kernel's name.
+    ("linux-x86_64-musl", "SO_TIMESTAMP_NEW"): (None, 63),
     ("linux-x86_64-musl", "SO_TIMESTAMPNS_NEW"): (None, 64),
+    ("linux-x86_64-musl", "SO_TIMESTAMPING_NEW"): (None, 65),
     # With a 64-bit time_t the C library's names mean _NEW; the table's always mean _OLD.
     **{
         (f"linux-{machine}-time64", f"{prefix}_{name}"): values
@@ -69,6 +73,7 @@ DIFFERENT = {
         for prefix in ("SO", "SCM")
         for name, values in {"TIMESTAMP": (63, 29), "TIMESTAMPNS": (64, 35)}.items()
     },
+    **{(f"linux-{machine}-time64", "SO_TIMESTAMPING"): (65, 37) for machine in ("armhf", "i386")},
 }
 
 

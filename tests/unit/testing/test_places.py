@@ -5,6 +5,7 @@ import errno
 import pytest
 
 from aiomcast import (
+    ALL_INTERFACES,
     AddressError,
     ArgumentError,
     FilterError,
@@ -33,15 +34,52 @@ def test_an_interface_is_found_by_name_index_address_and_itself() -> None:
     first = net.find("eth0")
     second = net.host.add_interface("eth1", "198.51.100.1")
     for meant in ("eth1", second.index, "198.51.100.1", second):
-        assert net.place(GROUP, None, meant) == (SourceFilter.any(), second)
-    assert net.place(GROUP, None, None)[1] == first
+        assert net.place(GROUP, None, meant) == (SourceFilter.any(), (second,))
+    assert net.place(GROUP, None, None)[1] == (first,)
+
+
+def test_several_interfaces_count_once_each_in_the_order_given() -> None:
+    net = MemoryNetwork()
+    first = net.find("eth0")
+    second = net.host.add_interface("eth1", "198.51.100.1")
+    listed: list[Interface | str | int] = ["eth1", first.index, second, "198.51.100.1", "192.0.2.1"]
+    assert net.place(GROUP, None, listed)[1] == net.place(GROUP, None, iter(listed))[1] == (second, first)
+    assert set(net.place(GROUP, None, {"eth0", "eth1"})[1]) == {first, second}
+
+
+def test_all_interfaces_are_those_there_are_with_a_carrier_or_not() -> None:
+    net = MemoryNetwork()
+    first = net.find("eth0")
+    second = net.host.add_interface("eth1", "198.51.100.1")
+    net.host.set_down("eth1")
+    assert net.place(GROUP, None, ALL_INTERFACES)[1] == (first, second)
+    net.host.remove_interface("eth0")
+    assert net.place(GROUP, None, ALL_INTERFACES)[1] == (second,)
+    net.host.remove_interface("eth1")
+    with pytest.raises(InterfaceError, match="no interface"):
+        net.place(GROUP, None, ALL_INTERFACES)
+
+
+@pytest.mark.parametrize(
+    "wrong", [[], (), ["eth0", "eth9"], ["eth0", None], ["eth0", ["eth0"]], [b"eth0"], b"eth0"]
+)
+def test_what_lists_no_interfaces_is_refused(wrong: object) -> None:
+    with pytest.raises(InterfaceError):
+        MemoryNetwork().place(GROUP, None, wrong)  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_zone_is_that_of_every_interface() -> None:
+    net = MemoryNetwork()
+    net.host.add_interface("eth1", "fe80::1")
+    with pytest.raises(InterfaceError, match="name one of the two"):
+        net.place(f"{LOCAL}%eth1", None, ["eth1", "eth0"])
 
 
 def test_a_zone_decides_where_no_interface_is_named() -> None:
     net = MemoryNetwork()
     second = net.host.add_interface("eth1", "fe80::1")
-    assert net.place(f"{LOCAL}%eth1", None, None)[1] == second
-    assert net.place(LOCAL, ["fe80::9%eth1"], None)[1] == second
+    assert net.place(f"{LOCAL}%eth1", None, None)[1] == (second,)
+    assert net.place(LOCAL, ["fe80::9%eth1"], None)[1] == (second,)
     with pytest.raises(InterfaceError, match="name one of the two"):
         net.place(f"{LOCAL}%eth1", None, "eth0")
 

@@ -37,7 +37,7 @@ def test_a_packet_answers_with_the_tags_of_its_flow() -> None:
     )  # fmt: skip
     assert packet.channel == Channel("192.0.2.1", "232.1.1.1")
     assert (packet.data, packet.timestamp_ns, packet.truncated) == (b"data", 17, False)
-    assert (packet.hop_limit, packet.traffic_class) == (None, None)
+    assert (packet.hop_limit, packet.traffic_class, packet.hardware_timestamp_ns) == (None, None, None)
     assert Packet(b"", FLOW).timestamp_ns is None
 
 
@@ -109,7 +109,7 @@ def test_values_are_immutable_and_slotted(value: object, name: str) -> None:
 
 
 def test_values_survive_a_copy() -> None:
-    packet = Packet(b"data", FLOW, 17, True, 5, 184)
+    packet = Packet(b"data", FLOW, 17, True, 5, 184, 9)
     for other in (pickle.loads(pickle.dumps(packet)), copy.deepcopy(packet)):
         assert other == packet
         assert other.channel == packet.channel
@@ -162,7 +162,7 @@ class Sub(Packet):
 
 def nested(kind, number, inner):
     if kind == "field":
-        return Packet(*[inner if field == number % 6 else 7000 + field for field in range(6)])
+        return Packet(*[inner if field == number % 7 else 7000 + field for field in range(7)])
     if kind == "twice":
         return Packet(inner, inner)
     return (Packet, Sub, lambda *items: items)[number % (3 if kind == "tuple" else 2)](inner, None)

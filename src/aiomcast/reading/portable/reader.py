@@ -90,7 +90,7 @@ class Reader:
         self.coalesces: bool = options.ask(sock, ancillary, gro)
         self.descriptor: int = sock.fileno()
         self._stamped = not options.STAMPS
-        self._dropped = 0
+        self._dropped = options.dropped(sock) or 0
         self._flows: dict[Any, Flow] = {}  # Any: an address as the socket module makes it
         self._passing: dict[Any, Flow] = {}  # those of `_flows` that the filter in force allows
         self._flow_limit = flow_limit
@@ -159,7 +159,7 @@ class Reader:
                 ):
                     whole, fraction = _stamp(control[0][2])
                     stamp = whole * 1_000_000_000 + fraction
-                    append(_new_packet(Packet, (data, flow, stamp, False, None, None)))
+                    append(_new_packet(Packet, (data, flow, stamp, False, None, None, None)))
                 else:
                     self._make(packets, data, control, flags & _TRUNCATED != 0, address, begun)
         except BlockingIOError:
@@ -229,7 +229,7 @@ class Reader:
         begun: int,
     ) -> None:
         """Make the packets of one read, or count them as filtered: whatever it holds."""
-        stamp, hops, traffic, segment = self._control(control)
+        stamp, hops, traffic, segment, hardware = self._control(control)
         parts = [data]
         if segment is not None and segment < len(data):
             parts = [data[start : start + segment] for start in range(0, len(data), segment)]
@@ -246,7 +246,8 @@ class Reader:
         if not self._timed:
             self._passing[address] = flow
         self.truncated += truncated
-        packets += [_new_packet(Packet, (part, flow, stamp, truncated, hops, traffic)) for part in parts]
+        tags = (flow, stamp, truncated, hops, traffic, hardware)
+        packets += [_new_packet(Packet, (part, *tags)) for part in parts]
 
     def _flow(self, address: Any) -> Flow:
         flow = self._flows.get(address)
@@ -259,8 +260,10 @@ class Reader:
             self._flows[address] = flow
         return flow
 
-    def _control(self, control: list[_Control]) -> tuple[int | None, int | None, int | None, int | None]:
-        stamp = hops = traffic = segment = None
+    def _control(
+        self, control: list[_Control]
+    ) -> tuple[int | None, int | None, int | None, int | None, int | None]:
+        stamp = hops = traffic = segment = hardware = None
         for level, kind, data in control:
             if level == ABI.SOL_SOCKET:
                 if kind == _TIME and len(data) == 16:
@@ -268,13 +271,16 @@ class Reader:
                     stamp = whole * 1_000_000_000 + fraction
                 elif kind == ABI.SO_RXQ_OVFL and len(data) == 4:
                     self._drops_are(int.from_bytes(data, sys.byteorder))
+                elif kind in _HARDWARE and len(data) == 48:
+                    whole, fraction = _timespec(data[32:])  # the third of three is the interface's
+                    hardware = whole * 1_000_000_000 + fraction or None
             elif (level, kind) in _HOPS and data:
                 hops = _small(data)
             elif (level, kind) in _TRAFFIC and data:
                 traffic = _small(data)
             elif level == ABI.SOL_UDP and kind == ABI.UDP_GRO and len(data) >= 4:
                 segment = max(_int(data[:4])[0], 1)
-        return stamp, hops, traffic, segment
+        return stamp, hops, traffic, segment, hardware
 
 
 _timespec = struct.Struct("@qq").unpack
@@ -289,6 +295,7 @@ def _seconds_and_nanoseconds(timeval: bytes) -> tuple[int, int]:
 _stamp: Callable[[bytes], tuple[int, int]] = _timespec if options.NANOSECONDS else _seconds_and_nanoseconds
 _TRUNCATED = socket.MSG_TRUNC
 _TIME = options.TIME_KIND
+_HARDWARE = options.HARDWARE_KINDS
 _HOPS = {
     (ABI.IPPROTO_IP, ABI.IP_TTL),
     (ABI.IPPROTO_IP, ABI.IP_RECVTTL),  # BSD sends it under the number that asked

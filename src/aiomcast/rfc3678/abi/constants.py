@@ -67,9 +67,17 @@ class Constants:
     IPV6_V6ONLY: int
     SO_TIMESTAMP: int | None
     SCM_TIMESTAMP: int | None
+    SO_TIMESTAMP_NEW: int | None
     SO_TIMESTAMPNS: int | None
     SCM_TIMESTAMPNS: int | None
     SO_TIMESTAMPNS_NEW: int | None
+    SO_TIMESTAMPING: int | None
+    SO_TIMESTAMPING_NEW: int | None
+    SOF_TIMESTAMPING_RX_HARDWARE: int | None
+    SOF_TIMESTAMPING_RAW_HARDWARE: int | None
+    SO_ATTACH_FILTER: int | None
+    SO_DETACH_FILTER: int | None
+    SO_ATTACH_BPF: int | None
     SO_RXQ_OVFL: int | None
     SO_MEMINFO: int | None
     SO_BINDTODEVICE: int | None

@@ -41,6 +41,10 @@ class Facts:
     shared_stamps: bool
     """Whether two sockets see the same time of arrival for the same packet; else each copy is stamped."""
 
+    hardware_time_option: int | None
+    """The option that makes a socket tell the time of arrival by the interface's clock, with what has the
+    same number: three structs timespec of two 64-bit integers, of which the third is that time."""
+
     # Limits.
     sources_ipv4: Setting
     """How many sources a socket may list for an IPv4 group."""

@@ -58,9 +58,17 @@ LINUX_64 = Abi(
     IPV6_V6ONLY=26,
     SO_TIMESTAMP=29,
     SCM_TIMESTAMP=29,
+    SO_TIMESTAMP_NEW=63,
     SO_TIMESTAMPNS=35,
     SCM_TIMESTAMPNS=35,
     SO_TIMESTAMPNS_NEW=64,
+    SO_TIMESTAMPING=37,
+    SO_TIMESTAMPING_NEW=65,
+    SOF_TIMESTAMPING_RX_HARDWARE=4,  # linux/net_tstamp.h
+    SOF_TIMESTAMPING_RAW_HARDWARE=64,
+    SO_ATTACH_FILTER=26,
+    SO_DETACH_FILTER=27,
+    SO_ATTACH_BPF=50,
     SO_RXQ_OVFL=40,
     SO_MEMINFO=55,
     SO_BINDTODEVICE=25,
@@ -110,6 +118,7 @@ LINUX_64 = Abi(
         time_kind=35,
         time_in_nanoseconds=True,
         shared_stamps=True,
+        hardware_time_option=37,  # SO_TIMESTAMPING
         # In a network namespace /proc does not show IPv6's: the kernel's MLD_MAX_MSF still holds.
         sources_ipv4=Setting("net.ipv4.igmp_max_msf", 10),
         sources_ipv6=Setting("net.ipv6.mld_max_msf", 64),
@@ -126,6 +135,6 @@ LINUX_32 = attrs.evolve(
     group_source_req_layout=struct.Struct("=I128s128s"),
     group_filter_layout=struct.Struct("=I128sII"),
     ifreq_layout=struct.Struct("=16sH14x"),
-    # SO_TIMESTAMPNS_NEW, whose stamp holds 64-bit seconds everywhere.
-    facts=attrs.evolve(LINUX_64.facts, time_option=64, time_kind=64),
+    # SO_TIMESTAMPNS_NEW and SO_TIMESTAMPING_NEW, whose stamps hold 64-bit seconds everywhere.
+    facts=attrs.evolve(LINUX_64.facts, time_option=64, time_kind=64, hardware_time_option=65),
 )

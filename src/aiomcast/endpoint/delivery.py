@@ -1,0 +1,172 @@
+"""Handing packets to a protocol: as batches, or one by one as asyncio does, as long as it wants them.
+
+A protocol may do anything while it is handed a packet: pause, close, change the filter, be replaced,
+raise. Whatever it does holds for the next packet, not for the next batch. So where packets go one by
+one, each is taken off the queue just before its turn, and everything that changes who gets what acts
+on the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, TypeAlias, final
+
+from ..errors import ArgumentTypeError
+from ..values.packets import Flow, Packet
+from ..values.shown import shown
+from .peers import SocketAddress, peer
+from .protocol import MulticastProtocol
+
+__all__ = ["Delivery", "Reporter"]
+
+
+class Reporter(Protocol):
+    """What is told of an exception that a protocol has raised."""
+
+    def __call__(self, error: Exception, what: str, /) -> None:
+        """`what` says which call has raised it."""
+
+
+@final
+class Delivery:
+    """The queue in front of a protocol, which is empty but for what a pause or an exception has left.
+
+    `report` is told of every exception that the protocol raises. `dropped` counts what nobody
+    took before the end, `refused` what a filter took out.
+    """
+
+    __slots__ = (
+        "_address",
+        "_flow",
+        "_is_ended",
+        "_is_open",
+        "_loop",
+        "_protocol",
+        "_queue",
+        "_receive",
+        "_receive_batch",
+        "_report",
+        "dropped",
+        "refused",
+    )
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, protocol: asyncio.BaseProtocol, report: Reporter
+    ) -> None:
+        self._loop = loop
+        self._report = report
+        self._queue: deque[Packet] = deque()
+        self._is_open = self._is_ended = False
+        self._flow: Flow | None = None  # of the packet before, and its sender's address
+        self._address: SocketAddress = ()
+        self.dropped: int = 0
+        self.refused: int = 0
+        self.set_protocol(protocol)
+
+    @property
+    def protocol(self) -> asyncio.BaseProtocol:
+        """Who is handed the packets."""
+        return self._protocol
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Hand the next packet to `protocol`. ArgumentTypeError for what cannot receive any."""
+        batches, datagrams = _receivers(protocol)
+        self._protocol, self._receive_batch, self._receive = protocol, batches, datagrams
+
+    def open(self) -> None:
+        """Hand on what comes, and in the loop's next turn what waits."""
+        self._is_open = True
+        if self._queue:
+            self._loop.call_soon(self._hand)
+
+    def pause(self) -> None:
+        """Hand on nothing until `open`: what is here already waits."""
+        self._is_open = False
+
+    def end(self) -> None:
+        """Hand on nothing any more, and count what waits and what still comes."""
+        self._is_open, self._is_ended = False, True
+        self.dropped += len(self._queue)
+        self._queue.clear()
+
+    def refuse(self, refused: Callable[[Flow], bool]) -> None:
+        """Take out and count what waits and is refused."""
+        if self._queue:
+            kept = [packet for packet in self._queue if not refused(packet.flow)]
+            self.refused += len(self._queue) - len(kept)
+            self._queue.clear()
+            self._queue.extend(kept)
+
+    def packets(self, batch: list[Packet]) -> None:
+        """Hand on a batch, which is the protocol's from then on, or keep it while there is a pause."""
+        if self._receive_batch is not None and self._is_open and not self._queue:
+            self._hand_batch(self._receive_batch, batch)
+        elif self._is_ended:
+            self.dropped += len(batch)
+        else:
+            self._queue.extend(batch)
+            self._hand()
+
+    def _hand(self) -> None:
+        queue = self._queue
+        try:
+            while queue and self._is_open:
+                if self._receive_batch is not None:
+                    batch = list(queue)
+                    queue.clear()
+                    self._hand_batch(self._receive_batch, batch)
+                    continue
+                packet = queue.popleft()
+                if packet.flow is not self._flow:
+                    self._flow, self._address = packet.flow, peer(packet.flow)
+                try:
+                    self._receive(packet.data, self._address)
+                except Exception as error:
+                    self._report(error, "datagram_received() raised")
+        except BaseException as error:
+            self._end_program(error)
+
+    def _hand_batch(self, receive: ReceiveBatch, batch: list[Packet]) -> None:
+        try:
+            receive(batch)
+        except Exception as error:
+            self._report(error, "packets_received() raised")
+        except BaseException as error:
+            self._end_program(error)
+
+    def _end_program(self, error: BaseException) -> None:
+        """Have the loop raise what ends it, and then go on: what was read was accepted, and is counted so."""
+        self._loop.call_soon(_raise, error)
+        if self._queue:
+            self._loop.call_soon(self._hand)
+
+
+Receive: TypeAlias = Callable[[bytes, Any], None]  # Any: asyncio's own type for an address
+ReceiveBatch: TypeAlias = Callable[[list[Packet]], None]
+
+
+def _receivers(protocol: asyncio.BaseProtocol) -> tuple[ReceiveBatch | None, Receive]:
+    """Return what a protocol's batches go to, if it wants any, and else its datagrams."""
+    batches: ReceiveBatch | None = getattr(protocol, "packets_received", None)
+    if getattr(batches, "__func__", None) is MulticastProtocol.packets_received:
+        batches = None
+    datagrams: Receive | None = getattr(protocol, "datagram_received", None)
+    if batches is None and datagrams is None:
+        raise ArgumentTypeError(
+            f"{shown(protocol)} is no datagram protocol",
+            "give an asyncio.DatagramProtocol; aiomcast.MulticastProtocol has the source calls too",
+        )
+    return batches, datagrams or _never
+
+
+def _never(data: bytes, addr: object) -> None:
+    raise AssertionError("a protocol that takes batches is handed no datagrams")
+
+
+def _raise(error: BaseException) -> None:
+    raise error

@@ -1,0 +1,98 @@
+"""`create_multicast_endpoint`: sockets of a group, read into a protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TypeVar, Unpack
+
+from ..errors import ArgumentError, UnsupportedError
+from ..loops.read_loop import can_watch
+from ..reading import Reader
+from ..reading.options import set_receive_buffer
+from ..system.interfaces import placed
+from ..system.sockets import opening
+from ..values.addresses import Address
+from ..values.filters import Sources
+from ..values.interface import InterfacesLike
+from ..values.options import Options, ReadingKeywords
+from .sending_side import SendingSide
+from .transport import MulticastTransport
+
+__all__ = ["create_multicast_endpoint"]
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+
+async def create_multicast_endpoint(
+    protocol_factory: Callable[[], P],
+    group: Address,
+    port: int | None,
+    *,
+    interface: InterfacesLike = None,
+    sources: Sources = (),
+    sock: socket.socket | int | None = None,
+    ttl: int = 1,
+    loop: bool = True,
+    source: Address | None = None,
+    source_port: int | None = None,
+    **reading: Unpack[ReadingKeywords],
+) -> tuple[MulticastTransport, P]:
+    """Open a socket for `group` and `port` and read it into a new protocol.
+
+    `protocol_factory` makes a `MulticastProtocol`, which has the source calls and may take batches,
+    or any `asyncio.DatagramProtocol`. `sources` is the filter to start with: by default none, so
+    nothing arrives until the protocol joins a source. `interface` is as for `Receiver.join`, several
+    or all of them too; `port` 0 and `sock` are as for `open_socket`; `reading` is `receive_buffer`,
+    `ancillary`, `gro` and `socket_options`, as for `Receiver`.
+
+    What `transport.sendto` sends goes out with `ttl` (0 to 255, 1 stays on the link), to receivers on
+    this host too if `loop`, from the address `source` (None: the one that the system chooses for the
+    group) and from the port `source_port`: the group's own where it is given as that, as mDNS asks for,
+    None for one that the system chooses.
+
+    Returns (transport, protocol) after `connection_made`, reading. An exception in `connection_made`
+    goes to the loop's exception handler, as in asyncio.
+
+    Raises AddressError, ArgumentError, FilterError or InterfaceError for wrong arguments
+    (ArgumentTypeError and its like for wrong types),
+    RefusedError when the system refuses, and UnsupportedError on a loop without `add_reader`,
+    where `loop.create_datagram_endpoint(..., sock=open_socket(...))` does.
+    """
+    options = Options(**reading)
+    running = asyncio.get_running_loop()
+    wanted, interfaces = placed(group, sources, interface)
+    if sock is not None and len(interfaces) > 1:
+        raise ArgumentError("one socket cannot be joined on several interfaces", "name one of them")
+    with ExitStack() as opened:  # that closes them, or gives `sock` back, unless all is well
+        readers: list[Reader] = []
+        for found in interfaces:
+            at = readers[0].sock.port if readers else port
+            asked = options.socket_options
+            member = opened.enter_context(opening(group, at, found, sock=sock, socket_options=asked))
+            if options.receive_buffer is not None:
+                set_receive_buffer(member, options.receive_buffer)
+            readers.append(Reader(member, wanted, ancillary=options.ancillary, gro=options.gro))
+        if not can_watch(running):
+            raise UnsupportedError(
+                "this event loop has no add_reader",
+                "use loop.create_datagram_endpoint(factory, sock=aiomcast.open_socket(...))",
+            )
+        sending = SendingSide(
+            running,
+            readers[0].sock.group,
+            readers[0].sock.port,
+            interfaces,
+            ttl=ttl,
+            is_looped=loop,
+            source=source,
+            source_port=source_port,
+        )
+        for reader in readers:
+            reader.sock.set_filter(wanted)
+        protocol = protocol_factory()
+        transport = MulticastTransport(running, readers, protocol, sending)
+    transport._begin()
+    return transport, protocol

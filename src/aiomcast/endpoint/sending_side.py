@@ -1,0 +1,234 @@
+"""What an endpoint sends with: a socket on each of its interfaces, made when it is first needed."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, final
+
+from ..errors import ArgumentError, ArgumentTypeError, RefusedError
+from ..reading import Reader
+from ..system.sockets import MulticastSocket
+from ..values.addresses import Address, family, source_address
+from ..values.filters import SourceFilter
+from ..values.interface import Interface
+from ..values.shown import shown
+from .outgoing import Outgoing, write_buffer_limits
+from .peers import SocketAddress, destination
+from .sending import check_loop, check_source_port, check_ttl, open_sending
+
+__all__ = ["SendingSide", "Told"]
+
+
+class Told(Protocol):
+    """Who is told of what happens while sending, and reads the answers."""
+
+    def answering(self, reader: Reader, /) -> None:
+        """Read this socket too."""
+
+    def pause_writing(self) -> None:
+        """More than the high limit waits to be sent on an interface."""
+
+    def resume_writing(self) -> None:
+        """What waits has fallen to the low limit on all of them."""
+
+    def error_received(self, error: OSError, /) -> None:
+        """The system has refused a datagram, or a socket to send it from."""
+
+
+class _Way:
+    """One interface's socket, and what waits to be sent on it."""
+
+    def __init__(
+        self, interface: Interface, sock: MulticastSocket, outgoing: Outgoing, to_group: SocketAddress
+    ) -> None:
+        self.interface = interface
+        self.sock = sock
+        self.outgoing = outgoing
+        self.to_group = to_group
+        self.source: SocketAddress = sock.getsockname()
+
+
+@final
+class SendingSide:
+    """Sends to `group` and `port` on `interfaces`, and to whoever has asked.
+
+    The sockets are apart from those that receive: they are bound to an address of the host, so that
+    answers come to them and a packet's source is the same on every system. They are made at the first
+    datagram, or by `prepare` where a source or its port was asked for.
+
+    `ttl`, `loop`, `source` and `source_port` are those of `Sender`; the errors of wrong ones too.
+    """
+
+    told: Told
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        group: str,
+        port: int,
+        interfaces: Sequence[Interface],
+        *,
+        ttl: int,
+        is_looped: bool,
+        source: Address | None,
+        source_port: int | None,
+    ) -> None:
+        self._loop = loop
+        self._group = group
+        self._port = port
+        self._interfaces = interfaces
+        self._ttl = check_ttl(ttl)
+        self._is_looped = check_loop(is_looped)
+        self._source = None if source is None else source_address(source, group)
+        self._source_port = None if source_port is None else check_source_port(source_port)
+        if self._source is not None and len(interfaces) > 1:
+            raise ArgumentError(
+                f"source {self._source} for {len(interfaces)} interfaces",
+                "an address belongs to one interface: open an endpoint on it alone",
+            )
+        self._ways: tuple[_Way, ...] = ()
+        self._paused: set[Interface] = set()
+        self._limits = write_buffer_limits()
+        self._ending: Callable[[], object] | None = None
+
+    @property
+    def source(self) -> SocketAddress | None:
+        """See `MulticastTransport.source`."""
+        return self._ways[0].source if self._ways else None
+
+    def prepare(self) -> None:
+        """Make the sockets now where an address was asked for. RefusedError when the system refuses."""
+        if self._source is not None or self._source_port is not None:
+            self._open()
+
+    def sendto(self, data: bytes | bytearray | memoryview, addr: object = None) -> None:
+        """See `MulticastTransport.sendto`."""
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise ArgumentTypeError(
+                f"{shown(data)} is no datagram", "give bytes; text has to be encoded first"
+            )
+        target = None if addr is None else destination(addr, self._group, self._interfaces[0])
+        if not self._ways:
+            try:
+                self._open()
+            except RefusedError as error:
+                self.told.error_received(error)
+                return
+        if target is not None:
+            self._towards(target).outgoing.sendto(data, target)
+            return
+        for way in self._ways:
+            way.outgoing.sendto(data, way.to_group)
+
+    def _open(self) -> None:
+        opened: list[_Way] = []
+        try:
+            for interface in self._interfaces:
+                opened.append(self._opened(interface))
+            for way in opened:
+                self.told.answering(_reader_of(way.sock))
+        except BaseException:
+            for way in opened:
+                way.sock.close()
+            raise
+        self._ways = tuple(opened)
+
+    def _opened(self, interface: Interface) -> _Way:
+        plain = open_sending(
+            self._group,
+            self._port,
+            interface,
+            ttl=self._ttl,
+            loop=self._is_looped,
+            source=self._source,
+            source_port=self._source_port or 0,
+        )
+        host, port = plain.getsockname()[:2]
+        sock = MulticastSocket.adopting(plain, host, port, interface)
+        outgoing = Outgoing(
+            self._loop,
+            sock,
+            pause_writing=partial(self._pause, interface),
+            resume_writing=partial(self._resume, interface),
+            error_received=self.told.error_received,
+        )
+        outgoing.set_write_buffer_limits(*self._limits)
+        to_group = destination((self._group, self._port), self._group, interface)
+        return _Way(interface, sock, outgoing, to_group)
+
+    def _towards(self, target: SocketAddress) -> _Way:
+        """Return the way to an address that is no group of this endpoint's."""
+        if len(self._ways) == 1:
+            return self._ways[0]
+        if len(target) == 4 and target[3]:
+            on_link = [way for way in self._ways if way.interface.index == target[3]]
+            return on_link[0] if on_link else self._ways[0]
+        kind = socket.AF_INET if family(self._group) == 4 else socket.AF_INET6
+        with socket.socket(kind, socket.SOCK_DGRAM) as asked:
+            try:
+                asked.connect(target)  # sends nothing: it only makes the kernel choose a way
+            except OSError:  # sending says so
+                return self._ways[0]
+            local = asked.getsockname()[0]
+        return next((way for way in self._ways if way.source[0] == local), self._ways[0])
+
+    # What waits
+
+    def _pause(self, interface: Interface) -> None:
+        self._paused.add(interface)
+        if len(self._paused) == 1:
+            self.told.pause_writing()
+
+    def _resume(self, interface: Interface) -> None:
+        self._paused.discard(interface)
+        if not self._paused:
+            self.told.resume_writing()
+
+    def get_write_buffer_size(self) -> int:
+        """See `MulticastTransport.get_write_buffer_size`."""
+        return sum(way.outgoing.get_write_buffer_size() for way in self._ways)
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """See `MulticastTransport.get_write_buffer_limits`."""
+        return self._limits
+
+    def set_write_buffer_limits(self, high: int | None, low: int | None) -> None:
+        """See `MulticastTransport.set_write_buffer_limits`. They hold for each interface by itself."""
+        self._limits = write_buffer_limits(high, low)
+        for way in self._ways:
+            way.outgoing.set_write_buffer_limits(*self._limits)
+
+    # Ending
+
+    def close(self, then: Callable[[], object]) -> None:
+        """Take no more, and call `then` once all that waits is sent."""
+        self._ending = then
+        left = set(self._ways)
+
+        def closed(way: _Way) -> None:
+            left.discard(way)
+            if not left:
+                self._end()
+
+        if not left:
+            self._end()
+        for way in self._ways:
+            way.outgoing.close(partial(closed, way))
+
+    def abort(self) -> None:
+        """Drop what waits, after `close`."""
+        for way in self._ways:
+            way.outgoing.abort()
+        self._end()
+
+    def _end(self) -> None:
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            ending()
+
+
+def _reader_of(sock: MulticastSocket) -> Reader:
+    return Reader(sock, SourceFilter.any())
