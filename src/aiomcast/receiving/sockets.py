@@ -11,6 +11,7 @@ import attrs
 
 from ..errors import RefusedError
 from ..reading.contract import Reader, Reading
+from ..reading.counted import counted
 from ..rfc3678.refusals import refusal
 from ..streams.dispatcher import Outlet
 from ..values.filters import SourceFilter
@@ -100,7 +101,7 @@ class Sockets:
         """Return the counters of `open_readers` and of what was closed."""
         total = self._of_closed
         for reader in open_readers:
-            total += _counted(reader)
+            total += counted(reader)
         return total
 
     def received(self, open_readers: Iterable[Reader]) -> int:
@@ -155,11 +156,11 @@ class Sockets:
 
     def _close(self, reader: Reader) -> None:
         """Keep the counters of a reader and close its socket, read out or not."""
-        counted = attrs.evolve(_counted(reader), receive_buffer=0)
+        last = attrs.evolve(counted(reader), receive_buffer=0)
         self.drop(reader)
         if not reader.is_retired:
             reader.is_retired = True
-            self._of_closed += counted
+            self._of_closed += last
 
     def _report(self, readers: tuple[Reader, ...]) -> None:
         for reader in readers:
@@ -184,17 +185,3 @@ def _some(readers: tuple[Reader, ...]) -> tuple[list[Packet], bool]:
         packets += reader.read(_AT_ONCE)[0]
         reader.count_drops()
     return packets, all(reader.dry for reader in readers)
-
-
-def _counted(reader: Reader) -> Statistics:
-    reader.count_drops()
-    return Statistics(
-        received=reader.received,
-        octets=reader.octets,
-        kernel_drops=reader.kernel_drops,
-        filtered=reader.filtered,
-        queue_drops=reader.unmade,
-        truncated=reader.truncated,
-        receive_buffer=reader.receive_buffer,
-        latest_ns=reader.latest_ns,
-    )
