@@ -103,8 +103,8 @@ NAMES = {
         aclose batches events filters join membership_of memberships options packets statistics
     """,
     "Membership": """
-        batches block_source filter group interface interfaces join_source kernel_filter leave leave_source packets
-        port refresh statistics statistics_by_source swap unblock_source
+        batches block_source filter group interface interfaces join_source kernel_filter leave leave_source
+        packets port refresh statistics statistics_by_source swap unblock_source
     """,
     "PacketStream": "aclose batches capacity receive receive_nowait statistics tags",
     "EventStream": "aclose capacity receive receive_nowait",

@@ -31,7 +31,7 @@ _MOST_WAITING = 65536  # datagrams: a bound far beyond what any buffer holds
 
 
 def handle_of(given: socket.socket | int) -> socket.socket:
-    """Return another object with the same descriptor. ArgumentError unless that of an open socket is given."""
+    """Return another object with the same descriptor. ArgumentError unless it is an open socket's."""
     if isinstance(given, socket.socket):
         descriptor = given.fileno()
     elif isinstance(given, int) and not isinstance(given, bool):
@@ -118,7 +118,7 @@ def make_ready(
 
 
 def _check_filter(sock: socket.socket, group: str, options: Sequence[SocketOption]) -> None:
-    hint = f"bind it to {group}"
+    hint = f"bind it to {group}" if ABI.facts.binds_to_group else "leave sock out"
     if not destination.CAN_ATTACH:
         raise UnsupportedError(
             "on this platform a socket of the wildcard address also hears what was sent elsewhere", hint

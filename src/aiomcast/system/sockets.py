@@ -10,7 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Self
 
-from ..errors import ArgumentError, ArgumentTypeError, InconsistentError, RefusedError, StateError
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    InconsistentError,
+    MulticastError,
+    RefusedError,
+    StateError,
+)
 from ..rfc3678 import calls, kernel
 from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
@@ -57,12 +64,12 @@ class MulticastSocket(socket.socket):
         """
         made = cls(sock.family, sock.type, sock.proto, sock.detach())
         made._begin(group, port, interface)
+        made.setblocking(False)
         return made
 
     def _begin(self, group: str, port: int, interface: Interface) -> None:
         self.group, self.port, self.interface, self.filter = group, port, interface, SourceFilter.none()
         self._is_certain, self._is_lent, self.taken_away = True, False, None
-        self.setblocking(False)
 
     def held(self) -> SourceFilter:
         """Return `filter`, after a look at what the kernel holds where an exception has hidden that.
@@ -77,7 +84,7 @@ class MulticastSocket(socket.socket):
     def close(self) -> None:
         """Close the socket; that somebody has closed its descriptor before is no error."""
         if getattr(self, "_is_lent", False):
-            self.detach()
+            self._give_back()
             return
         self._tell()
         try:
@@ -85,6 +92,12 @@ class MulticastSocket(socket.socket):
         except OSError as error:
             if error.errno != errno.EBADF:
                 raise
+
+    def _give_back(self) -> None:
+        if self.fileno() >= 0:
+            with contextlib.suppress(MulticastError):
+                self.set_filter(SourceFilter.none())
+        self.detach()
 
     def detach(self) -> int:
         """Give the descriptor away: the socket is closed then."""
@@ -296,6 +309,7 @@ def _opened(group: str, port: int, interface: Interface, options: Sequence[Socke
         sock = MulticastSocket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             sock._begin(group, port, interface)
+            sock.setblocking(False)
             if port:
                 _share(sock)
             if v6:
@@ -328,14 +342,14 @@ def _adopted(
         with refusals(f"taking over a socket for {group}"):
             bound = adopted.bound_port(plain, group, port, interface)
             made = MulticastSocket(fileno=plain.fileno())
-            made.group, made.interface, made.taken_away, made._is_lent = group, interface, None, True
+            made._begin(group, bound, interface)
+            made._is_lent = True
             undo.callback(made.close)
             for index, name in socket.if_nameindex():
                 if not made._kernel_filter(index).is_none:
                     raise ArgumentError(f"the socket has joined {group} on {name}", "leave: sources= joins")
             adopted.make_ready(plain, group, interface, options, undo)
-            made._begin(group, bound, interface)
-            made._is_lent = True
+            made.setblocking(False)
         yield made
         made._is_lent = False
         undo.pop_all()

@@ -41,7 +41,6 @@ WRONG: dict[str, tuple[tuple[object, object], dict[str, object], type[Exception]
     "a duplicate source": ((SSM, 5000), {"sources": [A, B, A]}, FilterError),
     "one source as text": ((SSM, 5000), {"sources": A}, FilterError),
     "sources that are a number": ((SSM, 5000), {"sources": 5}, FilterError),
-    "port -1": ((SSM, -1), {"sources": [A]}, ArgumentError),
     "port 65536": ((SSM, 65536), {"sources": [A]}, ArgumentError),
     "port -1": ((SSM, -1), {"sources": [A]}, ArgumentError),
     "port as text": ((SSM, "5000"), {"sources": [A]}, ArgumentError),
