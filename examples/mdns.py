@@ -29,16 +29,25 @@ def packed(name: Name) -> bytes:
 
 def unpacked(message: bytes, at: int) -> tuple[Name, int]:
     """Return the name at an offset, and where it ends; a pointer leads back (RFC 1035, 4.1.4)."""
-    length = message[at]
-    if length == 0:
-        return (), at + 1
-    if length >= 0xC0:
-        earlier = (length & 0x3F) << 8 | message[at + 1]
-        if earlier >= at:
-            raise ValueError("a name that leads forward")
-        return unpacked(message, earlier)[0], at + 2
-    rest, end = unpacked(message, at + 1 + length)
-    return (message[at + 1 : at + 1 + length].decode(), *rest), end
+    labels: list[str] = []
+    end, size = 0, 0
+    while length := message[at]:
+        if length >= 0xC0:
+            end = end or at + 2
+            at, before = (length & 0x3F) << 8 | message[at + 1], at
+            if at >= before:
+                raise ValueError("a name that leads forward")
+            continue
+        labels.append(message[at + 1 : at + 1 + length].decode())
+        at, size = at + 1 + length, size + 1 + length
+        if size > 255:
+            raise ValueError("a name that is too long")
+    return tuple(labels), end or at + 1
+
+
+def is_same(one: Name, other: Name) -> bool:
+    """Whether two names are one: their case does not count (16)."""
+    return [label.lower() for label in one] == [label.lower() for label in other]
 
 
 def parsed(message: bytes) -> Iterator[tuple[bool, Name, int, int, int]]:
@@ -51,9 +60,9 @@ def parsed(message: bytes) -> Iterator[tuple[bool, Name, int, int, int]]:
         at += 4 if number < counts[0] else 10 + int.from_bytes(message[at + 8 : at + 10])
 
 
-def record(name: Name, kind: int, data: bytes, *, shared: bool = False) -> bytes:
-    """Return a record with two minutes to live."""
-    return packed(name) + struct.pack("!2HIH", kind, IN if shared else IN | FLUSH, 120, len(data)) + data
+def record(name: Name, kind: int, data: bytes, space: int = IN | FLUSH, seconds: int = 120) -> bytes:
+    """Return a record, with its time to live."""
+    return packed(name) + struct.pack("!2HIH", kind, space, seconds, len(data)) + data
 
 
 class Speaker(aiomcast.MulticastProtocol):
@@ -81,7 +90,8 @@ class Browser(Speaker):
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
         """Read an answer; what is no message goes to the loop's exception handler."""
         for is_question, name, kind, _, at in parsed(data):
-            if not is_question and kind == SRV and name[1:] == self.service and name not in self.known:
+            is_new = kind == SRV and is_same(name[1:], self.service) and name not in self.known
+            if is_new and not is_question:
                 host, port = unpacked(data, at + 6)[0], int.from_bytes(data[at + 4 : at + 6])
                 self.known[name] = host, port
                 print(f"{name[0]}: {'.'.join(host)} port {port}, says {addr[0]}", flush=True)
@@ -97,26 +107,30 @@ class Responder(Speaker):
         """Answer the questions that are for us: to all, or to who asks for that (5.4, 6.7)."""
         if data[2] & 0x80:  # somebody's answer
             return
-        for is_question, name, kind, space, _ in parsed(data):
-            ours = (name == self.service and kind in (PTR, ANY)) or name == self.instance
-            if is_question and ours:
+        for is_question, name, kind, space, at in parsed(data):
+            is_ours = is_same(name, self.service) and kind in (PTR, ANY)
+            if is_question and (is_ours or is_same(name, self.instance)):
                 legacy = addr[1] != PORT
-                self.transport.sendto(self.answer(data, legacy), addr if legacy or space & UNICAST else None)
+                question = packed(name) + data[at - 10 : at - 6]
+                message = self.answer(data[:2], question) if legacy else self.answer()
+                self.transport.sendto(message, addr if legacy or space & UNICAST else None)
+                return
 
-    def answer(self, query: bytes, legacy: bool) -> bytes:
-        """Return where the service is; who does not speak from port 5353 gets its question back too."""
+    def answer(self, number: bytes = b"\0\0", question: bytes = b"") -> bytes:
+        """Return where the service is; who asks from another port gets its question back too (6.7)."""
         assert self.transport.source is not None
         address = bytes(map(int, self.transport.source[0].split(".")))
         host = (self.instance[0].replace(" ", "-"), "local")
         location = struct.pack("!3H", 0, 0, self.port) + packed(host)
+        space, seconds = (IN, 10) if question else (IN | FLUSH, 120)
         records = [
-            record(self.service, PTR, packed(self.instance), shared=True),
-            record(self.instance, SRV, location),
-            record(self.instance, TXT, b"\0"),
-            record(host, A, address),
+            record(self.service, PTR, packed(self.instance), IN, seconds),
+            record(self.instance, SRV, location, space, seconds),
+            record(self.instance, TXT, b"\0", space, seconds),
+            record(host, A, address, space, seconds),
         ]
-        number, question = (query[:2], query[12 : unpacked(query, 12)[1] + 4]) if legacy else (b"\0\0", b"")
-        return number + struct.pack("!5H", 0x8400, legacy, len(records), 0, 0) + question + b"".join(records)
+        counts = struct.pack("!5H", 0x8400, bool(question), len(records), 0, 0)
+        return number + counts + question + b"".join(records)
 
 
 async def main(given: argparse.Namespace) -> None:

@@ -54,7 +54,7 @@ ASKS_ALONE = f"""
 
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.settimeout({PATIENCE})
-    name = b"".join(bytes([len(label)]) + label for label in b"{SERVICE}".split(b".")) + bytes(1)
+    name = b"".join(bytes([len(label)]) + label for label in b"{SERVICE}".upper().split(b".")) + bytes(1)
     question = name + struct.pack("!2H", 12, 1)
     sock.sendto(struct.pack("!6H", 4711, 0, 1, 0, 0, 0) + question, ("224.0.0.251", 5353))
     answer, peer = sock.recvfrom(9000)

@@ -201,6 +201,66 @@ async def test_an_answer_goes_out_where_its_address_is(opening: Any, network: Ne
             await until(lambda: protocol.came[-1:] == [(b"again", name)])  # noqa: B023  # called here
 
 
+async def test_an_answer_goes_by_the_route_where_a_link_has_several_addresses(
+    opening: Any, network: Network
+) -> None:
+    network.ip("rcv", "addr add 198.51.101.1/24 dev v0")
+    network.ip("s1", "addr add 198.51.101.11/24 dev v0")
+    transport, _ = await opening(Kept, interface=["v1", "v0"])
+    with network.inside("s1"):
+        asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with asker:
+        asker.setblocking(False)
+        asker.bind(("198.51.101.11", 0))
+        transport.sendto(b"answer", asker.getsockname())
+        [(data, peer)] = await received(asker, 1)
+        assert (data, peer[0]) == (b"answer", "192.0.2.1")
+    network.ip("rcv", "addr del 198.51.101.1/24 dev v0")
+    network.ip("s1", "addr del 198.51.101.11/24 dev v0")
+
+
+class Full(socket.socket):
+    """One whose buffer is full."""
+
+    def sendto(self, *_: Any) -> int:  # Any: what the base class takes
+        raise BlockingIOError
+
+
+@pytest.mark.parametrize("how", ["close", "abort"])
+async def test_an_end_while_writing_is_paused_holds_for_every_link(opening: Any, how: str) -> None:
+    class Ends(Kept):
+        told: list[str] = []  # noqa: RUF012  # made anew below
+
+        def pause_writing(self) -> None:
+            self.told.append("pause")
+            getattr(transport, how)()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            self.told.append("lost")
+
+    transport, protocol = await opening(Ends, interface=["v0", "v1"])
+    protocol.told = []
+    transport.sendto(b"opens the sockets")
+    ways = transport._sending._ways
+    full = [Full(socket.AF_INET, socket.SOCK_DGRAM) for _ in ways]
+    for way, sock in zip(ways, full, strict=True):
+        way.outgoing._sock = way.outgoing._writable._sock = sock
+    transport.set_write_buffer_limits(high=0)
+    transport.sendto(b"waits")
+    assert protocol.told == ["pause"]
+    await turns()
+    loop = asyncio.get_running_loop()
+    if how == "close":
+        assert [way.outgoing.get_write_buffer_size() > 0 for way in ways] == [True, True]
+        transport.abort()
+        await turns()
+    assert protocol.told == ["pause", "lost"]
+    assert not any(loop.remove_writer(sock) for sock in full)
+    for sock in full:
+        sock.close()
+
+
 async def test_a_source_belongs_to_one_link(opening: Any) -> None:
     with pytest.raises(ArgumentError):
         await opening(Kept, interface=["v0", "v1"], source="192.0.2.1")
@@ -261,7 +321,9 @@ async def test_a_link_that_goes_is_an_error_for_the_protocol(
     transport.sendto(b"two")
     assert len(protocol.errors) == 1
     assert isinstance(protocol.errors[0], RefusedError)
-    network.wait_for_member(group, None)
+    protocol.set_filter([network.hosts["s1"].address4])  # on what there is
+    assert protocol.get_filter() == SourceFilter.include([network.hosts["s1"].address4])
+    network.wait_for_member(group, network.hosts["s1"].address4)
     with network.sender("s1") as sender:
         sender.sendto(b"goes on", (group, PORT))
         await until(lambda: b"goes on" in [data for data, _ in protocol.came])

@@ -33,12 +33,14 @@ class Reporter(Protocol):
 class Delivery:
     """The queue in front of a protocol, which is empty but for what a pause or an exception has left.
 
-    `report` is told of every exception that the protocol raises. `dropped` counts what nobody
-    took before the end, `refused` what a filter took out.
+    `report` is told of every exception that the protocol raises, `emptied` that what had waited at an
+    `open` was handed on: nothing more is to be read before, or the queue would grow with every pause.
+    `dropped` counts what nobody took before the end, `refused` what a filter took out.
     """
 
     __slots__ = (
         "_address",
+        "_emptied",
         "_flow",
         "_is_ended",
         "_is_open",
@@ -53,10 +55,15 @@ class Delivery:
     )
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, protocol: asyncio.BaseProtocol, report: Reporter
+        self,
+        loop: asyncio.AbstractEventLoop,
+        protocol: asyncio.BaseProtocol,
+        report: Reporter,
+        emptied: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._report = report
+        self._emptied = emptied
         self._queue: deque[Packet] = deque()
         self._is_open = self._is_ended = False
         self._flow: Flow | None = None  # of the packet before, and its sender's address
@@ -82,7 +89,7 @@ class Delivery:
         """Hand on what comes, and in the loop's next turn what waits."""
         self._is_open = True
         if self._queue:
-            self._loop.call_soon(self._hand)
+            self._loop.call_soon(self._hand_kept)
 
     def pause(self) -> None:
         """Hand on nothing until `open`: what is here already waits."""
@@ -111,6 +118,11 @@ class Delivery:
         else:
             self._queue.extend(batch)
             self._hand()
+
+    def _hand_kept(self) -> None:
+        self._hand()
+        if self._is_open and not self._queue:
+            self._emptied()
 
     def _hand(self) -> None:
         queue = self._queue
@@ -141,9 +153,12 @@ class Delivery:
 
     def _end_program(self, error: BaseException) -> None:
         """Have the loop raise what ends it, and then go on: what was read was accepted, and is counted so."""
-        self._loop.call_soon(_raise, error)
+        self._loop.call_soon(self._raise, error)
+
+    def _raise(self, error: BaseException) -> None:
         if self._queue:
-            self._loop.call_soon(self._hand)
+            self._loop.call_soon(self._hand_kept)
+        raise error
 
 
 Receive: TypeAlias = Callable[[bytes, Any], None]  # Any: asyncio's own type for an address
@@ -166,7 +181,3 @@ def _receivers(protocol: asyncio.BaseProtocol) -> tuple[ReceiveBatch | None, Rec
 
 def _never(data: bytes, addr: object) -> None:
     raise AssertionError("a protocol that takes batches is handed no datagrams")
-
-
-def _raise(error: BaseException) -> None:
-    raise error

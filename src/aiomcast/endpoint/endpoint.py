@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TypeVar, Unpack
 
-from ..errors import ArgumentError, UnsupportedError
+from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from ..loops.read_loop import can_watch
 from ..reading import Reader
 from ..reading.options import set_receive_buffer
@@ -18,6 +18,7 @@ from ..values.addresses import Address
 from ..values.filters import Sources
 from ..values.interface import InterfacesLike
 from ..values.options import Options, ReadingKeywords
+from ..values.shown import shown
 from .sending_side import SendingSide
 from .transport import MulticastTransport
 
@@ -61,6 +62,8 @@ async def create_multicast_endpoint(
     RefusedError when the system refuses, and UnsupportedError on a loop without `add_reader`,
     where `loop.create_datagram_endpoint(..., sock=open_socket(...))` does.
     """
+    if not callable(protocol_factory):
+        raise ArgumentTypeError(f"protocol_factory {shown(protocol_factory)}", "give a class, or a callable")
     options = Options(**reading)
     running = asyncio.get_running_loop()
     wanted, interfaces = placed(group, sources, interface)
@@ -94,5 +97,9 @@ async def create_multicast_endpoint(
             reader.sock.set_filter(wanted)
         protocol = protocol_factory()
         transport = MulticastTransport(running, readers, protocol, sending)
-    transport._begin()
+    try:
+        transport._begin()
+    except BaseException:  # an end of the program
+        transport.abort()
+        raise
     return transport, protocol

@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import final
 
-from ..errors import ArgumentError, ArgumentTypeError
+from ..errors import ArgumentError, ArgumentTypeError, RefusedError
 from ..rfc3678.refusals import refusal
 from ..values.shown import shown
 from .peers import SocketAddress
-from .sending import Writable
+from .sending import Writable, datagram_of
 
 __all__ = ["Outgoing", "write_buffer_limits"]
 
@@ -58,7 +58,7 @@ class Outgoing:
         self._writable = Writable(loop, sock, self._send_on)
         self._queue: deque[tuple[bytes, SocketAddress]] = deque()
         self._size = 0
-        self._is_paused = False
+        self._is_paused = self._is_aborted = False
         self._low, self._high = write_buffer_limits()
         self._then: Callable[[], object] | None = None
         self.dropped: int = 0
@@ -74,11 +74,21 @@ class Outgoing:
         self._look_at_size()
 
     def sendto(self, data: bytes | bytearray | memoryview, addr: SocketAddress) -> None:
-        """Send a datagram now if none waits, else after those that do; a copy waits."""
-        if self._queue or not self._sent(data, addr):
-            self._queue.append((bytes(data), addr))
-            self._size += len(self._queue[-1][0]) + _OVERHEAD
-            self._writable.watch()
+        """Send a datagram now if none waits, else after those that do; a copy waits.
+
+        ArgumentTypeError for what is no contiguous buffer.
+        """
+        content = datagram_of(data)
+        if self._is_aborted:
+            self.dropped += 1
+        elif self._queue or not self._sent(content, addr):
+            try:
+                self._writable.watch()
+            except RefusedError as error:  # it would wait for ever
+                self._error_received(error)
+                return
+            self._queue.append((bytes(content), addr))
+            self._size += content.nbytes + _OVERHEAD
             self._look_at_size()
 
     def close(self, then: Callable[[], object]) -> None:
@@ -88,14 +98,15 @@ class Outgoing:
             self._end()
 
     def abort(self) -> None:
-        """Drop and count what waits."""
+        """Drop and count what waits, and whatever comes still."""
+        self._is_aborted = True
         self.dropped += len(self._queue)
         self._queue.clear()
         self._size = 0
         self._writable.stop()
         self._end()
 
-    def _sent(self, data: bytes | bytearray | memoryview, addr: SocketAddress) -> bool:
+    def _sent(self, data: bytes | memoryview, addr: SocketAddress) -> bool:
         """Whether a datagram has gone, to the system or to `error_received`, rather than has to wait."""
         try:
             self._sock.sendto(data, addr)
@@ -110,12 +121,12 @@ class Outgoing:
 
     def _send_on(self) -> None:
         while self._queue:
-            data, addr = self._queue[0]
+            data, addr = self._queue.popleft()  # first: whoever is told of an error may do anything
+            self._size -= len(data) + _OVERHEAD
             if not self._sent(data, addr):
+                self._queue.appendleft((data, addr))
+                self._size += len(data) + _OVERHEAD
                 break
-            if self._queue:  # what was told of an error may have aborted
-                self._queue.popleft()
-                self._size -= len(data) + _OVERHEAD
         if not self._queue:
             self._writable.stop()
         self._look_at_size()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from ..errors import AddressError, ArgumentTypeError
+from ..errors import AddressError, ArgumentError, ArgumentTypeError
 from ..values.addresses import check_port, family, split_zone
 from ..values.interface import Interface
 from ..values.lookup import check_zone
@@ -26,18 +27,18 @@ def peer(flow: Flow) -> SocketAddress:
     return flow.source, flow.source_port, 0, flow.interface_index if _is_link_local(flow.source) else 0
 
 
-def destination(addr: object, group: str, interface: Interface) -> SocketAddress:
+def destination(addr: object, group: str, interfaces: Sequence[Interface]) -> SocketAddress:
     """Return `addr`, in any form that asyncio takes, as what a socket of the group's family sends to.
 
-    A link-local or multicast address without a zone gets that of `interface`. AddressError for an
-    address of the other family, or that is a name: looking it up would block. InterfaceError for the
-    zone of another interface, ArgumentTypeError and ArgumentError for what is no address at all.
+    A link-local or multicast address without a zone gets that of the first of `interfaces`. AddressError
+    for an address of the other family, or that is a name: looking it up would block. InterfaceError for
+    the zone of none of them, ArgumentTypeError and ArgumentError for what is no address at all.
     """
     hint = "give (address, port), or with IPv6 (address, port, flowinfo, scope id)"
     if not isinstance(addr, (tuple, list)) or not 2 <= len(addr) <= 4:
         raise ArgumentTypeError(f"{shown(addr)} is no address to send to", hint)
     host, port, *rest = addr
-    if not isinstance(host, str) or not all(isinstance(one, int) for one in rest):
+    if not isinstance(host, str) or not all(type(one) is int for one in rest):
         raise ArgumentTypeError(f"{shown(addr)} is no address to send to", hint)
     text, zone = split_zone(host)
     check_port(port)
@@ -46,10 +47,17 @@ def destination(addr: object, group: str, interface: Interface) -> SocketAddress
             f"{text} cannot be sent to from an IPv{family(group)} endpoint", f"it is of {group}"
         )
     if family(text) == 4:
+        if rest:
+            raise ArgumentTypeError(f"{shown(addr)} is no address to send to", hint)
         return text, port
+    interface = interfaces[0]
     if zone is not None:
+        named = [one for one in interfaces if zone in (one.name, str(one.index))]
+        interface = named[0] if named else interface
         check_zone(host, interface)
     flow_info, scope = (*rest, 0, 0)[:2]
+    if not (0 <= flow_info < 1 << 20 and 0 <= scope < 1 << 32):
+        raise ArgumentError(f"{shown(addr)} is no address to send to", "flowinfo has 20 bits, a scope id 32")
     if not scope and (zone is not None or _is_link_local(text) or text[:2] == "ff"):
         scope = interface.index
     return text, port, flow_info, scope

@@ -46,8 +46,9 @@ class MulticastProtocol(asyncio.DatagramProtocol):
         By default each goes to `datagram_received`. A transport of this package looks whether it is
         overridden; where it is not, it calls `datagram_received` itself, once for each packet.
         """
-        for packet in packets:
-            self.datagram_received(packet.data, peer(packet.flow))
+        if type(self).datagram_received is not MulticastProtocol.datagram_received:
+            for packet in packets:
+                self.datagram_received(packet.data, peer(packet.flow))
 
     def datagram_received(self, data: bytes, addr: SocketAddress) -> None:
         """Receive one datagram. By default it goes to an overridden `packets_received` as a packet.
@@ -73,8 +74,9 @@ class MulticastProtocol(asyncio.DatagramProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the transport that was lost. An override may call this one too."""
-        remaining = tuple(one for one in self._connected if not one[0].is_closing())
-        self._connected = remaining if len(remaining) < len(self._connected) else remaining[:-1]
+        self._connected = tuple(
+            one for one in self._connected if not one[0].is_closing() and one[1].fileno() >= 0
+        )
 
     # The source filter; each raises FilterError or AddressError for a wrong argument, StateError
     # without a transport that is open, RefusedError when the system refuses, and then leaves the

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 
-from ..errors import ArgumentTypeError, StateError
+from ..errors import StateError
 from ..rfc3678.refusals import refusal, refusals
 from ..system.interfaces import find_interface
 from ..values.addresses import Address, check_port, group_address, source_address
 from ..values.closing import Closing
 from ..values.interface import Interface, InterfaceLike
-from ..values.shown import shown
 from .sending import (
     Writable,
     check_loop,
     check_source_port,
     check_ttl,
+    datagram_of,
     loop_of,
     open_sending,
     set_loop,
@@ -35,8 +34,9 @@ class Sender(Closing):
 
     `interface` takes what `Receiver.join` takes for one; None means the interface of the route to
     the group, or of `source`. `ttl` is the TTL or hop limit (0 to 255, 1 stays on the link),
-    `loop` whether receivers on this host hear it too, `source` the local address to send from and
-    `source_port` the port (0: one that the system chooses; others may share it).
+    `loop` whether receivers on this host hear it too, `source` the local address to send from
+    (None: one of the interface's, which the system chooses) and `source_port` the port (0: one that
+    the system chooses; one that is asked for is shared with others that share it).
 
     An async context manager. AddressError, ArgumentError, InterfaceError for wrong arguments
     (ArgumentTypeError for a wrong type); RefusedError when the system refuses.
@@ -116,12 +116,13 @@ class Sender(Closing):
         when the system refuses (EMSGSIZE: longer than 65,507 bytes), StateError when closed. Now and
         then other tasks have their turn, however much room there is.
         """
-        content = _bytes_of(data)
+        content = datagram_of(data)
         self._check()
         self._sent += 1
-        if self._sent % _PER_TURN == 0:
-            await asyncio.sleep(0)
-        if self._waiting or not self._is_sent(content):
+        others_first = self._sent % _PER_TURN == 0
+        if others_first:  # by a turn in the queue, so that nobody overtakes meanwhile
+            asyncio.get_running_loop().call_soon(self._wake)
+        if others_first or self._waiting or not self._is_sent(content):
             await self._send_in_turn(content)
 
     def _is_sent(self, content: memoryview) -> bool:
@@ -139,15 +140,15 @@ class Sender(Closing):
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
         self._waiting.append(turn)
-        if self._writable is None:
-            self._writable = Writable(loop, self._socket, self._wake)
-        self._writable.watch()
         try:
+            if self._writable is None:
+                self._writable = Writable(loop, self._socket, self._wake)
+            self._writable.watch()
             await turn
             while not self._is_sent(content):
                 turn = self._waiting[0] = loop.create_future()
                 await turn
-        finally:  # the next one tries at once, also when this one was cancelled on its turn
+        finally:  # the next one tries at once, whether this one has sent, was cancelled, or met the end
             self._waiting.remove(turn)
             self._wake()
             if not self._waiting and self._writable is not None:
@@ -164,19 +165,9 @@ class Sender(Closing):
             self._closed = True
             if self._writable is not None:
                 self._writable.stop()
-            for turn in self._waiting:
-                if not turn.done():
-                    turn.set_result(None)
             self._socket.close()
+            self._wake()
 
     def _check(self) -> None:
         if self._closed:
             raise StateError("the sender is closed", "make a new one")
-
-
-def _bytes_of(data: bytes | bytearray | memoryview) -> memoryview:
-    with contextlib.suppress(TypeError, ValueError, BufferError):
-        content = memoryview(data)
-        if content.c_contiguous:
-            return content
-    raise ArgumentTypeError(f"{shown(data)} is no datagram", "give bytes; text has to be encoded first")

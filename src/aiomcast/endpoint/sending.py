@@ -13,6 +13,9 @@ from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
 from ..rfc3678.refusals import refusals
+from ..system.interfaces import list_interfaces
+from ..system.port_holders import why_in_use
+from ..system.sharing import bind_shared
 from ..values.addresses import family, pack
 from ..values.interface import Interface
 from ..values.shown import shown
@@ -22,6 +25,7 @@ __all__ = [
     "check_loop",
     "check_source_port",
     "check_ttl",
+    "datagram_of",
     "loop_of",
     "open_sending",
     "set_loop",
@@ -69,6 +73,15 @@ def check_loop(loop: bool) -> bool:
     return loop
 
 
+def datagram_of(data: bytes | bytearray | memoryview) -> memoryview:
+    """Return a view of a contiguous buffer, else raise ArgumentTypeError."""
+    with contextlib.suppress(TypeError, ValueError, BufferError):
+        content = memoryview(data)
+        if content.c_contiguous:
+            return content
+    raise ArgumentTypeError(f"{shown(data)} is no datagram", "give bytes; text has to be encoded first")
+
+
 def open_sending(
     group: str,
     port: int,
@@ -94,19 +107,21 @@ def _opened(
     group: str, port: int, interface: Interface, ttl: int, loop: bool, source: str | None, source_port: int
 ) -> socket.socket:
     kind = socket.AF_INET if family(group) == 4 else socket.AF_INET6
-    with refusals(f"opening a socket to send to {group} from {source or interface.name}", sends=True):
+    chosen = source or _WILDCARD[kind]
+    with refusals(
+        f"opening a socket to send to {group} from {source or interface.name}",
+        sends=True,
+        in_use=lambda: why_in_use(chosen, source_port),
+    ):
         sock = socket.socket(kind, socket.SOCK_DGRAM)
         try:
             _prepare(sock, interface, source)
             set_ttl(sock, ttl)
             set_loop(sock, loop)
-            chosen = source or _source_to(group, port, interface) or _WILDCARD[kind]
-            if source_port:
-                kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if ABI.facts.reuse_port:
-                    kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_REUSEPORT, 1)
+            chosen = source or _source_to(group, port, interface) or chosen
             six = kind == socket.AF_INET6
-            sock.bind((chosen, source_port, 0, interface.index) if six else (chosen, source_port))
+            address = (chosen, source_port, 0, interface.index) if six else (chosen, source_port)
+            bind_shared(sock, address) if source_port else sock.bind(address)
         except BaseException:
             sock.close()
             raise
@@ -134,10 +149,13 @@ def _source_to(group: str, port: int, interface: Interface) -> str | None:
         _prepare(asked, interface, None)
         asked.connect((group, port, 0, interface.index) if six else (group, port))  # sends nothing
         chosen = str(asked.getsockname()[0])
-    own = [one for one in interface.addresses if family(one) == family(group)]
-    if own and chosen not in own:
-        return own[0]
-    return None if chosen in _WILDCARD.values() else chosen
+    if chosen in interface.addresses:
+        return chosen
+    now = [one for one in list_interfaces() if one.index == interface.index]  # they may have changed
+    own = [address for one in now for address in one.addresses if family(address) == family(group)]
+    if not own:  # the system borrows another's, until there is one
+        return None
+    return chosen if chosen in own else own[0]
 
 
 def set_ttl(sock: socket.socket, ttl: int) -> None:
@@ -178,12 +196,13 @@ class Writable:
         self._wait = _FIRST_TRY
 
     def watch(self) -> None:
-        """Begin, if it has not begun."""
+        """Begin, if it has not begun. RefusedError when the system refuses to watch one more."""
         if self._watched >= 0 or self._timer is not None:
             return
         number = self._sock.fileno()
         try:
-            self._loop.add_writer(number, self._then)
+            with refusals("watching a socket to send from", sends=True):
+                self._loop.add_writer(number, self._then)
             self._watched = number
         except NotImplementedError:
             self._wait = _FIRST_TRY
@@ -200,6 +219,5 @@ class Writable:
             self._timer.cancel()
             self._timer = None
         if self._watched >= 0:
-            with contextlib.suppress(RuntimeError):  # the loop has closed
-                self._loop.remove_writer(self._watched)
+            self._loop.remove_writer(self._watched)
             self._watched = -1

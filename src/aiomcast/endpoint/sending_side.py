@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import socket
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, final
 
-from ..errors import ArgumentError, ArgumentTypeError, RefusedError
+from ..errors import ArgumentError, RefusedError
 from ..reading import Reader
+from ..system.routes import routes_to
 from ..system.sockets import MulticastSocket
-from ..values.addresses import Address, family, source_address
+from ..values.addresses import Address, source_address
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
-from ..values.shown import shown
 from .outgoing import Outgoing, write_buffer_limits
 from .peers import SocketAddress, destination
-from .sending import check_loop, check_source_port, check_ttl, open_sending
+from .sending import check_loop, check_source_port, check_ttl, datagram_of, open_sending
 
 __all__ = ["SendingSide", "Told"]
+
+_LOG = logging.getLogger("aiomcast")
 
 
 class Told(Protocol):
     """Who is told of what happens while sending, and reads the answers."""
 
     def answering(self, reader: Reader, /) -> None:
-        """Read this socket too."""
+        """Read this socket too. RefusedError when the system refuses, and then it is closed."""
+
+    def unanswering(self, reader: Reader, /) -> None:
+        """Read it no more, and close it."""
 
     def pause_writing(self) -> None:
         """More than the high limit waits to be sent on an interface."""
@@ -36,6 +41,9 @@ class Told(Protocol):
 
     def error_received(self, error: OSError, /) -> None:
         """The system has refused a datagram, or a socket to send it from."""
+
+    def sent_too_late(self) -> None:
+        """Something was to be sent after the end."""
 
 
 class _Way:
@@ -92,7 +100,9 @@ class SendingSide:
         self._ways: tuple[_Way, ...] = ()
         self._paused: set[Interface] = set()
         self._limits = write_buffer_limits()
+        self._is_closed = False
         self._ending: Callable[[], object] | None = None
+        self._untold: list[Callable[[], None]] | None = None  # while a datagram is on its way to several
 
     @property
     def source(self) -> SocketAddress | None:
@@ -106,31 +116,43 @@ class SendingSide:
 
     def sendto(self, data: bytes | bytearray | memoryview, addr: object = None) -> None:
         """See `MulticastTransport.sendto`."""
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise ArgumentTypeError(
-                f"{shown(data)} is no datagram", "give bytes; text has to be encoded first"
-            )
-        target = None if addr is None else destination(addr, self._group, self._interfaces[0])
+        content = datagram_of(data)
+        target = None if addr is None else destination(addr, self._group, self._interfaces)
+        if self._is_closed:
+            self.told.sent_too_late()
+            return
         if not self._ways:
             try:
                 self._open()
             except RefusedError as error:
                 self.told.error_received(error)
                 return
-        if target is not None:
-            self._towards(target).outgoing.sendto(data, target)
-            return
-        for way in self._ways:
-            way.outgoing.sendto(data, way.to_group)
+        # Whoever is told may end all of it: not before the datagram is on every way.
+        told = self._untold = []
+        try:
+            if target is None:
+                for way in self._ways:
+                    way.outgoing.sendto(content, way.to_group)
+            else:
+                self._send_towards(content, target)
+        finally:
+            self._untold = None
+        for tell in told:
+            tell()
 
     def _open(self) -> None:
         opened: list[_Way] = []
+        read: list[Reader] = []
         try:
             for interface in self._interfaces:
                 opened.append(self._opened(interface))
             for way in opened:
-                self.told.answering(_reader_of(way.sock))
+                reader = Reader(way.sock, SourceFilter.any())
+                self.told.answering(reader)
+                read.append(reader)
         except BaseException:
+            for reader in read:
+                self.told.unanswering(reader)
             for way in opened:
                 way.sock.close()
             raise
@@ -153,39 +175,53 @@ class SendingSide:
             sock,
             pause_writing=partial(self._pause, interface),
             resume_writing=partial(self._resume, interface),
-            error_received=self.told.error_received,
+            error_received=self._tell_error,
         )
         outgoing.set_write_buffer_limits(*self._limits)
-        to_group = destination((self._group, self._port), self._group, interface)
+        to_group = destination((self._group, self._port), self._group, (interface,))
         return _Way(interface, sock, outgoing, to_group)
 
+    def _send_towards(self, content: memoryview, target: SocketAddress) -> None:
+        """Send to an address, on the way that leads there."""
+        try:
+            way = self._towards(target)
+        except RefusedError as error:
+            self._tell_error(error)
+        else:
+            way.outgoing.sendto(content, target)
+
     def _towards(self, target: SocketAddress) -> _Way:
-        """Return the way to an address that is no group of this endpoint's."""
+        first = self._ways[0]
         if len(self._ways) == 1:
-            return self._ways[0]
+            return first
         if len(target) == 4 and target[3]:
-            on_link = [way for way in self._ways if way.interface.index == target[3]]
-            return on_link[0] if on_link else self._ways[0]
-        kind = socket.AF_INET if family(self._group) == 4 else socket.AF_INET6
-        with socket.socket(kind, socket.SOCK_DGRAM) as asked:
-            try:
-                asked.connect(target)  # sends nothing: it only makes the kernel choose a way
-            except OSError:  # sending says so
-                return self._ways[0]
-            local = asked.getsockname()[0]
-        return next((way for way in self._ways if way.source[0] == local), self._ways[0])
+            return next((way for way in self._ways if way.interface.index == target[3]), first)
+        [route] = routes_to([target[0]])
+        for way in self._ways:
+            if way.interface.index == route.index or (route.index is None and way.source[0] == route.source):
+                return way
+        return first
 
     # What waits
 
     def _pause(self, interface: Interface) -> None:
         self._paused.add(interface)
         if len(self._paused) == 1:
-            self.told.pause_writing()
+            self._tell(self.told.pause_writing)
 
     def _resume(self, interface: Interface) -> None:
         self._paused.discard(interface)
         if not self._paused:
-            self.told.resume_writing()
+            self._tell(self.told.resume_writing)
+
+    def _tell_error(self, error: OSError) -> None:
+        self._tell(partial(self.told.error_received, error))
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        if self._untold is None:
+            tell()
+        else:
+            self._untold.append(tell)
 
     def get_write_buffer_size(self) -> int:
         """See `MulticastTransport.get_write_buffer_size`."""
@@ -205,6 +241,7 @@ class SendingSide:
 
     def close(self, then: Callable[[], object]) -> None:
         """Take no more, and call `then` once all that waits is sent."""
+        self._is_closed = True
         self._ending = then
         left = set(self._ways)
 
@@ -219,16 +256,15 @@ class SendingSide:
             way.outgoing.close(partial(closed, way))
 
     def abort(self) -> None:
-        """Drop what waits, after `close`."""
+        """Drop what waits, after `close`, and say in the log how much that was."""
         for way in self._ways:
             way.outgoing.abort()
+        dropped = sum(way.outgoing.dropped for way in self._ways)
+        if dropped:
+            _LOG.info("%d datagrams to %s port %d were not sent", dropped, self._group, self._port)
         self._end()
 
     def _end(self) -> None:
         ending, self._ending = self._ending, None
         if ending is not None:
             ending()
-
-
-def _reader_of(sock: MulticastSocket) -> Reader:
-    return Reader(sock, SourceFilter.any())

@@ -12,7 +12,7 @@ from typing import Any, final
 
 import attrs
 
-from ..errors import InconsistentError, RefusedError, StateError
+from ..errors import InconsistentError, InterfaceGoneError, RefusedError, StateError
 from ..loops.read_loop import ReadLoop
 from ..reading import Reader
 from ..reading.contract import Place
@@ -51,7 +51,7 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         protocol: asyncio.BaseProtocol,
         sending: SendingSide,
     ) -> None:
-        self._is_closing = True  # until there is something to close
+        self._is_closing = self._is_lost = True  # until there is something to close
         sock = readers[0].sock
         super().__init__(
             {
@@ -66,9 +66,9 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._group, self._port = sock.group, sock.port
         self._descriptor = sock.fileno()
         self._is_reading = True
-        self._is_begun = self._is_lost = self._is_writing_paused = self._is_told = False
+        self._is_begun = self._is_told = False
         self._of_closed = Statistics()
-        self._delivery = Delivery(loop, protocol, self._report)
+        self._delivery = Delivery(loop, protocol, self._report, self._read_on)
         self._sink = self._delivery.packets  # one object: whoever reads compares sinks
         self._members = tuple(readers)
         self._readers: list[Reader] = []
@@ -85,7 +85,7 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
                 place.forget()
             self._reading.close()
             raise
-        self._is_closing = False
+        self._is_closing = self._is_lost = False
 
     def __repr__(self) -> str:
         if self._is_closing:
@@ -103,7 +103,8 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         """Let `sources` decide, in the kernel and for what it has queued already.
 
         `sources` and the errors are those of `MulticastSocket.set_filter`; StateError once it is
-        closed. On several interfaces all take it, or none and it raises.
+        closed. On several interfaces all take it, or none and it raises; one that is gone, where others
+        are left, is left out.
         """
         if self._is_closing:
             raise StateError(f"{self!r} has left its group", "open another endpoint")
@@ -114,12 +115,22 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._delivery.refuse(partial(self._is_refused, wanted))
 
     def _hold(self, wanted: SourceFilter) -> None:
+        present = [reader for reader in self._members if reader.sock.fileno() >= 0]
+        if not present:
+            raise StateError(f"the socket of {self._group} was closed", "open another endpoint")
         changed: list[tuple[Reader, SourceFilter]] = []
+        gone: InterfaceGoneError | None = None
         try:
-            for reader in self._members:
+            for reader in present:
                 held = reader.sock.held()
-                reader.sock.set_filter(wanted)
-                changed.append((reader, held))
+                try:
+                    reader.sock.set_filter(wanted)
+                except InterfaceGoneError as error:
+                    gone = error
+                else:
+                    changed.append((reader, held))
+            if gone is not None and not changed:
+                raise gone
         except RefusedError as error:
             try:
                 for reader, held in changed:
@@ -193,8 +204,13 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def _go(self) -> None:
         if self._is_begun:
             self._delivery.open()
-            for place in self._places:
-                place.add()
+            if not len(self._delivery):
+                self._read_on()
+
+    def _read_on(self) -> None:
+        """Read, as nothing waits to be handed on that was read before."""
+        for place in self._places:
+            place.add()
 
     def _stop(self) -> None:
         self._delivery.pause()
@@ -219,22 +235,21 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         is that of the interface. What comes back to the address it was sent from is handed to the
         protocol like what comes from the group, whatever the filter. Empty datagrams are sent.
 
-        AddressError, ArgumentError and ArgumentTypeError for wrong arguments. What the system refuses
-        goes to `error_received` as a RefusedError, as in asyncio. Once the transport is closing nothing
-        is sent, and the log says so once.
+        AddressError, ArgumentError, ArgumentTypeError and InterfaceError for wrong arguments. What the
+        system refuses goes to `error_received` as a RefusedError, as in asyncio. Once the transport is
+        closing nothing is sent, and the log says so once.
         """
-        if not self._is_closing:
-            self._sending.sendto(data, addr)
-        elif not self._is_told:
-            self._is_told = True
-            _LOG.warning("%r is closed: what is sent to it goes nowhere", self)
+        self._sending.sendto(data, addr)
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes wait to be sent."""
         return self._sending.get_write_buffer_size()
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return (low, high): `pause_writing` is called above high, `resume_writing` at low."""
+        """Return (low, high): `pause_writing` is called above high, `resume_writing` at low.
+
+        They hold for each interface by itself: it is paused while one is above, and resumed when none is.
+        """
         return self._sending.get_write_buffer_limits()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -255,7 +270,8 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def close(self) -> None:
         """Leave the group now, send what waits, then close; `connection_lost(None)` follows.
 
-        Nothing more is handed on. The group is left although another process may hold the sockets.
+        Nothing more is handed on. The group is left although another process may hold the sockets,
+        and for it too: that is asyncio's `close` in a forked child as well, which ends the parent's reading.
         """
         if self._is_closing:
             return
@@ -266,7 +282,11 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             if reader.sock.fileno() >= 0:
                 with contextlib.suppress(RefusedError):  # the interface may be gone; closing leaves too
                     reader.sock.set_filter(SourceFilter.none())
-        self._sending.close(partial(self._loop.call_soon, self._lose))
+        try:
+            self._sending.close(partial(self._loop.call_soon, self._lose))
+        except RuntimeError:  # the loop has closed, and nobody will call
+            self._abandon()
+            raise
 
     def abort(self) -> None:
         """The same as `close`, but what waits to be sent is dropped."""
@@ -295,11 +315,14 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._readers, self._places = [], []
         self._reading.close()
 
+    def _abandon(self) -> None:
+        self._is_closing = self._is_lost = True
+        self._reading.abandon()
+
     def __del__(self) -> None:
-        if not self._is_closing:
+        if not self._is_lost:
             shown = repr(self)
-            self._is_closing = True
-            self._reading.abandon()
+            self._abandon()
             warnings.warn(f"unclosed transport {shown}", ResourceWarning, 2, source=self)
 
     # What is told
@@ -307,8 +330,20 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def answering(self, reader: Reader) -> None:
         """Read a socket too that is sent from: answers come there. RefusedError when the system refuses."""
         self._listen(reader)
-        if self._is_begun and self._is_reading:
+        if self._is_begun and self._is_reading and not len(self._delivery):
             self._places[-1].add()
+
+    def unanswering(self, reader: Reader) -> None:
+        """Do without it after all, and close it."""
+        at = self._readers.index(reader)
+        self._places.pop(at).forget()
+        self._readers.pop(at).close()
+
+    def sent_too_late(self) -> None:
+        """Say so in the log, once."""
+        if not self._is_told:
+            self._is_told = True
+            _LOG.warning("%r is closed: what is sent to it goes nowhere", self)
 
     def pause_writing(self) -> None:
         """Tell the protocol that its datagrams pile up."""
@@ -328,10 +363,12 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
     def _call(self, name: str, *arguments: object) -> None:
         try:
             getattr(self._delivery.protocol, name)(*arguments)
-        except Exception as raised:
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as raised:  # as asyncio has it: a stray CancelledError too
             self._report(raised, f"{name}() raised")
 
-    def _report(self, error: Exception, what: str) -> None:
+    def _report(self, error: BaseException, what: str) -> None:
         context: dict[str, Any] = {  # Any: asyncio's own type for a context
             "message": f"{what} in {self._delivery.protocol!r}",
             "exception": error,

@@ -77,20 +77,32 @@ _PLAIN: dict[int, tuple[type[RefusedError], str]] = {
 _SENDING: dict[int, tuple[type[RefusedError], str]] = {
     errno.EPERM: (NoPermissionError, "a firewall of this host may refuse it"),
     errno.EACCES: (NoPermissionError, "ports below 1024 need privilege, broadcasts SO_BROADCAST"),
-    errno.ENETUNREACH: (NoRouteError, "add a route, or send on an interface that has one"),
-    errno.EHOSTUNREACH: (NoRouteError, "add a route, or send on an interface that has one"),
-    errno.EADDRNOTAVAIL: (RefusedError, "send from an address of this host"),
+    errno.ENETUNREACH: (NoRouteError, "set the interface up, or add a route on it"),
+    errno.EHOSTUNREACH: (NoRouteError, "set the interface up, or add a route on it"),
+    errno.EADDRINUSE: (
+        RefusedError,
+        "another socket holds this port without SO_REUSEADDR: send from another port, or have it share",
+    ),
+    errno.EADDRNOTAVAIL: (
+        RefusedError,
+        "send from an address of this host; one of IPv6 cannot be used until it is no longer tentative",
+    ),
     errno.EMSGSIZE: (RefusedError, "a datagram has room for 65,507 bytes, with IPv6 65,487"),
 }
 
 
 def refusal(
-    error: OSError, doing: str, shortage: Callable[[], Shortage] | None = None, *, sends: bool = False
+    error: OSError,
+    doing: str,
+    shortage: Callable[[], Shortage] | None = None,
+    *,
+    sends: bool = False,
+    in_use: Callable[[], str] | None = None,
 ) -> RefusedError:
     """Return what `error` means while `doing` ("joining 232.1.1.1 on eth0").
 
-    `shortage` is asked which limit was met when the error is ENOBUFS or ENOMEM; `sends` says that it is
-    a sender's.
+    `shortage` is asked which limit was met when the error is ENOBUFS or ENOMEM, `in_use` for the hint when
+    it is EADDRINUSE; `sends` says that it is a sender's.
     """
     number = error.errno or 0
     detail = f"{doing}: {error.strerror or error}"
@@ -104,6 +116,8 @@ def refusal(
         )
     if number in (errno.ENOBUFS, errno.ENOMEM) and shortage is not None:
         return _limited(number, detail, shortage())
+    if number == errno.EADDRINUSE and in_use is not None:
+        return RefusedError(number, detail, in_use())
     kind, hint = (_SENDING.get(number) if sends else None) or _PLAIN.get(number, (RefusedError, ""))
     return kind(number, detail, hint)
 
@@ -135,11 +149,11 @@ def _raised(limit: Limit) -> str:
 
 
 @contextlib.contextmanager
-def refusals(doing: str, *, sends: bool = False) -> Iterator[None]:
-    """Turn an OSError raised inside into the package's error for `doing`."""
+def refusals(doing: str, *, sends: bool = False, in_use: Callable[[], str] | None = None) -> Iterator[None]:
+    """Turn an OSError raised inside into the package's error for `doing`, as `refusal` has it."""
     try:
         yield
     except RefusedError:
         raise
     except OSError as error:
-        raise refusal(error, doing, sends=sends) from error
+        raise refusal(error, doing, sends=sends, in_use=in_use) from error

@@ -5,16 +5,28 @@ What is read is the kernel's, and still trusted in nothing: a length that does n
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
 import struct
 import sys
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from ..errors import UnsupportedError
 
-__all__ = ["MalformedMessage", "Message", "Netlink", "attribute", "attributes", "messages", "number", "request"]
+__all__ = [
+    "MalformedMessage",
+    "Message",
+    "Netlink",
+    "attribute",
+    "attributes",
+    "each_attribute",
+    "messages",
+    "number",
+    "request",
+]
 
 # linux/netlink.h
 _NETLINK_ROUTE = 0
@@ -24,6 +36,8 @@ _NETLINK_DROP_MEMBERSHIP = 2
 _NETLINK_GET_STRICT_CHK = 12
 _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
+_ENDS = (_NLMSG_ERROR, _NLMSG_DONE)
+_MAX_ERRNO = 4095
 _NLM_F_REQUEST = 0x1
 _NLM_F_DUMP_INTR = 0x10
 _NLM_F_DUMP = 0x300
@@ -39,13 +53,15 @@ _ERRNO = struct.Struct("=i")
 _DATAGRAM = 1 << 16
 # A list that changes while it is told is told again, but not for ever.
 _DUMPS = 4
+# How a system, or what guards a process, says that there is none.
+_WITHOUT = (errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.EPERM, errno.EACCES, errno.ENOSYS)
 
 
 class MalformedMessage(OSError):
     """What was read is no netlink message: a length lies, or something is missing (EBADMSG)."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(74, what)
+        super().__init__(errno.EBADMSG, what)
 
 
 class Message(NamedTuple):
@@ -123,7 +139,7 @@ class Netlink:
         self._socket = _opened()
         self._sequence = 0
 
-    def __enter__(self) -> Netlink:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -141,7 +157,8 @@ class Netlink:
         """Send a question that has one answer, and return what the answer holds."""
         self._send(kind, 0, payload)
         for answer in self._answers():
-            return answer.payload
+            if answer.kind not in _ENDS:
+                return answer.payload
         raise MalformedMessage("the kernel ended its answer before it gave one")
 
     def dump(self, kind: int, payload: bytes) -> list[bytes]:
@@ -150,12 +167,13 @@ class Netlink:
         When the list changed while it was told it is asked for again; one that always changes is
         returned as it is after some times.
         """
+        answers: list[Message] = []
         for _ in range(_DUMPS):
             self._send(kind, _NLM_F_DUMP, payload)
             answers = list(self._answers())
             if not any(answer.flags & _NLM_F_DUMP_INTR for answer in answers):
                 break
-        return [answer.payload for answer in answers if answer.kind != _NLMSG_DONE]
+        return [answer.payload for answer in answers if answer.kind not in _ENDS]
 
     def join(self, group: int) -> None:
         """Have what is announced to `group` (RTNLGRP_...) sent to this socket."""
@@ -186,33 +204,45 @@ class Netlink:
         self._socket.send(request(kind, flags, self._sequence, payload))
 
     def _answers(self) -> Iterator[Message]:
-        """Yield the messages that answer the last question, to the end of a list with it; OSError for an error."""
+        """Yield what answers the last question, to the message that ends a list. OSError for a refusal."""
         while True:
             for message in messages(self.receive()):
                 if message.sequence != self._sequence:
                     continue
-                if message.kind in (_NLMSG_ERROR, _NLMSG_DONE):
+                if message.kind in _ENDS:
                     _raise_for(message)
-                yield message
-                if message.kind == _NLMSG_DONE:
+                    yield message
                     return
+                yield message
 
 
 def _raise_for(message: Message) -> None:
     # NLMSG_DONE has the error of a list that broke off, in the same place.
-    if len(message.payload) < _ERRNO.size:
+    refused = -1
+    if len(message.payload) >= _ERRNO.size:
+        refused = -_ERRNO.unpack_from(message.payload)[0]
+    if not 0 <= refused <= _MAX_ERRNO:
         raise MalformedMessage(f"a netlink message of type {message.kind} holds no error number")
-    refused: int = -_ERRNO.unpack_from(message.payload)[0]
     if refused:
         raise OSError(refused, os.strerror(refused))
 
 
 def _opened() -> socket.socket:
-    if sys.platform != "linux":  # FreeBSD has a netlink too, with other numbers
+    if sys.platform != "linux":  # FreeBSD's netlink has other numbers
         raise UnsupportedError("this system has no rtnetlink", "it is Linux's")
+    opened = None
     try:
         opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _NETLINK_ROUTE)
+        opened.bind((0, 0))  # at a port that the kernel chooses: without one nothing is announced to it
     except OSError as error:
-        import errno
+        if opened is not None:
+            opened.close()
+        if error.errno in _WITHOUT:
+            raise UnsupportedError(
+                f"a socket of AF_NETLINK: {error.strerror}", "a sandbox may keep it from this process"
+            ) from error
         raise
+    # Without it, before Linux 4.20, a list is told whole where a part of it was asked for.
+    with contextlib.suppress(OSError):
+        opened.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
     return opened

@@ -29,6 +29,8 @@ from ..values.socket_options import SocketOption, SocketOptions
 from . import adopted
 from .interfaces import find_interface
 from .planner import Action, Rules, Step, plan
+from .port_holders import why_in_use
+from .sharing import bind_shared, share
 from .socket_options import acceptable, give
 
 __all__ = ["MulticastSocket", "open_socket", "opening", "socket_of"]
@@ -300,32 +302,38 @@ def opening(
     else:
         with _adopted(sock, text, port, found, options) as opened:
             yield opened
-    _by_descriptor[opened.fileno()] = opened
+        _by_descriptor[opened.fileno()] = opened
 
 
 def _opened(group: str, port: int, interface: Interface, options: Sequence[SocketOption]) -> MulticastSocket:
     v6 = family(group) == 6
-    with refusals(f"opening a socket for {group} port {port}"):
+    with refusals(f"opening a socket for {group} port {port}", in_use=lambda: why_in_use(group, port)):
         sock = MulticastSocket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             sock._begin(group, port, interface)
             sock.setblocking(False)
-            if port:
-                _share(sock)
             if v6:
                 _prepare_ipv6(sock, interface)
             elif ABI.IP_MULTICAST_ALL is not None:
                 kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
             give(sock, options)
             host = group if ABI.facts.binds_to_group else _WILDCARD[sock.family]
-            sock.bind((host, port, 0, interface.index) if v6 else (host, port))
-            if not port:  # among sockets that share, the system would choose a port that one of them has
+            address = (host, port, 0, interface.index) if v6 else (host, port)
+            if port:
+                bind_shared(sock, address, _siblings(group, port))
+            else:  # among sockets that share, the system would choose a port that one of them has
+                sock.bind(address)
                 sock.port = sock.getsockname()[1]
-                _share(sock)
+                share(sock)
         except BaseException:
             sock.close()
             raise
+    _by_descriptor[sock.fileno()] = sock
     return sock
+
+
+def _siblings(group: str, port: int) -> list[socket.socket]:
+    return [one for one in _by_descriptor.values() if one.port == port and one.group == group]
 
 
 @contextmanager
@@ -356,12 +364,6 @@ def _adopted(
     plain.detach()
     if isinstance(given, socket.socket):
         given.detach()
-
-
-def _share(sock: MulticastSocket) -> None:
-    kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if ABI.facts.reuse_port:
-        kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_REUSEPORT, 1)
 
 
 def _prepare_ipv6(sock: MulticastSocket, interface: Interface) -> None:

@@ -28,7 +28,8 @@ from aiomcast import (
     open_socket,
 )
 from aiomcast.rfc3678 import calls
-from tests.support.accounts import accounted
+from aiomcast.values import bounds
+from tests.support.accounts import accounted, open_descriptors
 from tests.support.interfaces import ipv6_way
 from tests.support.sending import LO, A, B, Sources, sending
 from tests.support.waiting import turns, until
@@ -210,6 +211,34 @@ async def test_a_pause_holds_from_the_next_datagram_on(any_group: str, sources: 
         await until(lambda: len(protocol.data) == 15)
         accounted(transport.statistics(), 15)
     assert protocol.data == numbered(0, 15)
+
+
+async def test_a_pause_reads_no_more_however_often_it_is_ended(any_group: str, sources: Sources) -> None:
+    """Else every end of a pause would read a turn's worth more than is handed on, and memory would grow."""
+    resume = asyncio.Event()
+
+    class Pauses(Recorder):
+        def datagram_received(self, data: bytes, addr: Peer) -> None:
+            super().datagram_received(data, addr)
+            self.transport.pause_reading()
+            resume.set()
+
+    protocol = Pauses()
+    most = 0
+    transport, _ = await create_multicast_endpoint(
+        lambda: protocol, any_group, PORT, interface="lo", sources=[A], receive_buffer=1 << 23
+    )
+    sources.send(A, *numbered(0, 4000))
+    async with asyncio.timeout(30):
+        while len(protocol.data) < 4000:
+            await resume.wait()
+            resume.clear()
+            transport.resume_reading()
+            most = max(most, transport.statistics().queued)
+    assert most <= bounds.READ_PER_TURN
+    assert protocol.data == numbered(0, 4000)
+    transport.close()
+    await turns()
 
 
 async def test_a_pause_and_its_end_within_one_datagram(any_group: str, sources: Sources) -> None:
@@ -520,6 +549,75 @@ async def test_one_protocol_on_two_transports(opening: Opening, any_group: str, 
         protocol.get_filter()
 
 
+@either
+async def test_of_three_transports_two_are_closed_at_once(opening: Opening, any_group: str) -> None:
+    protocol = Recorder()
+    groups = [any_group, any_group.replace("239", "238", 1), any_group.replace("239", "237", 1)]
+    async with opened(opening, protocol, groups[0], A):
+        transports = [(await opening(lambda: protocol, group, A))[0] for group in groups[1:]]
+        for transport in transports:
+            transport.close()
+        await until(lambda: protocol.told.count("lost") == 2)
+        protocol.set_filter([B])
+        assert protocol.get_filter() == SourceFilter.include([B])
+
+
+async def test_an_override_may_call_what_it_overrides(any_group: str, sources: Sources) -> None:
+    class Super(MulticastProtocol):
+        def __init__(self) -> None:
+            self.packets: list[Packet] = []
+
+        def packets_received(self, packets: list[Packet]) -> None:
+            super().packets_received(packets)
+            self.packets += packets
+
+    protocol = Super()
+    async with opened(own, protocol, any_group, A):
+        sources.send(A, b"one")
+        await until(lambda: len(protocol.packets) == 1)
+
+
+@either
+async def test_a_stray_cancellation_in_connection_made(
+    opening: Opening,
+    any_group: str,
+    reported: list[dict[str, Any]],  # Any: asyncio's own type for a context
+) -> None:
+    class Raises(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            raise asyncio.CancelledError
+
+    reporting(reported)
+    async with opened(opening, Raises(), any_group, A):
+        assert [type(context["exception"]) for context in reported] == [asyncio.CancelledError]
+
+
+async def test_an_end_of_the_program_in_connection_made_leaves_nothing_open(any_group: str) -> None:
+    class Exits(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            raise SystemExit(3)
+
+    before = open_descriptors()
+    with pytest.raises(SystemExit):
+        await own(Exits, any_group, A)
+    await turns()
+    assert open_descriptors() == before
+
+
+async def test_a_closed_socket_has_no_filter(any_group: str) -> None:
+    async with opened(own, Recorder(), any_group, A) as transport:
+        transport.get_extra_info("socket").close()
+        with pytest.raises(StateError):
+            transport.set_filter([B])
+
+
+async def test_a_factory_that_cannot_be_called(any_group: str) -> None:
+    for wrong in (None, 5, Recorder()):
+        with pytest.raises(ArgumentTypeError):
+            await own(wrong, any_group, A)  # type: ignore[arg-type]  # wrong on purpose
+
+
 async def test_resuming_takes_no_descriptor(any_group: str, sources: Sources) -> None:
     protocol = Recorder()
     async with opened(own, protocol, any_group, A) as transport:
@@ -537,7 +635,51 @@ async def test_resuming_takes_no_descriptor(any_group: str, sources: Sources) ->
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-@pytest.mark.parametrize("make", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+MAKES = pytest.mark.parametrize("make", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+
+
+@MAKES
+def test_a_close_after_its_loop_leaves_nothing_open(
+    make: Callable[[], asyncio.AbstractEventLoop], any_group: str
+) -> None:
+    """It is a RuntimeError, as asyncio's."""
+    before = open_descriptors()
+    loop = make()
+    transport, _ = loop.run_until_complete(own(Recorder, any_group, A))
+    loop.close()
+    with pytest.raises(RuntimeError):
+        transport.close()
+    del loop, transport
+    gc.collect()
+    assert open_descriptors() == before
+
+
+@MAKES
+def test_a_loop_that_ends_before_all_is_sent_leaves_nothing_open(
+    make: Callable[[], asyncio.AbstractEventLoop], any_group: str
+) -> None:
+    before = open_descriptors()
+
+    async def send_and_close() -> None:
+        transport, _ = await own(Recorder, any_group, A)
+        transport.sendto(b"opens the socket")
+        [way] = transport._sending._ways
+        way.outgoing._queue.append((b"waits", ("127.0.0.1", 9)))
+        transport.close()
+
+    def run() -> None:
+        loop = make()
+        loop.run_until_complete(send_and_close())
+        loop.close()
+        del loop
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match="unclosed transport <MulticastTransport .*closing"):
+        run()
+    assert open_descriptors() == before
+
+
+@MAKES
 def test_a_transport_that_was_never_closed_says_so(
     make: Callable[[], asyncio.AbstractEventLoop], any_group: str
 ) -> None:

@@ -8,13 +8,19 @@ import asyncio
 import contextlib
 import errno
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from aiomcast import ArgumentError, MulticastProtocol, RefusedError, create_multicast_endpoint
+from aiomcast import (
+    ArgumentError,
+    ArgumentTypeError,
+    MulticastProtocol,
+    RefusedError,
+    create_multicast_endpoint,
+)
 from aiomcast.endpoint.outgoing import Outgoing, write_buffer_limits
 from tests.support.waiting import turns, until
 
@@ -29,16 +35,22 @@ class Pair:
         end, self.other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.end = Connected(end)
         self.told: list[object] = []
+        self.on_error: Callable[[], object] = lambda: None
         self.outgoing = Outgoing(
             self.loop,
             self.end,
             pause_writing=lambda: self.told.append("pause"),
             resume_writing=lambda: self.told.append("resume"),
-            error_received=self.told.append,
+            error_received=self.refused,
         )
         self.before = fill(self.end, self.other)
 
-    def send(self, data: bytes | bytearray) -> None:
+    def refused(self, error: OSError) -> None:
+        """Be told of an error, and do what a test wants done then."""
+        self.told.append(error)
+        self.on_error()
+
+    def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send to anybody: the pair knows one peer only."""
         self.outgoing.sendto(data, ("127.0.0.1", 5))
 
@@ -112,6 +124,74 @@ async def test_a_copy_waits(pair: Pair) -> None:
     pair.send(data)
     data[:] = b"different"
     assert (await pair.read(pair.before + 1))[-1] == b"as it was"
+
+
+async def test_an_empty_datagram_goes_and_takes_room(pair: Pair) -> None:
+    pair.send(b"")
+    assert pair.outgoing.get_write_buffer_size() > 0
+    assert (await pair.read(pair.before + 1))[-1] == b""
+    pair.send(b"")
+    assert await pair.read(1) == [b""]
+
+
+@pytest.mark.parametrize("is_full", [False, True])
+async def test_a_buffer_in_pieces_is_no_datagram(pair: Pair, is_full: bool) -> None:
+    """Whether anything waits or not."""
+    if not is_full:
+        await pair.read(pair.before)
+    with pytest.raises(ArgumentTypeError) as caught:
+        pair.send(memoryview(b"in pieces")[::2])
+    assert caught.value.hint
+    assert (pair.told, pair.outgoing.get_write_buffer_size()) == ([], 0)
+
+
+async def test_what_cannot_be_waited_for_is_told_of(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unable(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "no more may be watched")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pair.loop, "add_writer", unable)
+        pair.send(b"gone")
+    [error] = pair.told
+    assert isinstance(error, RefusedError)
+    assert (error.errno, pair.outgoing.get_write_buffer_size()) == (errno.ENOSPC, 0)
+    pair.send(b"goes on")
+    assert (await pair.read(pair.before + 1))[-1] == b"goes on"
+
+
+async def test_an_abort_in_what_is_told_of_an_error_ends_it(pair: Pair) -> None:
+    pair.send(b"one")
+    pair.send(b"two")
+    pair.end.raising = OSError(errno.EPERM, "no")
+    pair.on_error = pair.outgoing.abort
+    failures: list[object] = []
+    pair.loop.set_exception_handler(lambda _, context: failures.append(context))
+    await pair.read(pair.before)
+    await until(lambda: bool(pair.told))
+    await turns()
+    assert (len(pair.told), failures) == (1, [])
+    assert (pair.outgoing.dropped, pair.outgoing.get_write_buffer_size()) == (1, 0)  # the other was told of
+    pair.send(b"late")
+    assert (pair.outgoing.dropped, pair.outgoing.get_write_buffer_size()) == (2, 0)
+    with contextlib.suppress(NotImplementedError):
+        assert not pair.loop.remove_writer(pair.end)
+
+
+async def test_what_is_raised_of_an_error_does_not_come_again(pair: Pair) -> None:
+    def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    failures: list[object] = []
+    pair.loop.set_exception_handler(lambda _, context: failures.append(context))
+    pair.send(b"one")
+    pair.send(b"two")
+    pair.end.raising = OSError(errno.EPERM, "no")
+    pair.on_error = cancelled
+    await pair.read(pair.before)
+    await until(lambda: len(pair.told) == 2)
+    await turns(20)
+    assert (len(pair.told), len(failures)) == (2, 2)
+    assert pair.outgoing.get_write_buffer_size() == 0
 
 
 async def test_nothing_overtakes_what_waits(pair: Pair) -> None:

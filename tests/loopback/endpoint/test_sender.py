@@ -20,6 +20,7 @@ from aiomcast import (
     Sender,
     StateError,
 )
+from aiomcast.endpoint.sender import _PER_TURN
 from tests.support.accounts import open_descriptors
 from tests.support.interfaces import ipv6_way
 from tests.support.packets import take
@@ -118,13 +119,36 @@ async def test_a_closed_sender(group: str) -> None:
 
 
 async def test_a_refused_option_leaves_nothing_open(group: str, faults: Faults) -> None:
+    await Sender(group, 5000, source=A, interface="lo", source_port=5000).aclose()
+    calls = faults.stop()
     before = open_descriptors()
-    for failing in (1, 2, 3):
+    for failing in range(1, calls + 1):
         faults.fail_at(failing, errno.EPERM)
         with pytest.raises(aiomcast.NoPermissionError):
-            Sender(group, 5000, source=A, interface="lo")
+            Sender(group, 5000, source=A, interface="lo", source_port=5000)
+        assert open_descriptors() == before
+    assert calls > 4
+
+
+async def test_a_refused_change_changes_nothing(any_group: str, faults: Faults) -> None:
+    async with Sender(any_group, 5000, source=A, interface="lo", ttl=3) as sender:
+        faults.fail(lambda call: True, errno.EPERM)
+        with pytest.raises(aiomcast.NoPermissionError):
+            sender.ttl = 4
+        with pytest.raises(aiomcast.NoPermissionError):
+            sender.loop = False
         faults.stop()
-    assert open_descriptors() == before
+        assert (sender.ttl, sender.loop) == (3, True)
+
+
+async def test_a_port_that_is_not_shared(any_group: str) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind((A, 0))
+        with pytest.raises(RefusedError) as caught:
+            Sender(any_group, 5000, source=A, interface="lo", source_port=holder.getsockname()[1])
+    assert caught.value.errno == errno.EADDRINUSE
+    assert "SO_REUSEADDR" in caught.value.hint
+    assert "join" not in caught.value.hint
 
 
 async def test_many_senders_at_once(any_group: str) -> None:
@@ -189,7 +213,7 @@ async def test_sending_without_end_starves_nobody(any_group: str) -> None:
 
 @pytest.mark.parametrize(
     ("number", "hint"),
-    [(errno.EADDRNOTAVAIL, "address of this host"), (errno.ENETUNREACH, "an interface that has one")],
+    [(errno.EADDRNOTAVAIL, "address of this host"), (errno.ENETUNREACH, "set the interface up")],
 )
 async def test_hints_speak_of_senders(number: int, hint: str, any_group: str, faults: Faults) -> None:
     faults.fail_at(1, number)
@@ -265,6 +289,70 @@ async def test_nobody_overtakes_who_waits(full: Full) -> None:
     assert got[-2:] == [b"first", b"second"]
 
 
+async def test_who_lets_others_go_first_is_not_overtaken(any_group: str) -> None:
+    async with (
+        aiomcast.listen(any_group, 5000, interface="lo", receive_buffer=1 << 20) as feed,
+        Sender(any_group, 5000, source=A, interface="lo") as sender,
+    ):
+        count = 3 * _PER_TURN
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            for number in range(count):
+                tasks.create_task(sender.send(b"%d" % number))
+        packets = await take(aiter(feed), count)
+        assert [packet.data for packet in packets] == [b"%d" % number for number in range(count)]
+
+
+async def test_a_close_while_one_lets_others_go_first(full: Full) -> None:
+    waits = asyncio.create_task(full.sender.send(b"waits"))
+    await turns()
+    full.sender._sent = _PER_TURN - 1
+    lets = asyncio.create_task(full.sender.send(b"lets others"))
+    await turns(1)
+    await full.sender.aclose()
+    async with asyncio.timeout(10):
+        results = await asyncio.gather(waits, lets, return_exceptions=True)
+    assert [type(result) for result in results] == [StateError] * 2
+
+
+async def test_a_loop_that_cannot_watch_the_socket_strands_nobody(
+    any_group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Sender(any_group, 5000, source=A, interface="lo") as sender:
+        made = Full(sender)
+        with made.other:
+
+            def unable(*arguments: object) -> None:
+                raise OSError(errno.ENOSPC, "no more may be watched")
+
+            with monkeypatch.context() as patched:
+                patched.setattr(asyncio.get_running_loop(), "add_writer", unable)
+                with pytest.raises(RefusedError) as caught:
+                    await sender.send(b"fails")
+            assert caught.value.errno == errno.ENOSPC
+            task = asyncio.create_task(sender.send(b"goes on"))
+            async with asyncio.timeout(10):
+                assert (await made.read(made.before + 1))[-1] == b"goes on"
+                await task
+
+
+async def test_who_has_sent_lets_the_next_one_try(any_group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told of room once, all who wait go on: a loop that watches nothing tells seldom."""
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "add_writer", lambda *_: None)
+    monkeypatch.setattr(loop, "remove_writer", lambda *_: None)
+    async with Sender(any_group, 5000, source=A, interface="lo") as sender:
+        made = Full(sender)
+        with made.other:
+            tasks = [asyncio.create_task(sender.send(b"%d" % number)) for number in range(3)]
+            await turns()
+            for _ in range(made.before):
+                made.other.recv(100)
+            sender._wake()
+            async with asyncio.timeout(10):
+                await asyncio.gather(*tasks)
+            assert [made.other.recv(100) for _ in tasks] == [b"0", b"1", b"2"]
+
+
 async def test_who_is_woken_in_vain_keeps_its_place(full: Full) -> None:
     tasks = [asyncio.create_task(full.sender.send(b"%d" % number)) for number in range(3)]
     await turns()
@@ -287,6 +375,21 @@ async def test_the_loop_watches_only_while_somebody_waits(any_group: str) -> Non
                 await full.read(full.before + 1)
                 await task
             assert not loop.remove_writer(full.end)
+
+
+async def test_a_closed_descriptor_is_not_watched(any_group: str) -> None:
+    """Not for one turn of the loop: by then it may be another's."""
+    loop = asyncio.get_running_loop()
+    sender = Sender(any_group, 5000, source=A, interface="lo")
+    full = Full(sender)
+    with full.other:
+        task = asyncio.create_task(sender.send(b"x"))
+        await turns()
+        number = full.end.fileno()
+        await sender.aclose()
+        assert not loop.remove_writer(number)
+        with pytest.raises(StateError):
+            await task
 
 
 @pytest.mark.parametrize("cancelled", [0, 1, 2])

@@ -252,6 +252,7 @@ async def test_the_soft_limit_of_open_files_is_raised(opening: Opening) -> None:
         (b"x", "127.0.0.1", ArgumentTypeError), (b"x", ("127.0.0.1",), ArgumentTypeError),
         (b"x", (5, 5), ArgumentTypeError), (b"x", ("127.0.0.1", "5"), ArgumentTypeError),
         (b"x", ("127.0.0.1", 0), ArgumentError), (b"x", ("127.0.0.1", 65536), ArgumentError),
+        (b"x", ("127.0.0.1", 5, 0, 0), ArgumentTypeError), (memoryview(b"xyz")[::2], None, ArgumentTypeError),
         (b"x", ("localhost", 5), AddressError), (b"x", ("::1", 5), AddressError),
     ],
 )  # fmt: skip
@@ -267,6 +268,9 @@ async def test_wrong_arguments(
     assert isinstance(caught.value, aiomcast.MulticastError)
     assert caught.value.hint
     assert (transport.source, protocol.errors) == (None, [])
+    transport.close()
+    with pytest.raises(error):
+        transport.sendto(data, addr)
 
 
 @pytest.mark.parametrize(

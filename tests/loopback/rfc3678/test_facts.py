@@ -11,7 +11,7 @@ import aiomcast
 from aiomcast.rfc3678 import limits, refusals, shortage
 from aiomcast.rfc3678.abi import native
 from aiomcast.rfc3678.abi.facts import Setting
-from aiomcast.system import interfaces, sockets
+from aiomcast.system import interfaces, sharing, sockets
 
 ABI = native()
 
@@ -31,7 +31,7 @@ def test_where_a_socket_is_bound(group: str, wildcard: str, monkeypatch: pytest.
 
 @pytest.mark.parametrize("reuse", [True, False])
 def test_how_a_port_is_shared(reuse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sockets, "ABI", having(reuse_port=reuse))
+    monkeypatch.setattr(sharing, "ABI", having(reuse_port=reuse, reuse_port_groups=False))
     with aiomcast.open_socket("239.77.1.3", 5000, "lo") as opened:
         assert bool(opened.getsockopt(socket.SOL_SOCKET, ABI.SO_REUSEPORT or 0)) is reuse
 

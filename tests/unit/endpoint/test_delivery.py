@@ -57,7 +57,10 @@ def delivery(
 ) -> Delivery:
     """Return one that reports to `told`."""
     made = Delivery(
-        cast(asyncio.AbstractEventLoop, loop), protocol, lambda error, what: (told or []).append(error)
+        cast(asyncio.AbstractEventLoop, loop),
+        protocol,
+        lambda error, what: (told or []).append(error),
+        lambda: None,
     )
     if is_open:
         made.open()

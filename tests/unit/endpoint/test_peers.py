@@ -8,6 +8,7 @@ from aiomcast import AddressError, ArgumentError, ArgumentTypeError, Flow, Inter
 from aiomcast.endpoint.peers import destination, peer
 
 ETH7 = Interface(7, "eth7", ("192.0.2.1", "2001:db8::1"), True)
+ETH9 = Interface(9, "eth9", (), True)
 
 
 @pytest.mark.parametrize(
@@ -37,10 +38,16 @@ def test_who_has_sent(source: str, expected: tuple[Any, ...]) -> None:  # Any: a
         ("ff02::1", ("fe80::9%eth7", 5), ("fe80::9", 5, 0, 7)),
         ("ff02::1", ("fe80::9%7", 5, 0, 0), ("fe80::9", 5, 0, 7)),
         ("ff02::1", ("ff02::1", 5), ("ff02::1", 5, 0, 7)),
+        ("ff02::1", ("fe80::9%eth9", 5), ("fe80::9", 5, 0, 9)),
+        (
+            "ff02::1",
+            ("2001:db8::9", 5, (1 << 20) - 1, (1 << 32) - 1),
+            ("2001:db8::9", 5, 0xFFFFF, 0xFFFFFFFF),
+        ),
     ],
 )
 def test_whom_to_send_to(group: str, addr: object, expected: tuple[Any, ...]) -> None:  # Any: as above
-    assert destination(addr, group, ETH7) == expected
+    assert destination(addr, group, (ETH7, ETH9)) == expected
 
 
 @pytest.mark.parametrize(
@@ -56,10 +63,16 @@ def test_whom_to_send_to(group: str, addr: object, expected: tuple[Any, ...]) ->
         ("ff02::1", ("::ffff:192.0.2.9", 5), AddressError),
         ("ff02::1", ("fe80::9%eth8", 5), InterfaceError),
         ("ff02::1", ("fe80::9", 5, 0, "eth7"), ArgumentTypeError),
+        ("ff02::1", ("fe80::9", 5, True, 7), ArgumentTypeError),
+        ("ff02::1", ("fe80::9", 5, -1, 7), ArgumentError),
+        ("ff02::1", ("fe80::9", 5, 1 << 20, 7), ArgumentError),
+        ("ff02::1", ("fe80::9", 5, 0, -1), ArgumentError),
+        ("ff02::1", ("fe80::9", 5, 0, 1 << 32), ArgumentError),
+        ("224.0.0.1", ("192.0.2.9", 5, 0), ArgumentTypeError),
         ("ff02::1", ("fe80::9", 5, 0, 7, 0), ArgumentTypeError),
         ("ff02::1", (), ArgumentTypeError),
     ],
 )
 def test_what_is_no_address_to_send_to(group: str, addr: object, error: type[Exception]) -> None:
     with pytest.raises(error):
-        destination(addr, group, ETH7)
+        destination(addr, group, (ETH7, ETH9))

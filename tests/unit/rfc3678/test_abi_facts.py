@@ -55,9 +55,10 @@ def test_the_limits_of_sources(table: Abi) -> None:
 
 @every_table
 def test_how_a_platform_behaves(table: Abi) -> None:
-    """What no number of the table shows: BSDs share a port by both options and stamp each copy."""
+    """What no number of the table shows: a port is shared by both options, where there are both."""
     facts, is_linux = table.facts, table.full_state == "linux"
-    assert facts.reuse_port is (table.full_state == "bsd")
+    assert facts.reuse_port is (table.SO_REUSEPORT is not None)
+    assert facts.reuse_port_groups is is_linux
     assert facts.shared_stamps is is_linux
     assert facts.hides_sysctls is is_linux
     assert facts.groups_ipv4_sysctl == ("net.ipv4.igmp_max_memberships" if is_linux else None)

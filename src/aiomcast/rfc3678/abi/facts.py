@@ -25,7 +25,9 @@ class Facts:
 
     # Sockets.
     reuse_port: bool
-    """Whether sharing a port takes SO_REUSEPORT besides SO_REUSEADDR."""
+    """Whether sharing a port with every program takes SO_REUSEPORT besides SO_REUSEADDR."""
+    reuse_port_groups: bool
+    """Whether what is for one of several sockets bound with SO_REUSEPORT may come to another of them."""
     binds_to_group: bool
     """Whether a socket may be bound to a group, so that it hears no other; else to the wildcard."""
     empty_set_clears: bool

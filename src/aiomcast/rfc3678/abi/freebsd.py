@@ -104,6 +104,7 @@ FREEBSD = Abi(
     index_as_address=False,
     facts=Facts(
         reuse_port=True,
+        reuse_port_groups=False,
         binds_to_group=True,
         empty_set_clears=False,
         time_option=0x400,  # SO_TIMESTAMP

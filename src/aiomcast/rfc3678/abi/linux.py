@@ -111,7 +111,8 @@ LINUX_64 = Abi(
     ifreq_layout=struct.Struct("=16sH22x"),
     index_as_address=False,
     facts=Facts(
-        reuse_port=False,
+        reuse_port=True,
+        reuse_port_groups=True,
         binds_to_group=True,
         empty_set_clears=True,
         time_option=35,  # SO_TIMESTAMPNS

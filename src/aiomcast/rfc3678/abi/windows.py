@@ -104,6 +104,7 @@ WINDOWS = Abi(
     index_as_address=True,
     facts=Facts(
         reuse_port=False,
+        reuse_port_groups=False,
         binds_to_group=False,
         empty_set_clears=True,
         time_option=None,
