@@ -241,6 +241,12 @@ def test_send_keeps_its_rate_and_ends_by_a_signal(group: str) -> None:
     assert re.fullmatch(r"sent \d+ packets, .*\n", errors.decode())
 
 
+def test_a_port_of_the_systems_choice_is_said(group: str) -> None:
+    done = run("listen", group, "0", "--source", A, "--interface", "lo", "--seconds", "0.1")
+    assert done.returncode == 0
+    assert re.match(rf"listening to {group} port [1-9]\d+ on lo", done.stderr.decode())
+
+
 LISTEN = ("listen", "GROUP", PORT_TEXT)
 SEND = ("send", "GROUP", PORT_TEXT)
 ON_LO = ("--interface", "lo", "--seconds", "0.1")
@@ -251,7 +257,7 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "multicast source": (2, (*LISTEN, "--source", "232.1.1.1"), "multicast address"),
     "unspecified source": (2, (*LISTEN, "--source", "0.0.0.0"), "unspecified"),
     "broadcast source": (2, (*LISTEN, "--source", "255.255.255.255"), "broadcast"),
-    "port 0": (2, ("listen", "GROUP", "0", "--source", A), "from 1 to 65535"),
+    "port 0": (2, ("send", "GROUP", "0", "--source", A), "from 1 to 65535"),
     "port 70000": (2, ("listen", "GROUP", "70000", "--source", A), "from 1 to 65535"),
     "port abc": (2, ("listen", "GROUP", "abc"), "PORT"),
     "interface name": (2, (*LISTEN, "--source", A, "--interface", "nosuch0"), "there is no interface"),
