@@ -88,12 +88,14 @@ class MulticastSocket(socket.socket):
         if getattr(self, "_is_lent", False):
             self._give_back()
             return
-        self._tell()
         try:
-            super().close()
-        except OSError as error:
-            if error.errno != errno.EBADF:
-                raise
+            self._tell()
+        finally:
+            try:
+                super().close()
+            except OSError as error:
+                if error.errno != errno.EBADF:
+                    raise
 
     def _give_back(self) -> None:
         if self.fileno() >= 0:
@@ -297,7 +299,10 @@ def opening(
         try:
             yield opened
         except BaseException:
-            opened.close()
+            # A signal handler may have raised on the way out of the context, and a reader that nobody
+            # listens to yet then says that its socket is taken away.
+            with contextlib.suppress(OSError):
+                opened.close()
             raise
     else:
         with _adopted(sock, text, port, found, options) as opened:
