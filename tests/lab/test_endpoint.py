@@ -26,6 +26,7 @@ from tests.support.seam import Faults, faults
 from tests.support.waiting import turns, until
 
 from .network import BRIDGE, SWITCH, Host, Network, wait_until
+from .traffic import IP_MULTICAST_ALL
 
 __all__ = ["faults"]
 
@@ -156,6 +157,25 @@ async def test_packets_come_from_every_link(
         await until(lambda: len(protocol.packets) == 2)  # both cables lead to one bridge
     assert {packet.interface_index for packet in protocol.packets} == indexes
     assert {(packet.data, packet.group) for packet in protocol.packets} == {(b"one", group)}
+
+
+async def test_packets_come_from_every_link_beside_one_that_shares_by_so_reuseport_alone(
+    opening: Any, network: Network, group: str
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.setsockopt(socket.IPPROTO_IP, IP_MULTICAST_ALL, 0)
+        other.bind(("0.0.0.0", PORT))
+        _, protocol = await opening(KeptPackets, interface=["v0", "v1"])
+        wait_for_both(network, group)
+        with network.sender("s1") as sender:
+            for number in range(10):
+                sender.sendto(b"%d" % number, (group, PORT))
+            await until(lambda: len(protocol.packets) == 20)
+    for name in ("v0", "v1"):
+        index = socket.if_nametoindex(name)
+        on_link = [packet.data for packet in protocol.packets if packet.interface_index == index]
+        assert on_link == [b"%d" % number for number in range(10)]
 
 
 async def test_one_filter_for_all_links(opening: Any, group: str, network: Network, faults: Faults) -> None:

@@ -271,37 +271,34 @@ def test_the_hint_is_of_the_threads_own_namespace(network: Network) -> None:
     stop(process)
 
 
-@pytest.mark.parametrize("is_there", [True, False], ids=["beside-another", "alone"])
-async def test_each_socket_gets_what_it_has_joined(asm: Traffic, is_there: bool) -> None:
+@pytest.mark.parametrize("comes", ["never", "first", "in between"])
+async def test_each_socket_gets_what_it_has_joined(asm: Traffic, comes: str) -> None:
     """Linux may give what one socket is to have to another that was bound with SO_REUSEPORT too."""
-    wildcard, level, everything = (
-        ("::", socket.IPPROTO_IPV6, IPV6_MULTICAST_ALL)
-        if ":" in asm.group
-        else ("0.0.0.0", socket.IPPROTO_IP, IP_MULTICAST_ALL)
+    is_six = ":" in asm.group
+    dot, wildcard = (":", "::") if is_six else (".", "0.0.0.0")
+    level, everything = (
+        (socket.IPPROTO_IPV6, IPV6_MULTICAST_ALL) if is_six else (socket.IPPROTO_IP, IP_MULTICAST_ALL)
     )
-    with socket.socket(asm.family, socket.SOCK_DGRAM) as other:
-        if is_there:  # one that shares by SO_REUSEPORT alone, and has no part in the group
+    unheard = [f"{asm.address('s1').rpartition(dot)[0]}{dot}{number}" for number in range(100, 111)]
+    one_source, *two_sources = map(asm.address, ("s1", "s2", "s3"))
+    async with aiomcast.Receiver() as first, aiomcast.Receiver() as second:
+        # It shares by SO_REUSEPORT alone, and has no part in the group.
+        with socket.socket(asm.family, socket.SOCK_DGRAM) as other:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             other.setsockopt(level, everything, 0)
-            other.bind((wildcard, asm.port))
-        dot = ":" if ":" in asm.group else "."
-        unheard = [f"{asm.address('s1').rpartition(dot)[0]}{dot}{number}" for number in range(100, 111)]
-        async with aiomcast.Receiver() as receiver:
-            one = await receiver.join(asm.group, asm.port, sources=[asm.address("s1")], interface="v0")
-            async with aiomcast.Receiver() as second:
-                sources = [
-                    *unheard,
-                    asm.address("s2"),
-                    asm.address("s3"),
-                ]  # more than one socket of IPv4 holds
-                two = await second.join(asm.group, asm.port, sources=sources, interface="v0")
-                asm.forwarded("s1", "s2", "s3")
-                for number in NUMBERS:
-                    for name in ("s1", "s2", "s3"):
-                        asm.send(name, number)
-                assert payloads(await take(aiter(one), COUNT)) == NUMBERS
-                got = await take(aiter(two), 2 * COUNT)
-                for name in ("s2", "s3"):
-                    of = [packet for packet in got if packet.source == asm.address(name)]
-                    assert payloads(of) == NUMBERS
-                assert one.statistics().filtered == two.statistics().filtered == 0
+            if comes == "first":
+                other.bind((wildcard, asm.port))
+            one = await first.join(asm.group, asm.port, sources=[one_source], interface="v0")
+            if comes == "in between":
+                other.bind((wildcard, asm.port))
+            # More than one socket of IPv4 holds.
+            two = await second.join(asm.group, asm.port, sources=[*unheard, *two_sources], interface="v0")
+            asm.forwarded("s1", "s2", "s3")
+            for number in NUMBERS:
+                for name in ("s1", "s2", "s3"):
+                    asm.send(name, number)
+            assert payloads(await take(aiter(one), COUNT)) == NUMBERS
+            got = await take(aiter(two), 2 * COUNT)
+        for source in two_sources:
+            assert payloads([packet for packet in got if packet.source == source]) == NUMBERS
+        assert one.statistics().filtered == two.statistics().filtered == 0

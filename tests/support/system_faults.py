@@ -6,12 +6,14 @@ there, `faults()` gives what sets them.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 
 import pytest
@@ -25,6 +27,7 @@ _ROOT = Path(__file__).parents[2]
 @cache
 def _compiled() -> Path:
     library = Path(mkdtemp(prefix="aiomcast-faults-")) / "faults.so"
+    atexit.register(rmtree, library.parent, ignore_errors=True)
     command = ["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(_SOURCE), "-ldl"]
     try:
         subprocess.run(command, check=True, capture_output=True)

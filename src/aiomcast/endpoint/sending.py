@@ -121,7 +121,7 @@ def _opened(
             chosen = source or _source_to(group, port, interface) or chosen
             six = kind == socket.AF_INET6
             address = (chosen, source_port, 0, interface.index) if six else (chosen, source_port)
-            bind_shared(sock, address) if source_port else sock.bind(address)
+            bind_shared(sock, address, interface) if source_port else sock.bind(address)
         except BaseException:
             sock.close()
             raise

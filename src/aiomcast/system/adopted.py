@@ -18,6 +18,7 @@ from ..values.interface import Interface
 from ..values.shown import shown
 from ..values.socket_options import SocketOption
 from . import destination
+from .sharing import device_of
 from .socket_options import give, names_filter
 
 __all__ = ["bound_port", "handle_of", "make_ready"]
@@ -78,7 +79,7 @@ def bound_port(sock: socket.socket, group: str, port: int | None, interface: Int
             "the socket is connected, and would hear one sender alone",
             "leave it unconnected: sources= says whom to hear",
         )
-    device = _device_of(sock)
+    device = device_of(sock)
     if device not in (0, interface.index):
         raise ArgumentError(
             f"the socket is bound to the interface with index {device}, not to {interface.name}",
@@ -151,15 +152,6 @@ def _is_connected(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
-
-
-def _device_of(sock: socket.socket) -> int:
-    if ABI.SO_BINDTOIFINDEX is None:
-        return 0
-    try:
-        return sock.getsockopt(ABI.SOL_SOCKET, ABI.SO_BINDTOIFINDEX)
-    except OSError:  # before Linux 5.0
-        return 0
 
 
 def _throw_away(sock: socket.socket) -> None:

@@ -32,10 +32,6 @@ __all__ = ["find_interface", "find_interfaces", "list_interfaces", "placed"]
 ABI = native()
 
 
-# net/if.h: the lowest bit on every system that has SIOCGIFFLAGS.
-_IFF_UP = 0x1
-
-
 def _flags(name: str) -> int | None:
     """Return the flags of an interface, None where the system tells none, or it is gone."""
     request = ABI.SIOCGIFFLAGS
@@ -63,11 +59,11 @@ def _can_multicast(name: str) -> bool | None:
 
 def _is_for_all(name: str) -> bool:
     """Whether ALL_INTERFACES means this one. Loopback works without the flag, but is meant only with it."""
-    multicast = ABI.IFF_MULTICAST
-    if ABI.SIOCGIFFLAGS is None or multicast is None:
+    up, multicast = ABI.IFF_UP, ABI.IFF_MULTICAST
+    if ABI.SIOCGIFFLAGS is None or up is None or multicast is None:
         return True
     flags = _flags(name)
-    return flags is not None and flags & _IFF_UP != 0 and flags & multicast != 0
+    return flags is not None and flags & up != 0 and flags & multicast != 0
 
 
 def list_interfaces() -> list[Interface]:

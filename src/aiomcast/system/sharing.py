@@ -2,25 +2,28 @@
 
 A port is shared where both have set SO_REUSEADDR, or both SO_REUSEPORT and are of one user. Where it takes
 both options (`Facts.reuse_port`) both are set. On Linux, SO_REUSEPORT does more: sockets that have it when
-they are bound, to one address, are a group (`Facts.reuse_port_groups`), and a packet of IPv4 multicast
-from the wire that a single one of them is to have may be given to any of the group instead: to one that
-has not joined that source, or has joined on another interface. (The early demultiplexing finds the one,
-and the choice among the group is made after it.) So on Linux a socket has the option from its binding on,
-but not while it is bound, unless somebody is there already who shares by nothing else; and then its
-siblings, sockets of this process with the same group and port, do without it for that moment.
+one of them is bound, to one address and one device, are a group from then on (`Facts.reuse_port_groups`).
+A packet of IPv4 multicast from the wire that a single one of them is to have is dealt out among the group
+instead, and may come to one that has not joined that source, or has joined on another interface: the early
+demultiplexing finds the one, and the choice among the group is made after it.
+
+So there a socket is bound without that option, and set to share with those that come later. Only where
+somebody is there already who shares by nothing else, it takes the option to be bound; then it is bound to
+its interface, so that it is in no group with those that are not, and gives the option up again, so that
+nobody who comes later is either.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterable
 from typing import Any
 
 from ..rfc3678 import kernel
 from ..rfc3678.abi import native
+from ..values.interface import Interface
 
-__all__ = ["bind_shared", "share"]
+__all__ = ["bind_shared", "device_of", "share"]
 
 ABI = native()
 
@@ -31,12 +34,11 @@ def share(sock: socket.socket) -> None:
     _reuse_port(sock, 1)
 
 
-def bind_shared(
-    sock: socket.socket, address: tuple[Any, ...], siblings: Iterable[socket.socket] = ()
-) -> None:  # Any: an address as the socket module takes it
+# Any: an address as the socket module takes it
+def bind_shared(sock: socket.socket, address: tuple[Any, ...], interface: Interface) -> None:
     """Bind `sock` to an address and a port that others may have too. OSError where one does not share.
 
-    `siblings` are the open sockets of this process that are bound to the same, or more of them.
+    It comes to be bound to the device of `interface`, where it is to join, if there is no other way.
     """
     kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if not ABI.facts.reuse_port_groups:
@@ -45,24 +47,36 @@ def bind_shared(
         return
     try:
         sock.bind(address)
+        _reuse_port(sock, 1)
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
+        if error.errno != errno.EADDRINUSE or not _is_apart(sock, interface):
             raise
-        _bind_apart(sock, address, [one for one in siblings if one.fileno() >= 0])
-    _reuse_port(sock, 1)
-
-
-def _bind_apart(sock: socket.socket, address: tuple[Any, ...], siblings: list[socket.socket]) -> None:
-    done: list[socket.socket] = []
-    try:
-        for one in siblings:
-            _reuse_port(one, 0)
-            done.append(one)
         _reuse_port(sock, 1)
         sock.bind(address)
-    finally:
-        for one in done:
-            _reuse_port(one, 1)
+        _reuse_port(sock, 0)
+
+
+def _is_apart(sock: socket.socket, interface: Interface) -> bool:
+    """Bind it to the device, and say if the system has let it be: before Linux 5.7 that takes privilege."""
+    if ABI.SO_BINDTOIFINDEX is None:
+        return False
+    if device_of(sock) == interface.index:  # to say it again takes privilege
+        return True
+    try:
+        kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_BINDTOIFINDEX, interface.index)
+    except OSError:
+        return False
+    return True
+
+
+def device_of(sock: socket.socket) -> int:
+    """Return the index of the interface that a socket is bound to, 0 for none."""
+    if ABI.SO_BINDTOIFINDEX is None:
+        return 0
+    try:
+        return sock.getsockopt(ABI.SOL_SOCKET, ABI.SO_BINDTOIFINDEX)
+    except OSError:  # before Linux 5.0
+        return 0
 
 
 def _reuse_port(sock: socket.socket, value: int) -> None:

@@ -31,6 +31,7 @@ class _Only(enum.Enum):
 
 
 _SHARED = (_Only.ON, "the group's other sockets, of this program too, share the port by it")
+_GROUPED = (_Only.NONE, "the port is shared without, and packets would be dealt out among those that set it")
 _FILTERED = (_Only.OFF, "what other sockets have joined would come in past the source filter")
 _TIMED = (_Only.NONE, "the reader asks for them, for the interface's by ancillary={'hardware_timestamp'}")
 _JOINED = (_Only.NONE, "joins and source filters are made by sources=, swap and set_filter")
@@ -38,7 +39,7 @@ _PLACED = (_Only.NONE, "name the interface by interface=")
 
 _REFUSED: dict[tuple[int, int | None], tuple[_Only, str]] = {
     (ABI.SOL_SOCKET, socket.SO_REUSEADDR): _SHARED,
-    (ABI.SOL_SOCKET, ABI.SO_REUSEPORT): _SHARED,
+    (ABI.SOL_SOCKET, ABI.SO_REUSEPORT): _GROUPED if ABI.facts.reuse_port_groups else _SHARED,
     (ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL): _FILTERED,
     (ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_ALL): _FILTERED,
     (ABI.IPPROTO_IPV6, ABI.IPV6_V6ONLY): (_Only.ON, "an IPv6 group has no IPv4 senders"),

@@ -263,8 +263,8 @@ def open_socket(
     `socket_options` are (level, option, value) triples, the value a number or bytes, that it is given
     right before it is bound, or when it is taken over: SO_BUSY_POLL, SO_MARK, SO_PRIORITY, SO_ATTACH_BPF
     and the like. Those that would break what the library promises, or that it has words of its own for,
-    are an ArgumentError: joining and leaving, timestamps, UDP_GRO, the interface, and to turn off
-    SO_REUSEADDR, or on IP_MULTICAST_ALL.
+    are an ArgumentError: joining and leaving, timestamps, UDP_GRO, the interface, SO_REUSEPORT, and to
+    turn off SO_REUSEADDR, or on IP_MULTICAST_ALL.
 
     Raises AddressError, ArgumentError and InterfaceError for wrong arguments, RefusedError
     with the system's errno when it refuses (a socket option by name), and for a `sock` on the wildcard
@@ -307,7 +307,7 @@ def opening(
     else:
         with _adopted(sock, text, port, found, options) as opened:
             yield opened
-        _by_descriptor[opened.fileno()] = opened
+    _by_descriptor[opened.fileno()] = opened
 
 
 def _opened(group: str, port: int, interface: Interface, options: Sequence[SocketOption]) -> MulticastSocket:
@@ -325,7 +325,7 @@ def _opened(group: str, port: int, interface: Interface, options: Sequence[Socke
             host = group if ABI.facts.binds_to_group else _WILDCARD[sock.family]
             address = (host, port, 0, interface.index) if v6 else (host, port)
             if port:
-                bind_shared(sock, address, _siblings(group, port))
+                bind_shared(sock, address, interface)
             else:  # among sockets that share, the system would choose a port that one of them has
                 sock.bind(address)
                 sock.port = sock.getsockname()[1]
@@ -333,12 +333,7 @@ def _opened(group: str, port: int, interface: Interface, options: Sequence[Socke
         except BaseException:
             sock.close()
             raise
-    _by_descriptor[sock.fileno()] = sock
     return sock
-
-
-def _siblings(group: str, port: int) -> list[socket.socket]:
-    return [one for one in _by_descriptor.values() if one.port == port and one.group == group]
 
 
 @contextmanager

@@ -373,23 +373,10 @@ async def test_a_close_in_connection_made(any_group: str, sources: Sources) -> N
 
 
 @either
+@pytest.mark.parametrize("raised", [ZeroDivisionError, asyncio.CancelledError])
 async def test_an_exception_in_connection_made_goes_to_the_handler(
     opening: Opening,
-    any_group: str,
-    reported: list[dict[str, Any]],  # Any: as above
-) -> None:
-    class Raises(Recorder):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            raise ZeroDivisionError
-
-    reporting(reported)
-    async with opened(opening, Raises(), any_group, A) as transport:
-        assert [type(context["exception"]) for context in reported] == [ZeroDivisionError]
-        assert not transport.is_closing()
-
-
-async def test_reading_goes_on_after_an_exception_in_connection_made(
+    raised: type[BaseException],
     any_group: str,
     sources: Sources,
     reported: list[dict[str, Any]],  # Any: as above
@@ -397,13 +384,16 @@ async def test_reading_goes_on_after_an_exception_in_connection_made(
     class Raises(Recorder):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
-            raise ZeroDivisionError
+            raise raised
 
     reporting(reported)
     protocol = Raises()
-    async with opened(own, protocol, any_group, A):
-        sources.send(A, b"one")
-        await until(lambda: protocol.data == [b"one"])
+    async with opened(opening, protocol, any_group, A) as transport:
+        assert [type(context["exception"]) for context in reported] == [raised]
+        assert not transport.is_closing()
+        if "uvloop" not in type(transport).__module__:  # it does not read then
+            sources.send(A, b"one")
+            await until(lambda: protocol.data == [b"one"])
 
 
 @either
@@ -575,22 +565,6 @@ async def test_an_override_may_call_what_it_overrides(any_group: str, sources: S
     async with opened(own, protocol, any_group, A):
         sources.send(A, b"one")
         await until(lambda: len(protocol.packets) == 1)
-
-
-@either
-async def test_a_stray_cancellation_in_connection_made(
-    opening: Opening,
-    any_group: str,
-    reported: list[dict[str, Any]],  # Any: asyncio's own type for a context
-) -> None:
-    class Raises(Recorder):
-        def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            super().connection_made(transport)
-            raise asyncio.CancelledError
-
-    reporting(reported)
-    async with opened(opening, Raises(), any_group, A):
-        assert [type(context["exception"]) for context in reported] == [asyncio.CancelledError]
 
 
 async def test_an_end_of_the_program_in_connection_made_leaves_nothing_open(any_group: str) -> None:

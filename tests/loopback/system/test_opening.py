@@ -107,7 +107,7 @@ OTHERS = [(UDP, L.UDP_GRO), (SOCKET, L.SO_BINDTODEVICE), (SOCKET, L.SO_BINDTOIFI
 
 @pytest.mark.parametrize(
     ("level", "option", "values"),
-    [(SOCKET, socket.SO_REUSEADDR, OFF), (SOCKET, L.SO_REUSEPORT, OFF), (SOCKET, L.SO_RXQ_OVFL, OFF),
+    [(SOCKET, socket.SO_REUSEADDR, OFF), (SOCKET, L.SO_REUSEPORT, (*ON, *OFF)), (SOCKET, L.SO_RXQ_OVFL, OFF),
      (IPV6, L.IPV6_V6ONLY, OFF), (IP, L.IP_MULTICAST_ALL, ON), (IPV6, L.IPV6_MULTICAST_ALL, ON),
      *[(*never, (*ON, *OFF)) for never in MEMBERSHIPS + TIMES + OTHERS]],
 )  # fmt: skip

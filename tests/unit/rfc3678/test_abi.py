@@ -57,6 +57,7 @@ NOT_IN_THE_DATA = {
     "SOF_TIMESTAMPING_RAW_HARDWARE": {"linux-64": 64, "linux-32": 64},
     "SIOCGIFFLAGS": {"linux-64": 0x8913, "linux-32": 0x8913, "freebsd": 0xC0206911, "macos": 0xC0206911},
     "IFF_LOOPBACK": {"linux-64": 0x8, "linux-32": 0x8, "freebsd": 0x8, "macos": 0x8},
+    "IFF_UP": {"linux-64": 0x1, "linux-32": 0x1, "freebsd": 0x1, "macos": 0x1},
     "IFF_MULTICAST": {"linux-64": 0x1000, "linux-32": 0x1000, "freebsd": 0x8000, "macos": 0x8000},
 }
 

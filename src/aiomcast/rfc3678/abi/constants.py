@@ -88,6 +88,7 @@ class Constants:
 
     # What an interface can do (ioctl).
     SIOCGIFFLAGS: int | None
+    IFF_UP: int | None
     IFF_LOOPBACK: int | None
     IFF_MULTICAST: int | None
 

@@ -70,6 +70,7 @@ WINDOWS = Abi(
     SO_REUSEPORT=None,
     SO_NETNS_COOKIE=None,
     SIOCGIFFLAGS=None,
+    IFF_UP=None,
     IFF_LOOPBACK=None,
     IFF_MULTICAST=None,
     IP_RECVTTL=21,
