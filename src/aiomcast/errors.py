@@ -4,7 +4,8 @@ MulticastError
 ├── ArgumentError (ValueError)          a wrong argument, whatever the system
 │   ├── AddressError                    not an address, or not one that fits here
 │   ├── FilterError                     a wrong source list or mode
-│   ├── InterfaceError                  no such interface, or one that cannot multicast
+│   ├── InterfaceError                  not the one that was meant, or one that cannot multicast
+│   │   └── NoSuchInterfaceError        there is none of that name, index or address
 │   └── ArgumentTypeError (TypeError)   an argument of a wrong type
 │       ├── AddressTypeError            ... which is also an AddressError
 │       ├── FilterTypeError             ... a FilterError
@@ -36,6 +37,7 @@ __all__ = [
     "MulticastError",
     "NoPermissionError",
     "NoRouteError",
+    "NoSuchInterfaceError",
     "RefusedError",
     "StateError",
     "UnsupportedError",
@@ -71,6 +73,10 @@ class FilterError(ArgumentError):
 
 class InterfaceError(ArgumentError):
     """No such interface, several where one is meant, or one that cannot multicast."""
+
+
+class NoSuchInterfaceError(InterfaceError):
+    """There is no interface of that name, index or address: not yet, or not any more."""
 
 
 class ArgumentTypeError(ArgumentError, TypeError):

@@ -11,19 +11,22 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from aiomcast import RefusedError
-from aiomcast.system.announcements import (
+from aiomcast.system.announcements import Announcements
+from aiomcast.system.links import find_link, list_addresses
+from aiomcast.system.netlink import Netlink
+from aiomcast.system.routes import Route, routes_to
+from aiomcast.values.links import (
     AddressAdded,
     AddressRemoved,
     Announcement,
-    Announcements,
+    Link,
+    LinkAddress,
     LinkChanged,
     LinkRemoved,
     Missed,
+    Operstate,
     RoutesChanged,
 )
-from aiomcast.system.links import Link, LinkAddress, Operstate, find_link, list_addresses
-from aiomcast.system.netlink import Netlink
-from aiomcast.system.routes import Route, routes_to
 from tests.support.sandbox import apart, without_privilege
 
 from .network import wait_until

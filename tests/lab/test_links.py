@@ -14,16 +14,9 @@ import pytest
 from aiomcast import AddressError, RefusedError, UnsupportedError
 from aiomcast.system import device_groups as module
 from aiomcast.system.device_groups import device_groups
-from aiomcast.system.links import (
-    Link,
-    Operstate,
-    find_address,
-    find_label,
-    find_link,
-    list_addresses,
-    list_links,
-)
+from aiomcast.system.links import find_address, find_label, find_link, list_addresses, list_links
 from aiomcast.system.netlink import Netlink
+from aiomcast.values.links import Link, Operstate
 from tests.support.sandbox import apart, needs_seccomp, without_privilege, without_sockets_of
 
 from .place import Place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import socket
 import time
 import weakref
@@ -19,6 +20,7 @@ from ..system.sockets import MulticastSocket, opening
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.options import Options
+from .watching import PeriodicWatch, Told
 
 __all__ = ["InLoop", "rest", "weakly"]
 
@@ -78,6 +80,7 @@ class InLoop(ABC, Generic[R]):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._placed: set[R] = set()
+        self._watches: set[contract.Watch] = set()
 
     def check(self) -> None:
         """Raise a StateError unless its event loop runs in this thread, and no other."""
@@ -108,6 +111,19 @@ class InLoop(ABC, Generic[R]):
     def call_later(self, seconds: float, call: Callable[[], object]) -> asyncio.TimerHandle:
         """Call once `seconds` have passed."""
         return self._loop.call_later(seconds, call)
+
+    def watch(self, announced: Told) -> contract.Watch:
+        """Call `announced` with what becomes of interfaces, addresses and routes. See `contract.Reading`."""
+        opened = self._opened_watch(weakly(announced) if inspect.ismethod(announced) else announced)
+        self._watches.add(opened)
+        return opened
+
+    def _opened_watch(self, told: Told) -> contract.Watch:
+        return PeriodicWatch(self._loop, told)
+
+    def _end_watches(self) -> None:
+        while self._watches:
+            self._watches.pop().close()
 
     def open(
         self,

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
+from ..errors import UnsupportedError
 from ..reading.contract import Reading
+from ..rfc3678.abi import native
 from ..rfc3678.limits import source_limit
+from ..system import looking
+from ..system.device_groups import device_groups
 from ..system.interfaces import find_interface, placed
+from ..system.queries import report_again
 from ..values.addresses import Address
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
+from ..values.links import DeviceGroup, Link
 from .read_loop import ReadLoop, can_watch
 from .stock_loop import StockLoop
 
@@ -17,7 +23,15 @@ __all__ = ["SystemNetwork"]
 
 
 class SystemNetwork:
-    """See `contract.Network`."""
+    """See `contract.Network`. All of them are equal: there is one system."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SystemNetwork)
+
+    def __hash__(self) -> int:
+        return hash(SystemNetwork)
+
+    rejoin_pause: float = native().facts.rejoin_pause
 
     def open(self) -> Reading:
         """Return what opens readers in the running event loop. RefusedError when the system refuses."""
@@ -30,9 +44,28 @@ class SystemNetwork:
         """See `system.interfaces.placed`."""
         return placed(group, sources, interface)
 
-    def find(self, name: str) -> Interface:
-        """Return the interface that has this name now. InterfaceError where there is none."""
-        return find_interface(name)
+    def find(self, wanted: str | int) -> Interface:
+        """Return the interface that has this name or index now. InterfaceError where there is none."""
+        return find_interface(wanted)
+
+    def link(self, wanted: str | int) -> Link | None:
+        """Return how the interface with this name or index is now, None where there is none."""
+        return looking.link(wanted)
+
+    def links(self) -> list[Link]:
+        """Return how all interfaces are now, by index."""
+        return looking.links()
+
+    def device_groups(self, family: int) -> frozenset[DeviceGroup] | None:
+        """Return the groups that interfaces are members of, None where the system does not tell."""
+        try:
+            return device_groups(family)
+        except UnsupportedError:
+            return None
+
+    def report_again(self, index: int, family: int) -> bool:
+        """Have the host report its groups on an interface, if it can. See `system.queries.report_again`."""
+        return report_again(index, family)
 
     def source_limit(self, group: str) -> int | None:
         """Return how many sources one socket may hold for `group`, None where nobody says."""

@@ -10,7 +10,9 @@ import socket
 import sys
 import weakref
 
+from ..errors import UnsupportedError
 from ..reading import Reader, ReadSet
+from ..reading.contract import Watch
 from ..reading.options import SHARED_STAMPS
 from ..rfc3678.refusals import refusals
 from ..system.sockets import MulticastSocket
@@ -18,6 +20,7 @@ from ..values import bounds
 from ..values.filters import SourceFilter
 from ..values.options import Options
 from .in_loop import InLoop, rest, weakly
+from .watching import AnnouncementWatch, PeriodicWatch, Told
 
 __all__ = ["ReadLoop", "can_watch"]
 
@@ -78,6 +81,7 @@ class ReadLoop(InLoop[Reader]):
         if self._closed:
             return
         self._closed = self._paused = True
+        self._end_watches()
         for timer in self._resting.values():
             if timer is not None:
                 timer.cancel()
@@ -100,11 +104,17 @@ class ReadLoop(InLoop[Reader]):
         watched = [] if self._closed else [self._set]
         self._closed = self._paused = True
         timers = [timer for timer in self._resting.values() if timer is not None]
-        left = _Left(self._loop, watched, self._watched, timers, descriptors)
+        left = _Left(self._loop, watched, self._watched, timers, descriptors, self._watches)
         try:
             self._loop.call_soon_threadsafe(left.close)
         except RuntimeError:  # the loop has closed
             left.close()
+
+    def _opened_watch(self, told: Told) -> Watch:
+        try:
+            return AnnouncementWatch(self._loop, told)
+        except UnsupportedError:  # a sandbox may keep netlink from the process
+            return PeriodicWatch(self._loop, told)
 
     def _reader_of(self, sock: MulticastSocket, wanted: SourceFilter, options: Options) -> Reader:
         return Reader(sock, wanted, ancillary=options.ancillary, gro=options.gro)
@@ -224,17 +234,22 @@ class _Left:
         watched: int,
         timers: list[asyncio.TimerHandle],
         descriptors: list[int],
+        watches: set[Watch],
     ) -> None:
         self._loop = loop
         self._sets = sets  # that which is watched still, or none
         self._watched = watched
         self._timers = timers
         self._descriptors = descriptors
+        self._watches = watches
 
     def close(self) -> None:
         """Close it, once."""
         while self._timers:
             self._timers.pop().cancel()
+        while self._watches:
+            with contextlib.suppress(RuntimeError):  # the loop has closed
+                self._watches.pop().close()
         while self._sets:
             with contextlib.suppress(RuntimeError):  # the loop has closed
                 _take_out(self._loop, self._watched)

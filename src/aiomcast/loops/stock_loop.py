@@ -38,6 +38,7 @@ class StockLoop(InLoop[StockReader]):
 
     def close(self) -> None:
         """See `ReadLoop`."""
+        self._end_watches()
         added = tuple(self._added)
         self._added.clear()
         self._watch(*added)
@@ -49,12 +50,14 @@ class StockLoop(InLoop[StockReader]):
         self._added.clear()
 
         def close() -> None:
+            self._end_watches()
             for reader in readers:
                 reader.close()
 
         try:
             self._loop.call_soon_threadsafe(close)
         except RuntimeError:  # the loop has closed, and no transport works any more
+            self._end_watches()
             for reader in readers:
                 reader.sock.close()
 

@@ -8,23 +8,29 @@ their place. The type checker holds all of them to it (`tests/unit/reading/test_
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from ..values.addresses import Address
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
+from ..values.links import Announcement, DeviceGroup, Link
 from ..values.options import Options
 from ..values.packets import Packet
 from .gate import Gate
 
-__all__ = ["Network", "Place", "ReadSet", "Reader", "Reading", "Socket", "Timer", "Together"]
+__all__ = ["Network", "Place", "ReadSet", "Reader", "Reading", "Socket", "Timer", "Together", "Watch"]
 
 R = TypeVar("R")
 
 
 class Socket(Protocol):
-    """What holds a filter in the kernel, or in what stands for one. See `system.MulticastSocket`."""
+    """What holds a filter in the kernel, or in what stands for one. See `system.MulticastSocket`.
+
+    `interface` is the one it joins on, by its index; it may get another name.
+    """
+
+    interface: Interface
 
     @property
     def group(self) -> str:
@@ -33,10 +39,6 @@ class Socket(Protocol):
     @property
     def port(self) -> int:
         """The port it is bound to."""
-
-    @property
-    def interface(self) -> Interface:
-        """The interface it joins on."""
 
     @property
     def filter(self) -> SourceFilter:
@@ -53,6 +55,9 @@ class Socket(Protocol):
 
     def set_filter(self, sources: Sources) -> None:
         """Hold what `sources` means, or raise a `RefusedError` and go on holding what was held."""
+
+    def leave(self) -> None:
+        """Be a member no more, also where the system has forgotten that it is one."""
 
     def rejoin(self) -> None:
         """Leave and join again with the same filter."""
@@ -230,6 +235,16 @@ class Timer(Protocol):
         """Have it not come."""
 
 
+class Watch(Protocol):
+    """Who is told what is announced of interfaces. Made by `Reading.watch`."""
+
+    def follow_routes(self, wanted: bool) -> None:
+        """Have changes of routes announced too, or no longer. At first they are not."""
+
+    def close(self) -> None:
+        """Have nothing more announced. Closing twice is fine."""
+
+
 class Reading(Protocol):
     """What opens the readers of one receiver and reads them in the event loop it was made in."""
 
@@ -271,6 +286,14 @@ class Reading(Protocol):
         is raised, `into` is as before, and so is `sock`.
         """
 
+    def watch(self, announced: Callable[[Sequence[Announcement]], None]) -> Watch:
+        """Call `announced` with what becomes of interfaces, addresses and routes, in order.
+
+        What comes within some milliseconds comes together. It is called in the loop's thread, held
+        weakly where it is a method, and never while another of its calls runs. RefusedError when the
+        system refuses.
+        """
+
     def pause(self) -> None:
         """Read nothing until `resume`; the buffers fill."""
 
@@ -287,6 +310,10 @@ class Reading(Protocol):
 class Network(Protocol):
     """Where groups are joined: the system, or what takes its place. `Receiver(network=...)` takes one."""
 
+    @property
+    def rejoin_pause(self) -> float:
+        """Seconds that have to pass between leaving a group with all sockets and joining it again."""
+
     def open(self) -> Reading:
         """Return what opens readers in the running event loop."""
 
@@ -295,8 +322,29 @@ class Network(Protocol):
     ) -> tuple[SourceFilter, tuple[Interface, ...]]:
         """Return the filter that `sources` means for `group`, and the interfaces to join on, one at least."""
 
-    def find(self, name: str) -> Interface:
-        """Return the interface that has this name now. InterfaceError where there is none."""
+    def find(self, wanted: str | int) -> Interface:
+        """Return the interface that has this name or index now. InterfaceError where there is none."""
+
+    def link(self, wanted: str | int) -> Link | None:
+        """Return how the interface with this name (an alternative one too) or index is now.
+
+        None where there is none.
+        """
+
+    def links(self) -> list[Link]:
+        """Return how all interfaces are now, by index."""
+
+    def device_groups(self, family: int) -> frozenset[DeviceGroup] | None:
+        """Return the groups of this `family` (4 or 6) that the interfaces themselves are members of.
+
+        None where the system does not tell. See `system.device_groups`.
+        """
+
+    def report_again(self, index: int, family: int) -> bool:
+        """Have the host report its groups of this `family` on an interface, if it can without leaving any.
+
+        False where it cannot, or may not.
+        """
 
     def source_limit(self, group: str) -> int | None:
         """Return how many sources one socket may hold for `group`, None where nobody says."""

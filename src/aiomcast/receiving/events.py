@@ -20,7 +20,14 @@ from .membership import Membership
 __all__ = ["Event", "EventStream", "Telling"]
 
 _log = logging.getLogger("aiomcast")
-_WARNINGS = (EventKind.FAILED, EventKind.DROPPED, EventKind.STALLED)
+_WARNINGS = (
+    EventKind.FAILED,
+    EventKind.DROPPED,
+    EventKind.STALLED,
+    EventKind.DOUBTFUL,
+    EventKind.LOST,
+    EventKind.SILENT,
+)
 
 
 @final
@@ -34,6 +41,11 @@ class Event:
     `error` is set when `kind` is FAILED, `count` when it is DROPPED: how many datagrams. `stream` is the
     full one when it is STALLED; where that is a stream of the whole receiver, membership, group, port,
     interface and filter are None.
+
+    `cause` says of what becomes of an interface why: "carrier" (lost), "down" (set so), "gone", "made anew",
+    "device" (it has lost the group by itself), "address" (its first one), "route", "silence", the name that
+    it had of one that is RENAMED, a sentence of what is DOUBTFUL. `seconds` is how long what is HEALED was
+    lost or silent for all that the receiver could know.
     """
 
     kind: EventKind
@@ -45,6 +57,8 @@ class Event:
     membership: Membership | None = None
     stream: PacketStream | None = None
     count: int = 0
+    cause: str | None = None
+    seconds: float | None = None
 
     def __str__(self) -> str:
         where = f"{self.group} port {self.port} on {self._on}" if self.group else "the whole receiver"
@@ -55,6 +69,12 @@ class Event:
                 what = f": the kernel has dropped {self.count} datagrams at the socket"
             case EventKind.STALLED:
                 what = f": nobody receives from {self.stream!r}, which is full and holds up others"
+            case EventKind.RENAMED:
+                what = f": it was {self.cause}"
+            case EventKind.HEALED if self.seconds is not None:
+                what = f": {self.cause}, after {self.seconds:.3f} s"
+            case _ if self.cause is not None:
+                what = f": {self.cause}" + (f": {self.error}" if self.error else "")
             case EventKind.JOINED | EventKind.SWAPPED:
                 what = f": {self.filter}"
             case _:

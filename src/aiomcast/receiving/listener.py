@@ -30,9 +30,10 @@ class Listener:
         sources: Sources,
         interface: InterfacesLike,
         sock: socket.socket | int | None,
+        wait: bool,
     ) -> None:
         self._receiver = receiver
-        self._wanted = (group, port, sources, interface, sock)
+        self._wanted = (group, port, sources, interface, sock, wait)
 
     def __repr__(self) -> str:
         group, port, *_ = self._wanted
@@ -44,9 +45,11 @@ class Listener:
         return self._receiver
 
     async def __aenter__(self) -> Membership:
-        group, port, sources, interface, sock = self._wanted
+        group, port, sources, interface, sock, wait = self._wanted
         try:
-            return await self._receiver.join(group, port, sources=sources, interface=interface, sock=sock)
+            return await self._receiver.join(
+                group, port, sources=sources, interface=interface, sock=sock, wait=wait
+            )
         except BaseException:
             await self._receiver.aclose()
             raise
@@ -72,7 +75,10 @@ def listen(
     sources: Sources = None,
     interface: InterfacesLike = None,
     sock: socket.socket | int | None = None,
+    wait: bool = False,
     network: Network | None = None,
+    heal: bool = True,
+    silence: float | None = None,
     **options: Unpack[OptionKeywords],
 ) -> Listener:
     """Return what joins one group when its context is entered, and yields the `Membership`.
@@ -85,5 +91,5 @@ def listen(
 
     To iterate over it without entering it is a StateError.
     """
-    receiver = Receiver(network=network, **options)
-    return Listener(receiver, group, port, sources, interface, sock)
+    receiver = Receiver(network=network, heal=heal, silence=silence, **options)
+    return Listener(receiver, group, port, sources, interface, sock, wait)

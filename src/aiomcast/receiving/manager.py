@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from ..errors import ArgumentTypeError, StateError
-from ..values.events import EventKind
 from ..values.filters import SourceFilter, Sources, filter_for
 from ..values.shown import shown
 from .changes import Pending, make_all
@@ -79,4 +78,4 @@ class FilterManager(Mapping[Membership, SourceFilter]):
             pending,
         )
         for membership in changes:
-            membership._tell(EventKind.SWAPPED)
+            membership._tell_swapped()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self, Unpack
 
@@ -40,6 +40,8 @@ class Keeper(Protocol):
         *,
         error: Exception | None = None,
         count: int = 0,
+        cause: str | None = None,
+        seconds: float | None = None,
     ) -> None:
         """Something happened to it, on one interface or (None) on all it is on."""
 
@@ -54,6 +56,12 @@ class Keeper(Protocol):
 
     def left(self, membership: Membership) -> None:
         """It has no sockets any more. Called again where that was interrupted."""
+
+    def swapped(self, membership: Membership) -> None:
+        """It follows the route, and lets others in."""
+
+    async def refresh(self, memberships: Sequence[Membership]) -> None:
+        """Join these anew, and find out which interfaces there are."""
 
 
 class Membership:
@@ -91,7 +99,9 @@ class Membership:
         options: Options,
         binding: Binding,
         interfaces: Iterable[Interface],
+        *,
         is_on_all: bool,
+        is_by_route: bool,
     ) -> None:
         self._keeper = keeper
         self._reading = reading
@@ -99,7 +109,15 @@ class Membership:
         self._options = options
         self._outlet: Outlet = dispatcher.open(options.by_source)
         self._presence = Presence(
-            network, reading, options, binding, self._outlet, _Owner(self), interfaces, is_on_all
+            network,
+            reading,
+            options,
+            binding,
+            self._outlet,
+            _Owner(self),
+            interfaces,
+            is_on_all=is_on_all,
+            is_by_route=is_by_route,
         )
         self._default: PacketStream | None = None
         self._is_ended = self._has_left = False
@@ -161,7 +179,7 @@ class Membership:
         self._check()
         wanted = filter_for(self.group, sources)
         self._presence.change(wanted, pending)
-        self._tell(EventKind.SWAPPED)
+        self._tell_swapped()
 
     async def join_source(self, source: Address) -> None:
         """Let one more source in. FilterError in EXCLUDE mode or if it is joined already."""
@@ -190,9 +208,22 @@ class Membership:
 
         It equals `filter`, but for an EXCLUDE list longer than the kernel's limit, of which
         the kernel holds a part and the reader refuses the rest. StateError after `leave`.
+
+        This is what the sockets believe (getsockopt(2)); what the device does is `on_device`.
         """
         self._check()
         return self._presence.kernel_filter()
+
+    def on_device(self) -> Mapping[str, bool | None]:
+        """Return, by the name of each interface, whether it is itself a member of the group.
+
+        It is what decides if packets come in and the network is told: a socket goes on believing to be a
+        member where the interface has lost the group, as when it was made anew. It does not tell by which
+        sources, nor what a switch or router knows. None where the system does not tell. A filter that lets
+        nothing in is no membership. StateError after `leave`, RefusedError when the system refuses.
+        """
+        self._check()
+        return self._presence.on_device()
 
     async def refresh(self) -> None:
         """Tell the network of this membership once more: leave and join again, same filter.
@@ -209,18 +240,7 @@ class Membership:
         is still delivered, and counted. It raises only where no interface is left or none complies.
         """
         self._check()
-        presence = self._presence
-        before = presence.shards
-        presence.follow(presence.look_up())
-        kept = [shards.interface for shards in presence.shards if shards in before]
-        refusals = presence.rejoin(before)
-        if refusals and len(refusals) == len(presence.shards):
-            raise refusals[0][1]
-        refused = [interface for interface, _ in refusals]
-        for interface in kept:
-            if interface not in refused:
-                self._tell(EventKind.REFRESHED, interface)
-        self._tell_refusals(refusals)
+        await self._keeper.refresh([self])
 
     # Listening
 
@@ -298,6 +318,11 @@ class Membership:
         for interface, error in refusals:
             self._tell(EventKind.FAILED, interface, error)
 
+    def _tell_swapped(self) -> None:
+        if self._presence.is_by_route:
+            self._keeper.swapped(self)
+        self._tell(EventKind.SWAPPED)
+
     def _changes(self, wanted: SourceFilter) -> list[Change]:
         """Return what is to be changed, on each interface."""
         return self._presence.changes(wanted)
@@ -319,10 +344,16 @@ class Membership:
             self._tell(EventKind.LEFT)
 
     def _tell(
-        self, kind: EventKind, interface: Interface | None = None, error: Exception | None = None
+        self,
+        kind: EventKind,
+        interface: Interface | None = None,
+        error: Exception | None = None,
+        *,
+        cause: str | None = None,
+        seconds: float | None = None,
     ) -> None:
         if self._keeper.is_heard(kind):
-            self._keeper.tell(self, kind, interface, error=error)
+            self._keeper.tell(self, kind, interface, error=error, cause=cause, seconds=seconds)
 
     def _check(self) -> None:
         if self._is_ended:
@@ -349,9 +380,17 @@ class _Owner:
         membership._dispatcher.tagged_also(key, membership._outlet)
         membership._keeper.tag(membership, interface)
 
-    def tell(self, kind: EventKind, interface: Interface, error: MulticastError | None = None) -> None:
+    def tell(
+        self,
+        kind: EventKind,
+        interface: Interface,
+        error: MulticastError | None = None,
+        *,
+        cause: str | None = None,
+        seconds: float | None = None,
+    ) -> None:
         """Make it an event."""
-        self._membership._tell(kind, interface, error)
+        self._membership._tell(kind, interface, error, cause=cause, seconds=seconds)
 
     def lost(self, interface: Interface, count: int) -> None:
         """Have it made an event."""

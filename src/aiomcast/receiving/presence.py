@@ -6,9 +6,11 @@ Knows no receiver: what another membership has, and what happens, is asked of an
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
-from typing import Protocol, TypeAlias, final
+from typing import NamedTuple, Protocol, TypeAlias, final
+
+import attrs
 
 from ..errors import (
     InconsistentError,
@@ -21,19 +23,31 @@ from ..errors import (
 from ..reading.contract import Network, Reading
 from ..rfc3678.limits import with_open_files
 from ..streams.dispatcher import Outlet
+from ..values.addresses import family
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
 from ..values.interface import ALL_INTERFACES, Interface
+from ..values.links import DeviceGroup
 from ..values.options import Options
 from ..values.statistics import Statistics
+from . import naming
 from .changes import Change, Pending, make_all
 from .limit import SourceLimit
+from .naming import Named
 from .shards import Shards
 from .sockets import Binding
 
-__all__ = ["Owner", "Presence"]
+__all__ = ["Followed", "Owner", "Presence"]
 
 _Refusals: TypeAlias = list[tuple[Interface, MulticastError]]
+
+
+class Followed(NamedTuple):
+    """The interfaces that a membership has come to and those it has left, and what has refused it."""
+
+    came: list[Interface]
+    gone: list[Interface]
+    refusals: _Refusals
 
 
 class Owner(Protocol):
@@ -45,7 +59,15 @@ class Owner(Protocol):
     def tag(self, interface: Interface) -> None:
         """Packets come in on `interface` from now on."""
 
-    def tell(self, kind: EventKind, interface: Interface, error: MulticastError | None = None) -> None:
+    def tell(
+        self,
+        kind: EventKind,
+        interface: Interface,
+        error: MulticastError | None = None,
+        *,
+        cause: str | None = None,
+        seconds: float | None = None,
+    ) -> None:
         """Something happened on one interface."""
 
     def lost(self, interface: Interface, count: int) -> None:
@@ -56,13 +78,14 @@ class Owner(Protocol):
 class Presence:
     """The shards of one membership, one for each interface, which hold the same filter.
 
-    `names` are the interfaces it is to be on, None for all that can multicast.
+    `interfaces` are those it is to be on by their names, which go with their indexes; with `is_on_all` it
+    is to be on all that can multicast, and with `is_by_route` on the one that the route leads by.
     """
 
     __slots__ = (
         "_failing",
         "_limit",
-        "_names",
+        "_named",
         "_network",
         "_of_left",
         "_options",
@@ -70,6 +93,8 @@ class Presence:
         "_owner",
         "_reading",
         "binding",
+        "is_by_route",
+        "is_on_all",
         "shards",
     )
 
@@ -82,7 +107,9 @@ class Presence:
         outlet: Outlet,
         owner: Owner,
         interfaces: Iterable[Interface],
+        *,
         is_on_all: bool,
+        is_by_route: bool,
     ) -> None:
         self._network = network
         self._reading = reading
@@ -94,7 +121,9 @@ class Presence:
         self._failing: dict[int, int] = {}  # by index: what had been read when a socket failed
         self.binding: Binding = binding
         self.shards: tuple[Shards, ...] = tuple(map(self._on, interfaces))
-        self._names = None if is_on_all else tuple(one.interface.name for one in self.shards)
+        self._named = [Named(one.interface.name, one.interface.index) for one in self.shards]
+        self.is_on_all: bool = is_on_all
+        self.is_by_route: bool = is_by_route
 
     @property
     def filter(self) -> SourceFilter:
@@ -120,6 +149,14 @@ class Presence:
             held &= shards.kernel_filter()
         return held
 
+    def on_device(self) -> dict[str, bool | None]:
+        """Return, by name, whether the interfaces themselves are members; None where that is not told."""
+        held = self._network.device_groups(family(self.binding.group))
+        return {
+            one.name: None if held is None else DeviceGroup(one.index, self.binding.group) in held
+            for one in (shards.interface for shards in self.shards)
+        }
+
     # Changing the filter
 
     def changes(self, wanted: SourceFilter) -> list[Change]:
@@ -139,7 +176,7 @@ class Presence:
         """
         self._check_free()
         refusals: _Refusals = []
-        if self._names is not None:
+        if not self.is_on_all:
             with_open_files(lambda: self.change(wanted))
         else:
             came, refusals = self._join_each(self.shards, wanted)
@@ -155,29 +192,70 @@ class Presence:
         for shards in self.shards:
             self._owner.check_free(shards.interface)
 
+    def is_left_when(self, cause: str) -> bool:
+        """Whether an interface that is lost for this cause is none that it is to be on, and others are."""
+        return self.is_on_all and cause != "carrier" and len(self.shards) > 1
+
     def look_up(self) -> list[Interface]:
-        """Return the interfaces there are now to be on. InterfaceError where there is none."""
-        if self._names is None:
+        """Return the interfaces there are now to be on. InterfaceError where there is none.
+
+        One that it is on stays what it is while there is one with its index, whatever it is called now.
+        """
+        if self.is_on_all:
             return list(self._network.place(self.binding.group, self.filter, ALL_INTERFACES)[1])
+        if self.is_by_route:
+            self.look_up_route()
         found: list[Interface] = []
         missing: list[InterfaceError] = []
-        for name in self._names:
+        held = {shards.interface.index: shards.interface for shards in self.shards}
+        for one in self._named:
             try:
-                found.append(with_open_files(partial(self._network.find, name)))
+                found.append(with_open_files(partial(self._present, one, held.get(one.index))))
             except InterfaceError as error:
                 missing.append(error)
         if not found:
             raise missing[0]
         return found
 
-    def follow(self, present: Sequence[Interface]) -> None:
-        """Be joined on those of the interfaces `present` that are wanted, and tell what comes and goes.
+    def _present(self, wanted: Named, held: Interface | None) -> Interface:
+        if held is not None and (link := self._network.link(held.index)) is not None:
+            return self.rename(held.index, link.name) or held
+        return self._network.find(wanted.name)
 
-        One that was made anew under its name is REFRESHED. One that is gone is LEFT, or FAILED where
-        it was asked for by name; what came in on it is still delivered. One that refuses is FAILED,
-        and tried again the next time. Where it could be on none: raises, and nothing has changed.
+    def look_up_route(self) -> bool:
+        """Look up where the route leads now; say whether that is another interface than before.
+
+        It is to be on that one from now on. Errors are those of `Network.place`.
         """
-        wanted = [one for one in present if self._names is None or one.name in self._names]
+        found = self._network.place(self.binding.group, self.filter, None)[1][0]
+        if found.index == self.shards[0].interface.index:
+            return False
+        self._named = [Named(found.name, found.index)]
+        return True
+
+    def rename(self, index: int, name: str) -> Interface | None:
+        """Know the interface with this index by this name; return it where it was another."""
+        for shards in self.shards:
+            before = shards.interface
+            if before.index == index and before.name != name:
+                now = attrs.evolve(before, name=name)
+                shards.rename(now)
+                self._named = naming.renamed(self._named, index, name)
+                self._owner.tell(EventKind.RENAMED, now, cause=before.name)
+                return now
+        return None
+
+    def missing(self, present: Collection[int]) -> tuple[str, ...]:
+        """Return the names of the interfaces it is to be on whose index is none of `present`."""
+        return () if self.is_on_all else tuple(one.name for one in self._named if one.index not in present)
+
+    def follow(self, present: Sequence[Interface]) -> Followed:
+        """Be joined on those of the interfaces `present` that are wanted; return what came and went.
+
+        What came in on one that is left is still delivered. One that refuses is tried again the next
+        time. Where it could be on none: raises, and nothing has changed.
+        """
+        wanted = list(present) if self.is_on_all else naming.among(self._named, present)
         before = {shards.interface.index: shards for shards in self.shards}
         held = self.filter
         came, refusals = self._join_each([self._on(one) for one in wanted if one.index not in before], held)
@@ -190,20 +268,25 @@ class Presence:
         gone = [shards for shards in self.shards if shards not in now]
         for shards in came:
             self._owner.tag(shards.interface)
+            self._named = naming.came(self._named, shards.interface)
         self.shards = now
         for shards in gone:
             shards.end()
             self._of_left += shards.statistics()
             self._failing.pop(shards.interface.index, None)
-        self._tell_following(came, gone, refusals)
+        return Followed([one.interface for one in came], [one.interface for one in gone], refusals)
 
-    def _tell_following(self, came: Sequence[Shards], gone: Sequence[Shards], refusals: _Refusals) -> None:
-        old, new = ({shards.interface.name for shards in some} for some in (gone, came))
-        for shards in came:
-            kind = EventKind.REFRESHED if shards.interface.name in old else EventKind.JOINED
-            self._owner.tell(kind, shards.interface)
-        for one in (shards.interface for shards in gone):
-            if self._names is None and one.name not in new:
+    def tell_followed(self, followed: Followed) -> None:
+        """Tell of it: one that was made anew under its name is REFRESHED, others that came are JOINED.
+
+        One that is gone is LEFT, or FAILED where it was asked for by name; one that refuses, FAILED.
+        """
+        came, gone, refusals = followed
+        old, new = {one.name for one in gone}, {one.name for one in came}
+        for one in came:
+            self._owner.tell(EventKind.REFRESHED if one.name in old else EventKind.JOINED, one)
+        for one in gone:
+            if (self.is_on_all or self.is_by_route) and one.name not in new:
                 self._owner.tell(EventKind.LEFT, one)
             elif one.name not in new and all(one.name != refused.name for refused, _ in refusals):
                 self._owner.tell(EventKind.FAILED, one, self._gone(one))

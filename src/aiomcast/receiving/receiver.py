@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import socket
 import warnings
-from collections.abc import Callable
-from typing import Self, Unpack
+from collections.abc import Iterable
+from typing import Self, TypeGuard, Unpack
 
-import attrs
-
-from ..errors import ArgumentError, StateError
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    InterfaceGoneError,
+    NoRouteError,
+    NoSuchInterfaceError,
+    StateError,
+)
 from ..loops.network import SystemNetwork
 from ..reading.contract import Network, Reading
 from ..rfc3678.limits import with_open_files
-from ..streams.dispatcher import Dispatcher, Key, Outlet
 from ..streams.packet_stream import PacketBatches, PacketStream
-from ..values.addresses import Address, check_port, group_address
+from ..values.addresses import Address, check_port, group_address, split_zone
 from ..values.closing import Closing
-from ..values.events import EventKind
-from ..values.filters import Sources
-from ..values.interface import ALL_INTERFACES, Interface, InterfacesLike
+from ..values.filters import SourceFilter, Sources
+from ..values.interface import ALL_INTERFACES, InterfacesLike
 from ..values.options import OptionKeywords, Options
 from ..values.packets import Packet
+from ..values.shown import shown
 from ..values.statistics import Statistics
 from ..values.tags import TagKeywords, Tags
-from .events import Event, EventStream, Telling
+from .events import EventStream
 from .joining import Joining
+from .keeper import MembershipKeeper
 from .manager import FilterManager
 from .membership import Membership
+from .silence import check_silence
 from .sockets import Binding
 
 __all__ = ["Receiver"]
-
-_BETWEEN_DROPS = 1.0  # seconds between two events of drops at one membership, on one interface
 
 
 class Receiver(Closing):
@@ -41,16 +45,32 @@ class Receiver(Closing):
     The keywords are those of `Options`. `network` is where groups are joined: None is the system,
     `aiomcast.testing` has one in memory. Packets wait in the kernel's buffer until somebody listens.
 
+    With `heal` memberships mend themselves: when a carrier was lost and is back, when an interface was
+    deleted and made again, when the route by which an interface was chosen has moved. What can be read of
+    it as it happens are the events LOST, HEALED, MOVED and RENAMED; `docs/healing.md` has all of it. It
+    costs nothing while nothing happens. `silence` is for what no event shows, as a switch that has
+    forgotten: a membership that has flowed and is silent for so many seconds, and for 8 times its mean gap,
+    is SILENT and is reported again, also after 1, 2, 4, ... 30 seconds more. A source that merely pauses
+    causes such reports, too; None is never.
+
     An async context manager, and an async iterable of all packets in order of arrival per
     membership (one default stream, made at first use, which goes on where it stopped; to wait for a
     packet while nothing is joined is a StateError). Belongs to the event loop it first joins in:
     elsewhere it is a StateError. Whoever drops it open gets a ResourceWarning, and it closes.
     """
 
-    def __init__(self, *, network: Network | None = None, **options: Unpack[OptionKeywords]) -> None:
+    def __init__(
+        self,
+        *,
+        network: Network | None = None,
+        heal: bool = True,
+        silence: float | None = None,
+        **options: Unpack[OptionKeywords],
+    ) -> None:
         self._options = Options(**options)
         self._network: Network = SystemNetwork() if network is None else network
-        self._keeper = _Keeper(self)
+        self._heals = _is_heal(heal)
+        self._keeper = MembershipKeeper(self, self._network, check_silence(silence, heal))
         self._memberships = self._keeper.memberships
         self._dispatcher = self._keeper.dispatcher
         self._filters = FilterManager(self._memberships)
@@ -90,6 +110,7 @@ class Receiver(Closing):
         sources: Sources = None,
         interface: InterfacesLike = None,
         sock: socket.socket | int | None = None,
+        wait: bool = False,
     ) -> Joining:
         """Join `group` on interfaces and let `sources` in: await it, or enter it with `async with`.
 
@@ -109,6 +130,12 @@ class Receiver(Closing):
         caller's where it cannot be taken over. Others that are needed beside it, for a long list or
         a change of mode, are opened on the same port.
 
+        With `wait` a join that finds no such interface, or no route, is made once there is one: it is
+        awaited until then. So it is where the interface refuses for now, as IPv6 does below an MTU of 1280.
+
+        What the system does not refuse, and cannot work as things stand, as an interface without a carrier
+        or a port of a bridge, is told as a RuntimeWarning and a DOUBTFUL event.
+
         Raises AddressError for a wrong group or source (in the source-specific
         ranges also for any-source and EXCLUDE filters: RFC 4607), FilterError for a source
         listed twice, InterfaceError (also for an empty list, and where no interface can
@@ -116,7 +143,34 @@ class Receiver(Closing):
         the receiver is closed, ArgumentError for a `sock` with more than one interface, LimitError
         and other RefusedErrors when the system refuses. Nothing is joined then.
         """
-        return Joining(self._join(group, port, sources, interface, sock))
+        joining = self._join_when_there if wait else self._join
+        if _are_listed(sources):
+            sources = tuple(sources)  # to look at them more than once
+        return Joining(joining(group, port, sources, interface, sock))
+
+    async def _join_when_there(
+        self,
+        group: Address,
+        port: int,
+        sources: Sources,
+        interface: InterfacesLike,
+        sock: socket.socket | int | None,
+    ) -> Membership:
+        while True:
+            try:
+                return await self._join(group, port, sources, interface, sock)
+            except (NoSuchInterfaceError, NoRouteError, InterfaceGoneError):
+                self._begin()
+                await self._keeper.mending.change()
+
+    def _begin(self) -> Reading:
+        """Have what reads, and what is told of interfaces: before these are looked at."""
+        reading = self._reading
+        if reading is None:
+            reading = self._dispatcher.reading = self._reading = with_open_files(self._network.open)
+            if self._heals:
+                self._keeper.mending.begin(reading)
+        return reading
 
     async def _join(
         self,
@@ -133,9 +187,7 @@ class Receiver(Closing):
         is_on_all = interface is ALL_INTERFACES
         if sock is not None and (is_on_all or len(found) > 1):
             raise ArgumentError("one socket cannot be joined on several interfaces", "name one of them")
-        reading = self._reading
-        if reading is None:
-            reading = self._dispatcher.reading = self._reading = with_open_files(self._network.open)
+        reading = self._begin()
         membership = Membership(
             self._keeper,
             self._network,
@@ -144,11 +196,13 @@ class Receiver(Closing):
             self._options,
             Binding(text, port, sock),
             found,
-            is_on_all,
+            is_on_all=is_on_all,
+            is_by_route=interface is None and sock is None and not _has_zone(group, sources),
         )
         try:
             refusals = membership._establish(wanted)
             self._memberships[membership] = None
+            self._keeper.mending.joined(membership)
             membership._outlet.redirect()
             membership._tell_joined(refusals)
         except BaseException:
@@ -193,6 +247,14 @@ class Receiver(Closing):
             total += membership.statistics()
         return total
 
+    async def refresh(self) -> None:
+        """Tell the network of all memberships once more: `Membership.refresh` for each, by one look.
+
+        The first error that one of them raises, when all is done.
+        """
+        self._check()
+        await self._keeper.refresh(self.memberships)
+
     async def aclose(self) -> None:
         """Leave everything. Iterations end after what is queued. Closing twice is fine."""
         if self._is_closed:
@@ -203,6 +265,7 @@ class Receiver(Closing):
             self._reading.check()
         self._is_closed = True
         self._dispatcher.end()
+        self._keeper.mending.end()
         self._keeper.telling.end()
         if self._reading is not None:
             self._reading.close()
@@ -227,87 +290,16 @@ class Receiver(Closing):
             self._reading.check()
 
 
-class _Keeper:
-    """What memberships ask and tell, and what becomes of it. See `membership.Keeper`."""
+def _are_listed(sources: Sources) -> TypeGuard[Iterable[Address]]:
+    return isinstance(sources, Iterable) and not isinstance(sources, (SourceFilter, str, bytes))
 
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver  # alive while a membership, or a stream of one, is
-        self.memberships: dict[Membership, None] = {}
-        """Those that are joined, in that order."""
-        self.known: dict[Key, Membership] = {}
-        """The same by how their packets are tagged, and were on interfaces they are no longer on."""
-        self.dispatcher: Dispatcher = Dispatcher(self._stalled)
-        self.telling: Telling = Telling()
-        self.is_heard: Callable[[EventKind], bool] = self.telling.is_heard
-        self.of_left: Statistics = Statistics()
-        self._drops: dict[tuple[Membership, str], int] = {}  # not told yet
 
-    def tell(
-        self,
-        membership: Membership,
-        kind: EventKind,
-        interface: Interface | None = None,
-        *,
-        error: Exception | None = None,
-        count: int = 0,
-        stream: PacketStream | None = None,
-    ) -> None:
-        """Make it an event, where somebody hears it."""
-        if not self.telling.is_heard(kind):
-            return
-        if interface is None and len(membership.interfaces) == 1:
-            interface = membership.interface
-        where = (membership.group, membership.port, None if interface is None else interface.name)
-        self.telling.tell(Event(kind, *where, membership.filter, error, membership, stream, count))
+def _has_zone(group: Address, sources: Sources) -> bool:
+    listed = sources if _are_listed(sources) else ()
+    return any(split_zone(one)[1] is not None for one in (group, *listed))
 
-    def dropped(self, membership: Membership, interface: Interface, count: int) -> None:
-        """Tell of drops in the loop's next turn, and then not more often than can be read."""
-        known = (membership, interface.name)
-        waits = known in self._drops
-        self._drops[known] = self._drops.get(known, 0) + count
-        if not waits and self.dispatcher.reading is not None:
-            self.dispatcher.reading.call_soon(lambda: self._tell_drops(membership, interface))
 
-    def _tell_drops(self, membership: Membership, interface: Interface) -> None:
-        known = (membership, interface.name)
-        count = self._drops.pop(known, 0)
-        reading = self.dispatcher.reading
-        if count and reading is not None:
-            self._drops[known] = 0
-            reading.call_later(_BETWEEN_DROPS, lambda: self._tell_drops(membership, interface))
-            self.tell(membership, EventKind.DROPPED, interface, count=count)
-
-    def check_free(self, membership: Membership, interface: Interface) -> None:
-        """Raise a StateError where another membership has the same group and port on `interface`."""
-        group, port = membership.group, membership.port
-        other = self.known.get((group, port, interface.index))
-        if other is not None and other is not membership and interface.index in other._indexes:
-            raise StateError(
-                f"{group} port {port} is joined already on {interface.name}", "swap its sources instead"
-            )
-
-    def tag(self, membership: Membership, interface: Interface) -> None:
-        """Know it by what comes in there."""
-        self.known[membership.group, membership.port, interface.index] = membership
-
-    def left(self, membership: Membership) -> None:
-        """Keep its counters, once."""
-        if membership in self.memberships:
-            counted = attrs.evolve(membership.statistics(), queued=0)
-            self.forget(membership)
-            self.of_left += counted
-
-    def forget(self, membership: Membership) -> None:
-        """Know it no more."""
-        for key in membership._keys:
-            if self.known.get(key) is membership:
-                del self.known[key]
-        self.memberships.pop(membership, None)  # last: else nobody would come back where this was interrupted
-
-    def _stalled(self, stream: PacketStream, outlet: Outlet | None) -> None:
-        for membership in self.memberships:
-            if membership._outlet is outlet:
-                self.tell(membership, EventKind.STALLED, stream=stream)
-                return
-        if self.telling.is_heard(EventKind.STALLED):
-            self.telling.tell(Event(EventKind.STALLED, None, None, None, None, stream=stream))
+def _is_heal(given: bool) -> bool:
+    if not isinstance(given, bool):
+        raise ArgumentTypeError(f"heal {shown(given)}", "give True or False")
+    return given

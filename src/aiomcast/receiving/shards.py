@@ -20,6 +20,7 @@ from ..values.interface import Interface
 from ..values.options import Options
 from ..values.packets import Flow
 from ..values.statistics import Statistics
+from .anew import Anew
 from .limit import SourceLimit
 from .replacing import Replacing
 from .sockets import Binding, Sockets, Told
@@ -48,6 +49,7 @@ class Shards:
         "_refused_ahead",
         "_replacing",
         "_sockets",
+        "anew",
         "draining",
         "filter",
         "lanes",
@@ -78,6 +80,7 @@ class Shards:
         self._refused_ahead = 0
         self._replacing = Replacing(reading, self._sockets, self)
         self._ending: list[tuple[Reader, ...]] | None = None
+        self.anew: Anew = Anew(reading.monotonic)
         outlet.follow(self.redirect)
 
     @property
@@ -106,6 +109,11 @@ class Shards:
     def received(self) -> int:
         """Datagrams read so far."""
         return self._sockets.received(self.all_readers)
+
+    @property
+    def is_received(self) -> bool:
+        """Whether its sockets are read now: somebody listens, and nothing is full."""
+        return self._outlet.is_received
 
     def kernel_filter(self) -> SourceFilter:
         """Return what the system reports of the sockets in force, united."""
@@ -271,15 +279,40 @@ class Shards:
         self._replacing.stop()
         self._outlet.unfollow(self.redirect)
 
+    # Joining anew
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether its filter is another than that with which it has last joined."""
+        return self.anew.joined_with != self.filter
+
     def rejoin(self) -> None:
-        """Leave and join again with every socket."""
+        """Leave and join again with every socket, one after the other."""
+        self.anew.restore(self.readers)
         for reader in self.readers:
             reader.sock.rejoin()
+        self.anew.note(self.filter)
+
+    def withdraw(self) -> None:
+        """Leave with every socket, those that are being replaced included, to `restore` what is held now."""
+        self.anew.withdraw(self.all_readers, self.readers)
+
+    def restore(self) -> None:
+        """Join again with what has withdrawn. RefusedError when refused: then it can be tried again."""
+        self.anew.restore(self.readers)
+        self.anew.note(self.filter)
+
+    def rename(self, interface: Interface) -> None:
+        """Know the interface by another name."""
+        self._sockets.interface = interface
+        for reader in self.all_readers:
+            reader.sock.interface = interface
 
     # Inside
 
     def _note_filter(self, wanted: SourceFilter, until_ns: int | None) -> None:
         self.filter = wanted
+        self.anew.changed(wanted)
         if until_ns is not None:
             return
         if not self._is_plain:

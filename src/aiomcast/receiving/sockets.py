@@ -128,8 +128,8 @@ class Sockets:
         """Have these sockets be members no more."""
         for reader in readers:
             if reader.sock.fileno() >= 0:
-                with contextlib.suppress(RefusedError):  # the interface may be gone; closing leaves too
-                    reader.sock.set_filter(SourceFilter.none())
+                with contextlib.suppress(RefusedError):  # closing leaves too
+                    reader.sock.leave()
 
     def retire(self, readers: tuple[Reader, ...]) -> None:
         """Leave with these sockets, hand over or count what they hold, and close them."""

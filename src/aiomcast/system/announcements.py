@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import errno
-from typing import Final, TypeAlias, Union, final
-
-import attrs
+from typing import Final, final
 
 from ..rfc3678.refusals import refusals
+from ..values.links import (
+    AddressAdded,
+    AddressRemoved,
+    Announcement,
+    LinkChanged,
+    LinkRemoved,
+    Missed,
+    RoutesChanged,
+)
 from ..values.sealed import sealed
-from .links import IFINFOMSG, Link, LinkAddress, parse_address, parse_link
+from .links import IFINFOMSG, parse_address, parse_link
 from .netlink import MalformedMessage, Message, Netlink, attributes, messages
 
-__all__ = [
-    "AddressAdded",
-    "AddressRemoved",
-    "Announcement",
-    "Announcements",
-    "LinkChanged",
-    "LinkRemoved",
-    "Missed",
-    "RoutesChanged",
-    "announced",
-]
+__all__ = ["Announcements", "announced"]
 
 # linux/rtnetlink.h
 _RTNLGRP_LINK = 1
@@ -50,65 +47,6 @@ _FAMILIES = {2: 4, 10: 6}
 _ROOM = 1 << 21
 # Datagrams read at a time, so that a storm of changes leaves others their turn.
 _READ: Final = 256
-
-
-@final
-@sealed
-@attrs.frozen(slots=True)
-class LinkChanged:
-    """An interface is new, or something of it has changed; `link` tells how it is now."""
-
-    link: Link
-
-
-@final
-@sealed
-@attrs.frozen(slots=True)
-class LinkRemoved:
-    """An interface was deleted, or moved to another network namespace; `link` tells how it last was."""
-
-    link: Link
-
-
-@final
-@sealed
-@attrs.frozen(slots=True)
-class AddressAdded:
-    """An interface has an address, newly or with something of it changed."""
-
-    address: LinkAddress
-
-
-@final
-@sealed
-@attrs.frozen(slots=True)
-class AddressRemoved:
-    """An interface has lost an address."""
-
-    address: LinkAddress
-
-
-@final
-@sealed
-@attrs.frozen(slots=True)
-class RoutesChanged:
-    """Routes, or the rules by which they are chosen, have changed: those of `family` 4 or 6.
-
-    The kernel announces no IPv4 routes that go because their interface goes or is set down: that it does
-    so is announced, as `LinkRemoved` or `LinkChanged`.
-    """
-
-    family: int
-
-
-@final
-@sealed
-@attrs.frozen(slots=True)
-class Missed:
-    """Something was announced and is lost, for want of room to wait in: everything has to be compared."""
-
-
-Announcement: TypeAlias = Union[LinkChanged, LinkRemoved, AddressAdded, AddressRemoved, RoutesChanged, Missed]
 
 
 def announced(message: Message) -> Announcement | None:

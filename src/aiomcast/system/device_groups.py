@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import struct
 import sys
-from typing import NamedTuple
 
 from ..errors import UnsupportedError
 from ..rfc3678.refusals import refusals
 from ..values.addresses import unpack
+from ..values.links import DeviceGroup
 from .netlink import MalformedMessage, Netlink, attributes
 
-__all__ = ["DeviceGroup", "device_groups", "parse_device_group", "parse_igmp", "parse_igmp6"]
+__all__ = ["device_groups", "parse_device_group", "parse_igmp", "parse_igmp6"]
 
 _RTM_GETMULTICAST = 58
 _IFADDRMSG = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
@@ -20,13 +20,6 @@ _IFA_MULTICAST = 7
 _FAMILIES = {4: 2, 6: 10}
 # How a kernel says that it has no such list: before Linux 6.15 only that of IPv6.
 _WITHOUT = (errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EINVAL)
-
-
-class DeviceGroup(NamedTuple):
-    """The index of an interface, and a group, as canonical text, that it is a member of."""
-
-    interface_index: int
-    group: str
 
 
 def device_groups(family: int) -> frozenset[DeviceGroup]:

@@ -6,23 +6,17 @@ where the kernel refuses it.
 
 from __future__ import annotations
 
-import enum
 import errno
 import os
 import struct
-from typing import Final, final
-
-import attrs
+from typing import Final
 
 from ..rfc3678.refusals import refusals
 from ..values.addresses import Address, canonical, pack, unpack
-from ..values.sealed import sealed
+from ..values.links import IFF_UP, Link, LinkAddress, Operstate
 from .netlink import MalformedMessage, Netlink, attribute, attributes, each_attribute, number
 
 __all__ = [
-    "Link",
-    "LinkAddress",
-    "Operstate",
     "find_address",
     "find_label",
     "find_link",
@@ -54,10 +48,6 @@ _IFA_ADDRESS = 1
 _IFA_LOCAL = 2
 _IFA_LABEL = 3
 # linux/if.h
-_IFF_UP = 0x1
-_IFF_LOOPBACK = 0x8
-_IFF_RUNNING = 0x40
-_IFF_MULTICAST = 0x1000
 _IFNAMSIZ = 16
 _ALTIFNAMSIZ = 128
 
@@ -71,83 +61,6 @@ _IFADDRMSG = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, ind
 
 # EINVAL comes of a kernel that knows no alternative names (before Linux 5.5).
 _ABSENT = (errno.ENODEV, errno.EINVAL)
-
-
-class Operstate(enum.IntEnum):
-    """The operational state of an interface (RFC 2863, ifOperStatus, with Linux's numbers)."""
-
-    UNKNOWN = 0
-    NOT_PRESENT = 1
-    DOWN = 2
-    LOWER_LAYER_DOWN = 3
-    TESTING = 4
-    DORMANT = 5
-    UP = 6
-
-
-@final
-@sealed
-@attrs.frozen(slots=True, kw_only=True)
-class Link:
-    """A network interface as the kernel tells it (rtnetlink(7), RTM_NEWLINK).
-
-    Names are decoded as file names are (os.fsdecode), so that every one there can be is text.
-    """
-
-    index: int
-    """Its number, which names it while it exists."""
-    name: str
-    alternative_names: tuple[str, ...] = ()
-    """Its other names (ip-link(8), altname), which are as good to look it up by."""
-    flags: int
-    """IFF_..., see netdevice(7)."""
-    mtu: int | None = None
-    mac: str | None = None
-    """Its address of 48 bits, in hexadecimal with colons; None where it has none, or one of another kind."""
-    master: int | None = None
-    """The index of the bridge, bond or VRF that it is part of."""
-    role: str | None = None
-    """As what it is part of its master: "bridge", "bond", "vrf", ..."""
-    operstate: Operstate = Operstate.UNKNOWN
-    has_carrier: bool | None = None
-    """Whether there is a signal from the other end; None where it is down, or not told."""
-    carrier_ups: int | None = None
-    """How often the carrier came since the interface was made: what was lost and came at once shows here."""
-
-    @property
-    def is_up(self) -> bool:
-        """Whether it was set up (IFF_UP); whether there is a carrier is another matter."""
-        return self.flags & _IFF_UP != 0
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it is up and operational (IFF_RUNNING)."""
-        return self.flags & _IFF_RUNNING != 0
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether what is sent there comes back to this host and goes nowhere else (IFF_LOOPBACK)."""
-        return self.flags & _IFF_LOOPBACK != 0
-
-    @property
-    def has_multicast_flag(self) -> bool:
-        """Whether it has IFF_MULTICAST. Loopback can multicast without."""
-        return self.flags & _IFF_MULTICAST != 0
-
-
-@final
-@sealed
-@attrs.frozen(slots=True, kw_only=True)
-class LinkAddress:
-    """An address of an interface as the kernel tells it (rtnetlink(7), RTM_NEWADDR)."""
-
-    index: int
-    """The interface's."""
-    address: str
-    """Canonical text; on a point-to-point link this end's."""
-    prefix_length: int
-    label: str | None = None
-    """The name that ifconfig(8) knows an IPv4 address by: the interface's own unless another was given."""
 
 
 def parse_link(payload: bytes) -> Link:
@@ -173,7 +86,7 @@ def parse_link(payload: bytes) -> Link:
         master=_number(told, _IFLA_MASTER),
         role=_role(told.get(_IFLA_LINKINFO, b"")),
         operstate=_operstate(told.get(_IFLA_OPERSTATE, b"")),
-        has_carrier=None if not carrier or not flags & _IFF_UP else carrier != b"\0",
+        has_carrier=None if not carrier or not flags & IFF_UP else carrier != b"\0",
         carrier_ups=_number(told, _IFLA_CARRIER_UP_COUNT),
     )
 

@@ -152,6 +152,17 @@ class MulticastSocket(socket.socket):
                 "leave it and join again",
             ) from error
 
+    def leave(self) -> None:
+        """Be a member no more, also where the kernel has forgotten that it is one."""
+        if self.held().is_none:
+            return
+        try:
+            self._make(Step(Action.LEAVE_GROUP, SourceFilter.none()))
+        except RefusedError as error:
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                raise
+            self.filter = SourceFilter.none()
+
     def rejoin(self) -> None:
         """Leave and join again with the same filter, so that routers hear of it once more.
 
@@ -159,14 +170,7 @@ class MulticastSocket(socket.socket):
         forgotten while the kernel has not.
         """
         held = self.held()
-        if held.is_none:
-            return
-        try:
-            self._make(Step(Action.LEAVE_GROUP, SourceFilter.none()))
-        except RefusedError as error:  # the kernel has forgotten it too: then there is nothing to leave
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
-                raise
-            self.filter = SourceFilter.none()
+        self.leave()
         try:
             self.set_filter(held)
         except RefusedError as error:

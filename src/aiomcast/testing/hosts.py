@@ -10,6 +10,8 @@ from ..reading.contract import Reading
 from ..values.addresses import Address, check_port, group_address
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
+from ..values.links import DeviceGroup, Link
+from ..values.lookup import by_likeness
 from .lookup import placed
 from .reading import MemoryReading
 from .station import Station
@@ -59,11 +61,11 @@ class MemoryHost:
 
     def set_down(self, name: str) -> None:
         """Take the carrier away: nothing arrives; memberships stay. InterfaceError if there is none."""
-        self._station.named(name).is_up = False
+        self._station.set_carrier(name, False)
 
     def set_up(self, name: str) -> None:
         """Give the carrier back. InterfaceError if there is no such interface."""
-        self._station.named(name).is_up = True
+        self._station.set_carrier(name, True)
 
     def fail(self, group: Address, port: int, error: OSError, *, interface: str | None = None) -> None:
         """Have every socket of `group` and `port` report `error` when it is read next.
@@ -85,6 +87,11 @@ class MemoryHost:
 
     # What a receiver asks of a network
 
+    @property
+    def rejoin_pause(self) -> float:
+        """0: what is left can be joined again at once."""
+        return 0.0
+
     def open(self) -> Reading:
         """Return what opens readers in the running event loop. StateError where none is running."""
         return MemoryReading(self._station, self._running)
@@ -100,9 +107,25 @@ class MemoryHost:
         """
         return placed(self.interfaces, group, sources, interface)
 
-    def find(self, name: str) -> Interface:
-        """Return the interface that has this name now. InterfaceError where there is none."""
-        return self._station.named(name).interface
+    def find(self, wanted: str | int) -> Interface:
+        """Return the interface that has this name or index now. InterfaceError where there is none."""
+        return by_likeness(self.interfaces, wanted)
+
+    def link(self, wanted: str | int) -> Link | None:
+        """Return how the interface with this name or index is now, None where there is none."""
+        return self._station.link(wanted)
+
+    def links(self) -> list[Link]:
+        """Return how all interfaces are now, by index."""
+        return self._station.links
+
+    def device_groups(self, family: int) -> frozenset[DeviceGroup]:
+        """Return the groups of either family that interfaces have members of."""
+        return self._station.device_groups()
+
+    def report_again(self, index: int, family: int) -> bool:
+        """Say that it is done: no network in memory forgets what was joined."""
+        return True
 
     def source_limit(self, group: str) -> int | None:
         """Return how many sources one socket may hold, None for any number."""

@@ -13,6 +13,7 @@ from ..reading.contract import Reading
 from ..values.addresses import Address, check_port, group_address, source_address
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
+from ..values.links import DeviceGroup, Link
 from ..values.shown import shown
 from .clock import Clock, nanoseconds
 from .hosts import MemoryHost
@@ -233,6 +234,11 @@ class MemoryNetwork:
 
     # What a receiver asks of a network
 
+    @property
+    def rejoin_pause(self) -> float:
+        """0: what is left can be joined again at once."""
+        return 0.0
+
     def open(self) -> Reading:
         """Return what opens readers on `host`. See `MemoryHost.open`."""
         return self._host.open()
@@ -243,9 +249,25 @@ class MemoryNetwork:
         """Return what a join on `host` means. See `MemoryHost.place`."""
         return self._host.place(group, sources, interface)
 
-    def find(self, name: str) -> Interface:
-        """Return the interface of `host` with this name. InterfaceError where there is none."""
-        return self._host.find(name)
+    def find(self, wanted: str | int) -> Interface:
+        """Return the interface of `host` with this name or index. InterfaceError where there is none."""
+        return self._host.find(wanted)
+
+    def link(self, wanted: str | int) -> Link | None:
+        """Return how an interface of `host` is now. See `MemoryHost.link`."""
+        return self._host.link(wanted)
+
+    def links(self) -> list[Link]:
+        """Return how all interfaces of `host` are now, by index."""
+        return self._host.links()
+
+    def device_groups(self, family: int) -> frozenset[DeviceGroup]:
+        """Return the groups that interfaces of `host` have members of."""
+        return self._host.device_groups(family)
+
+    def report_again(self, index: int, family: int) -> bool:
+        """Say that it is done. See `MemoryHost.report_again`."""
+        return self._host.report_again(index, family)
 
     def source_limit(self, group: str) -> int | None:
         """Return how many sources one socket may hold, None for any number."""

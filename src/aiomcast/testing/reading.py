@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import inspect
 import socket
 import threading
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from .read_set import MemoryReadSet
 from .reader import MemoryReader
 from .sockets import MemorySocket
 from .station import Station
+from .watching import MemoryWatch, Told
 
 __all__ = ["MemoryReading"]
 
@@ -102,6 +104,7 @@ class MemoryReading:
         self._set = MemoryReadSet()
         self._resting: dict[MemoryReader, Timer | None] = {}  # None: for ever
         self._timers: set[_Timer] = set()
+        self._watches: set[MemoryWatch] = set()
         self._goes_on = self._closed = False
         self._running = running  # those that are not closed
         running.add(self)
@@ -183,6 +186,14 @@ class MemoryReading:
         self._set.reserve(reader)
         into.append(reader)
 
+    def watch(self, announced: Told) -> MemoryWatch:
+        """Call `announced`, in the loop's next turn, with what becomes of interfaces."""
+        told = weakly(announced) if inspect.ismethod(announced) else announced
+        opened = MemoryWatch(told, lambda call: self.call_later(0, call))
+        self._watches.add(opened)
+        self._station.watchers.add(opened)
+        return opened
+
     def add(self, reader: MemoryReader) -> None:
         """Read `reader` from the next loop turn on, unless its socket's failures make it rest."""
         if reader not in self._resting:
@@ -217,6 +228,8 @@ class MemoryReading:
         """Stop for good. The sockets stay open."""
         self._closed = self._set.is_stopped = True
         self._running.discard(self)
+        while self._watches:
+            self._watches.pop().close()
         for timer in tuple(self._resting.values()):
             if timer is not None:
                 timer.cancel()

@@ -93,17 +93,21 @@ class MemorySocket:
             self._undo(held, error)
             raise
 
-    def rejoin(self) -> None:
-        """Leave and join again with the same filter."""
-        held = self.filter
-        if held.is_none:
+    def leave(self) -> None:
+        """Be a member no more, also where the host has forgotten that it is one."""
+        if self.filter.is_none:
             return
         try:
             self._make(Step(Action.LEAVE_GROUP, SourceFilter.none()))
-        except RefusedError as error:  # forgotten here too: then there is nothing to leave
+        except RefusedError as error:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
                 raise
             self.filter = SourceFilter.none()
+
+    def rejoin(self) -> None:
+        """Leave and join again with the same filter."""
+        held = self.filter
+        self.leave()
         try:
             self.set_filter(held)
         except RefusedError as error:

@@ -46,6 +46,7 @@ class Attachment:
         self.interface: Interface = interface
         self.link: str = link
         self.is_up: bool = True
+        self.carrier_ups: int = 1
         self.members: dict[tuple[str, int], WeakKeyDictionary[Hearing, None]] = {}
 
     def join(self, group: str, port: int, member: Hearing) -> None:

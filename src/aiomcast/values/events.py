@@ -18,6 +18,12 @@ class EventKind(enum.Enum):
     of several interfaces could not be joined, or is gone. DROPPED: the kernel has dropped datagrams at
     a socket, as its buffer was full or, on Linux, their checksum wrong. STALLED: a stream is full and
     nobody receives from it, while somebody else waits for packets that it holds up.
+
+    Of what becomes of an interface. DOUBTFUL: as things stand nothing can come there, though the system has
+    not refused the join. LOST: nothing can come any more for now, as the carrier or the interface is gone.
+    SILENT: nothing has come for longer than before, and the receiver was made to watch for that. HEALED:
+    what was lost, or silent, has been mended. MOVED: the route leads by another interface, and the
+    membership is there now. RENAMED: the interface has another name.
     """
 
     JOINED = "joined"
@@ -27,3 +33,9 @@ class EventKind(enum.Enum):
     FAILED = "failed"
     DROPPED = "dropped"
     STALLED = "stalled"
+    DOUBTFUL = "doubtful"
+    LOST = "lost"
+    SILENT = "silent"
+    HEALED = "healed"
+    MOVED = "moved"
+    RENAMED = "renamed"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 
-from ..errors import AddressError, InterfaceError, InterfaceTypeError
+from ..errors import AddressError, InterfaceError, InterfaceTypeError, NoSuchInterfaceError
 from .addresses import Address, group_address, split_zone
 from .filters import SourceFilter, Sources, filter_for, listed_sources
 from .interface import Interface
@@ -79,7 +79,7 @@ def holding(known: Sequence[Interface], wanted: Address) -> list[Interface]:
 def the_one(matching: Sequence[Interface], meant: str, known: Sequence[Interface]) -> Interface:
     """Return what `meant` has turned out to be. InterfaceError for none and for several."""
     if not matching:
-        raise InterfaceError(f"there is no interface {meant}", f"there are {_names(known)}")
+        raise NoSuchInterfaceError(f"there is no interface {meant}", f"there are {_names(known)}")
     if len(matching) > 1:
         raise InterfaceError(f"{meant} could be any of {_names(matching)}", "name one of them")
     return matching[0]

@@ -499,7 +499,7 @@ async def test_whoever_watches_hands_over_all_interfaces_there_are(net: MemoryNe
         net.host.remove_interface("eth1")
         net.host.add_interface("eth2", "203.0.113.1")
         for feed in (listed, of_all):
-            feed._presence.follow(net.host.interfaces)
+            feed._presence.tell_followed(feed._presence.follow(net.host.interfaces))
         assert [one.name for one in listed.interfaces] == ["eth0"]
         assert [one.name for one in of_all.interfaces] == ["eth0", "eth2"]
         assert happened(events) == [
@@ -507,10 +507,10 @@ async def test_whoever_watches_hands_over_all_interfaces_there_are(net: MemoryNe
             (EventKind.JOINED, "eth2"),
             (EventKind.LEFT, "eth1"),
         ]
-        listed._presence.follow(net.host.interfaces)
+        listed._presence.tell_followed(listed._presence.follow(net.host.interfaces))
         assert happened(events) == []
         with pytest.raises(InterfaceGoneError, match="eth0"):
-            listed._presence.follow([net.find("eth2")])
+            listed._presence.tell_followed(listed._presence.follow([net.find("eth2")]))
         assert [one.name for one in listed.interfaces] == ["eth0"]
 
 

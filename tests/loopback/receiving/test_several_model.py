@@ -119,7 +119,7 @@ async def test_nothing_is_lost_doubled_or_let_through(names: list[str] | None, s
         net.host.add_interface(link, "198.51.100.1")
     got: defaultdict[int, list[bytes]] = defaultdict(list)
     latest: dict[int, Packet] = {}
-    async with Receiver(network=net) as receiver:
+    async with Receiver(network=net, heal=False) as receiver:
         first = some_filter(draw)
         model = Model(net, names, first)
         interface = ALL_INTERFACES if names is None else names

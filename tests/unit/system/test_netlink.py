@@ -19,16 +19,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aiomcast.system.announcements import (
-    AddressRemoved,
-    Announcement,
-    LinkChanged,
-    LinkRemoved,
-    RoutesChanged,
-    announced,
-)
-from aiomcast.system.device_groups import DeviceGroup, parse_device_group, parse_igmp, parse_igmp6
-from aiomcast.system.links import Link, LinkAddress, Operstate, parse_address, parse_link
+from aiomcast.system.announcements import announced
+from aiomcast.system.device_groups import parse_device_group, parse_igmp, parse_igmp6
+from aiomcast.system.links import parse_address, parse_link
 from aiomcast.system.netlink import (
     MalformedMessage,
     Message,
@@ -40,6 +33,17 @@ from aiomcast.system.netlink import (
     request,
 )
 from aiomcast.system.routes import Route, parse_route
+from aiomcast.values.links import (
+    AddressRemoved,
+    Announcement,
+    DeviceGroup,
+    Link,
+    LinkAddress,
+    LinkChanged,
+    LinkRemoved,
+    Operstate,
+    RoutesChanged,
+)
 
 RECORDED: dict[str, Any] = json.loads(  # Any: text, or a list of texts
     (Path(__file__).parents[2] / "data" / "rtnetlink.json").read_text()

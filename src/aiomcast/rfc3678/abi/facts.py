@@ -32,6 +32,8 @@ class Facts:
     """Whether a socket may be bound to a group, so that it hears no other; else to the wildcard."""
     empty_set_clears: bool
     """Whether setting an empty source list clears the one that was there."""
+    rejoin_pause: float
+    """Seconds from leaving a group to joining it again: a join before that is reported to nobody."""
 
     # The time of arrival.
     time_option: int | None

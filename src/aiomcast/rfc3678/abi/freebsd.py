@@ -108,6 +108,7 @@ FREEBSD = Abi(
         reuse_port_groups=False,
         binds_to_group=True,
         empty_set_clears=False,
+        rejoin_pause=0.25,  # its reports leave by a tick of 200 ms
         time_option=0x400,  # SO_TIMESTAMP
         time_kind=2,
         time_in_nanoseconds=False,

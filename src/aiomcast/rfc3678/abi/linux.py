@@ -116,6 +116,7 @@ LINUX_64 = Abi(
         reuse_port_groups=True,
         binds_to_group=True,
         empty_set_clears=True,
+        rejoin_pause=0.0,
         time_option=35,  # SO_TIMESTAMPNS
         time_kind=35,
         time_in_nanoseconds=True,

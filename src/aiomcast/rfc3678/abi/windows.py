@@ -108,6 +108,7 @@ WINDOWS = Abi(
         reuse_port_groups=False,
         binds_to_group=False,
         empty_set_clears=True,
+        rejoin_pause=0.0,
         time_option=None,
         time_kind=None,
         time_in_nanoseconds=False,

@@ -1,0 +1,173 @@
+"""What becomes of memberships by what devices know, in a namespace of its own: no switch, no traffic."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator
+
+import pytest
+import uvloop
+
+from aiomcast import Event, EventKind, EventStream, Membership, Receiver, SourceFilter
+from tests.support.sandbox import apart, needs_seccomp, without_sockets_of
+
+from .place import Place
+
+GROUPS = ("239.1.1.1", "ff1e::1:1")
+SOON = 5
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    """A host with a cable, v0 here and p0 at its other end."""
+    with Place() as made:
+        made.cable("v0", "p0", "192.0.2.1/24")
+        yield made
+
+
+async def joined(receiver: Receiver, port: int = 5000) -> list[Membership]:
+    """Join a group of each family on v0."""
+    return [await receiver.join(group, port, interface="v0") for group in GROUPS]
+
+
+async def until(events: EventStream, kind: EventKind, count: int = 1) -> list[Event]:
+    """Return the next `count` events of this kind; what else happens meanwhile does not count."""
+    found: list[Event] = []
+    async with asyncio.timeout(SOON):
+        while len(found) < count:
+            event = await events.receive()
+            if event.kind is kind:
+                found.append(event)
+    return found
+
+
+def are_on(feeds: list[Membership], name: str) -> bool:
+    return all(feed.on_device() == {name: True} for feed in feeds)
+
+
+def make_anew(place: Place, index: int | None, name: str = "v0") -> None:
+    """Delete the interface and make one of its name, with this index (None: another)."""
+    numbered = "" if index is None else f" index {index}"
+    place.ip(
+        f"link del {name}",
+        f"link add {name}{numbered} type veth peer name p0",
+        "link set p0 up",
+        f"link set {name} up",
+        f"addr add 192.0.2.1/24 dev {name}",
+    )
+
+
+@pytest.mark.parametrize("is_same_index", [True, False])
+async def test_all_receivers_of_a_thread_mend_their_ghosts_together(
+    place: Place, is_same_index: bool
+) -> None:
+    async with Receiver() as one, Receiver() as other:
+        feeds = await joined(one) + await joined(other, 5001)
+        listed = await other.join(GROUPS[0], 5002, sources=["192.0.2.9"], interface="v0")
+        events = (one.events(), other.events())
+        index = feeds[0].interface.index
+        make_anew(place, index if is_same_index else None)
+        await until(events[0], EventKind.HEALED, 2)
+        await until(events[1], EventKind.HEALED, 3)
+        assert are_on([*feeds, listed], "v0")
+        assert (feeds[0].interface.index == index) is is_same_index
+        for feed in (listed, *feeds):  # what one of them leaves is still joined for the others
+            assert are_on(feeds[feeds.index(feed) if feed in feeds else 0 :], "v0")
+            await feed.leave()
+
+
+async def test_a_ghost_can_be_swapped_and_left_like_any_other(place: Place) -> None:
+    async with Receiver() as receiver:
+        many = [f"198.51.100.{number}" for number in range(30)]
+        feed = await receiver.join(GROUPS[0], 5000, sources=many, interface="v0")
+        other = await receiver.join(GROUPS[0], 5001, interface="v0")
+        events = receiver.events()
+        make_anew(place, feed.interface.index)
+        await until(events, EventKind.HEALED, 2)
+        assert feed.kernel_filter() == SourceFilter.include(many)
+        for wanted in (SourceFilter.include(many[5:]), SourceFilter.any(), SourceFilter.include(many[:25])):
+            await feed.swap(wanted)
+            assert feed.kernel_filter() == wanted
+        await feed.leave()
+        assert are_on([other], "v0")
+
+
+async def test_names_go_with_their_interfaces(place: Place) -> None:
+    place.cable("v1", "p1")
+    async with Receiver() as receiver:
+        feeds = {
+            name: await receiver.join(GROUPS[0], 5000, interface=name, sources=["192.0.2.9"])
+            for name in ("v0", "v1")
+        }
+        indexes = {name: feed.interface.index for name, feed in feeds.items()}
+        events = receiver.events()
+        place.batch("link set v0 name x", "link set v1 name v0", "link set x name v1")
+        await until(events, EventKind.RENAMED, 2)
+        # the last of several renamings in one batch is what counts
+        async with asyncio.timeout(SOON):
+            while [feed.interface.name for feed in feeds.values()] != ["v1", "v0"]:
+                await events.receive()
+        await receiver.refresh()
+        assert {name: feed.interface.index for name, feed in feeds.items()} == indexes
+        assert [feed.interface.name for feed in feeds.values()] == ["v1", "v0"]
+
+
+async def test_refresh_without_healing_goes_by_the_index(place: Place) -> None:
+    place.cable("v1", "p1")
+    async with Receiver(heal=False) as receiver:
+        (feed, _) = await joined(receiver)
+        index = feed.interface.index
+        events = receiver.events()
+        place.batch("link set v0 name x", "link set v1 name v0")
+        await feed.refresh()
+        assert (feed.interface.index, feed.interface.name) == (index, "x")
+        assert [(await events.receive()).kind for _ in range(2)] == [EventKind.RENAMED, EventKind.REFRESHED]
+
+
+async def test_refresh_mends_all_that_is_a_ghost_of_the_same_group(place: Place) -> None:
+    async with Receiver(heal=False) as receiver:
+        feed = await receiver.join(GROUPS[0], 5000, interface="v0")
+        other = await receiver.join(GROUPS[0], 5001, interface="v0")
+        make_anew(place, feed.interface.index)
+        assert feed.on_device() == other.on_device() == {"v0": False}
+        assert feed.kernel_filter() == SourceFilter.any()  # what the socket believes
+        await feed.refresh()
+        await feed.leave()
+        assert are_on([other], "v0")
+
+
+async def test_ipv6_is_lost_with_a_small_mtu_and_comes_back_with_it(place: Place) -> None:
+    async with Receiver() as receiver:
+        feeds = await joined(receiver)
+        events = receiver.events()
+        place.ip("link set v0 mtu 1000")
+        (lost,) = await until(events, EventKind.LOST)
+        assert (lost.group, lost.cause) == (GROUPS[1], "device")
+        assert lost.error is not None
+        assert [feed.on_device() for feed in feeds] == [{"v0": True}, {"v0": False}]
+        place.ip("link set v0 mtu 1500")
+        (healed,) = await until(events, EventKind.HEALED)
+        assert (healed.group, healed.cause) == (GROUPS[1], "device")
+        assert are_on(feeds, "v0")
+
+
+@needs_seccomp
+@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+def test_without_netlink_interfaces_are_looked_at_once_a_second(
+    place: Place, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def watched() -> None:
+        async with Receiver() as receiver:
+            feeds = await joined(receiver)
+            events = receiver.events()
+            make_anew(place, None)
+            await until(events, EventKind.HEALED, 2)
+            assert are_on(feeds, "v0")
+
+    def work() -> None:
+        without_sockets_of(socket.AF_NETLINK)
+        with asyncio.Runner(loop_factory=new_loop) as running:
+            running.run(watched())
+
+    apart(work)
