@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator
 import pytest
 import uvloop
 
-from aiomcast import Event, EventKind, EventStream, Membership, Receiver, SourceFilter
+from aiomcast import (
+    Event,
+    EventKind,
+    EventStream,
+    Membership,
+    NoRouteError,
+    Receiver,
+    SourceFilter,
+)
 from tests.support.sandbox import apart, needs_seccomp, without_sockets_of
 
 from .place import Place
@@ -111,6 +119,56 @@ async def test_names_go_with_their_interfaces(place: Place) -> None:
         await receiver.refresh()
         assert {name: feed.interface.index for name, feed in feeds.items()} == indexes
         assert [feed.interface.name for feed in feeds.values()] == ["v1", "v0"]
+
+
+REMOTE = "203.0.113.9"
+
+
+@pytest.fixture
+def routed(place: Place) -> Place:
+    """The remote source lies behind v0; there is a v1, too."""
+    place.cable("v1", "p1", "198.51.100.1/24")
+    place.ip("route add 203.0.113.0/24 via 192.0.2.2 dev v0")
+    return place
+
+
+async def test_a_membership_follows_its_route(routed: Place) -> None:
+    async with Receiver() as receiver:
+        feed = await receiver.join(GROUPS[0], 5000, sources=[REMOTE])
+        named = await receiver.join(GROUPS[0], 5001, sources=[REMOTE], interface="v0")
+        events = receiver.events()
+        assert are_on([feed], "v0")
+        routed.ip("route replace 203.0.113.0/24 via 198.51.100.2 dev v1")
+        (moved,) = await until(events, EventKind.MOVED)
+        assert (moved.interface, moved.membership, moved.cause) == ("v1", feed, "route")
+        assert are_on([feed], "v1")
+        assert are_on([named], "v0")
+        routed.ip("route replace unreachable 203.0.113.0/24")  # nowhere: it stays where it is
+        routed.ip("rule add to 203.0.113.0/24 lookup 7", "route add 203.0.113.0/24 dev v0 table 7")
+        await until(events, EventKind.MOVED)
+        assert are_on([feed], "v0")
+
+
+async def test_a_swap_to_what_lies_elsewhere_moves_a_membership_that_follows_its_route(routed: Place) -> None:
+    async with Receiver() as receiver:
+        feed = await receiver.join(GROUPS[0], 5000, sources=[REMOTE])
+        named = await receiver.join(GROUPS[0], 5001, sources=[REMOTE], interface="v0")
+        events = receiver.events()
+        await receiver.filters.apply({feed: ["198.51.100.9"], named: ["198.51.100.9"]})
+        await until(events, EventKind.MOVED)
+        assert are_on([feed], "v1")
+        assert are_on([named], "v0")
+        assert feed.kernel_filter() == SourceFilter.include(["198.51.100.9"])
+
+
+async def test_a_join_waits_for_a_route(place: Place) -> None:
+    async with Receiver() as receiver:
+        with pytest.raises(NoRouteError):
+            await receiver.join(GROUPS[0], 5000, sources=[REMOTE])
+        waiting = asyncio.create_task(receiver.join(GROUPS[0], 5000, sources=[REMOTE], wait=True))
+        await asyncio.sleep(0)
+        place.ip("route add default via 192.0.2.2")
+        assert are_on([await asyncio.wait_for(waiting, SOON)], "v0")
 
 
 async def test_refresh_without_healing_goes_by_the_index(place: Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Final, final
@@ -27,7 +28,8 @@ __all__ = ["Mending"]
 _LOOKS: Final = (0.1, 1.0, 5.0)
 _LOOKS_PER_SILENCE = 5
 _TURN = 0.02  # seconds: what is announced to two receivers of a thread, they are told within
-_GATHERED = 0.01  # seconds
+_GATHERED = 0.01  # seconds, of swaps
+_RESTS = 10  # times as long as it has looked up routes, until it does so again
 _PATIENCE: Final = 1.0  # seconds between two looks of who waits for an interface, if nothing is announced
 
 
@@ -51,7 +53,8 @@ class Mending:
         self._losses: dict[tuple[Membership, int], Loss] = {}
         self._reading: Reading | None = None
         self._watch: Watch | None = None
-        self._swapped: set[Membership] = set()
+        self._to_reroute: set[Membership] = set()
+        self._reroute_at = -math.inf
         self._waiting: list[asyncio.Future[None]] = []
 
     # Beginning and ending
@@ -75,14 +78,11 @@ class Mending:
 
     def swapped(self, membership: Membership) -> None:
         """Look soon if the route to its sources is another: many swaps are one look."""
-        if self._reading is not None:
-            if not self._swapped:
-                self._reading.call_later(_GATHERED, weakly(self._reroute_swapped))
-            self._swapped.add(membership)
+        self._reroute_soon([membership], _GATHERED)
 
     def left(self, membership: Membership) -> None:
         """Forget a membership."""
-        self._swapped.discard(membership)
+        self._to_reroute.discard(membership)
         for key in [key for key in self._losses if key[0] is membership]:
             del self._losses[key]
 
@@ -151,13 +151,13 @@ class Mending:
         self._wake()
 
     def _indexes(self) -> set[int]:
-        return {spot.index for spot in self._rejoining.spots()}
+        return {index for membership in self._memberships for index in membership._indexes}
 
     def _do(self, action: Action) -> None:
         spots = self._rejoining.spots(action.index) if action.index else []
         match action.remedy:
             case Remedy.RENAME:
-                self._rename(action.index, spots)
+                self._rename(action.index)
             case Remedy.LOSE:
                 for spot in spots:
                     if not spot.membership._presence.is_left_when(action.cause):
@@ -176,15 +176,13 @@ class Mending:
                     with contextlib.suppress(MulticastError):
                         self._follow(membership)
             case Remedy.REROUTE:
-                for membership in tuple(self._memberships):
-                    with contextlib.suppress(MulticastError):
-                        self._reroute(membership)
+                self._reroute_soon(tuple(self._memberships))
 
-    def _rename(self, index: int, spots: Iterable[Spot]) -> None:
+    def _rename(self, index: int) -> None:
         link = self._healing.link(index)
         if link is not None:
-            for spot in spots:
-                spot.membership._presence.rename(index, link.name)
+            for membership in self._memberships:
+                membership._presence.rename(index, link.name)
 
     def _compare(self, spots: Sequence[Spot]) -> None:
         dead = self._rejoining.dead(spots)
@@ -258,11 +256,26 @@ class Mending:
                 self._losses.pop((membership, one.index), None)
             self.joined(membership)
 
-    def _reroute_swapped(self) -> None:
-        swapped, self._swapped = self._swapped, set()
-        for membership in swapped:
+    def _reroute_soon(self, memberships: Iterable[Membership], seconds: float = 0.0) -> None:
+        """Look up the routes of those that follow one: however many change, for a part of the time only."""
+        following = {one for one in memberships if one._presence.is_by_route}
+        if self._reading is None or not following:
+            return
+        waits = bool(self._to_reroute)
+        self._to_reroute |= following
+        due_at = max(self._now() + seconds, self._reroute_at)
+        if not waits and due_at > self._now():
+            self._reading.call_later(due_at - self._now(), weakly(self._reroute_all))
+        elif not waits:
+            self._reroute_all()
+
+    def _reroute_all(self) -> None:
+        begun = self._now()
+        following, self._to_reroute = self._to_reroute, set()
+        for membership in following:
             with contextlib.suppress(MulticastError):
                 with_open_files(partial(self._reroute, membership))
+        self._reroute_at = self._now() + _RESTS * (self._now() - begun)
 
     # Looking again
 

@@ -156,11 +156,12 @@ class Receiver(Closing):
         interface: InterfacesLike,
         sock: socket.socket | int | None,
     ) -> Membership:
+        self._check()
+        self._begin()  # before anything is looked at
         while True:
             try:
                 return await self._join(group, port, sources, interface, sock)
             except (NoSuchInterfaceError, NoRouteError, InterfaceGoneError):
-                self._begin()
                 await self._keeper.mending.change()
 
     def _begin(self) -> Reading:
