@@ -18,6 +18,7 @@ TREE: dict[type[Exception], tuple[type[Exception], ...]] = {
     errors.ArgumentTypeError: (errors.ArgumentError, TypeError),
     errors.AddressTypeError: (errors.AddressError, errors.ArgumentTypeError),
     errors.FilterTypeError: (errors.FilterError, errors.ArgumentTypeError),
+    errors.NoSuchInterfaceError: (errors.InterfaceError,),
     errors.InterfaceTypeError: (errors.InterfaceError, errors.ArgumentTypeError),
     errors.StateError: (errors.MulticastError, RuntimeError),
     errors.RefusedError: (errors.MulticastError, OSError),

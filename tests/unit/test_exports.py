@@ -100,10 +100,12 @@ def test_the_public_modules_export_public_names() -> None:
 # What each has without an underscore: all of it, documented, and nothing that came by accident.
 NAMES = {
     "Receiver": """
-        aclose batches events filters join membership_of memberships options packets statistics
+        aclose batches events filters join membership_of memberships options packets refresh
+        statistics
     """,
     "Membership": """
         batches block_source filter group interface interfaces join_source kernel_filter leave leave_source
+        on_device
         packets port refresh statistics statistics_by_source swap unblock_source
     """,
     "PacketStream": "aclose batches capacity receive receive_nowait statistics tags",
