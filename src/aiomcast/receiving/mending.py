@@ -26,6 +26,7 @@ __all__ = ["Mending"]
 
 # Seconds after something was mended: another process that lets go of its ghost may take the group with it.
 _LOOKS: Final = (0.1, 1.0, 5.0)
+_SILENCE: Final = "silence"
 _LOOKS_PER_SILENCE = 5
 _TURN = 0.02  # seconds: what is announced to two receivers of a thread, they are told within
 _GATHERED = 0.01  # seconds, of swaps
@@ -312,19 +313,18 @@ class Mending:
         self._listen()
 
     def _hear_one(self, spot: Spot, silence: Silence, is_same: bool) -> None:
-        count, now, was_silent = spot.shards.received, self._now(), silence.since
+        count, now, key = spot.shards.received, self._now(), (spot.membership, spot.index)
         link = self._healing.link(spot.index)
         if not is_same or not spot.shards.is_received or link is None or not link.is_running:
             silence.begin(count, now)
         elif silence.look(count, now):
-            key = (spot.membership, spot.index)
-            if key not in self._losses and silence.since is not None:
-                self._losses[key] = Loss("silence", silence.since)
-                spot.membership._tell(EventKind.SILENT, spot.interface, cause="silence")
+            if key not in self._losses:
+                self._losses[key] = Loss(_SILENCE, silence.last_at)
+                spot.membership._tell(EventKind.SILENT, spot.interface, cause=_SILENCE)
             self._end_silence(spot, silence.tries)
-        elif was_silent is not None and silence.since is None:
-            loss = self._losses.pop((spot.membership, spot.index), None)
-            self._tell_healed(spot, loss or Loss("silence", was_silent))
+        elif silence.flows and (loss := self._losses.get(key)) is not None and loss.cause == _SILENCE:
+            del self._losses[key]
+            self._tell_healed(spot, loss)
 
     def _end_silence(self, spot: Spot, tries: int) -> None:
         """Tell the network again: the gentle way first, and then in turn."""

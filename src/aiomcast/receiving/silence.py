@@ -35,37 +35,41 @@ class Silence:
     something had. Then it asks to be mended at once, and after 1, 2, 4, ... 30 seconds again.
     """
 
-    __slots__ = ("_count", "_first_at", "_first_count", "_last_at", "_next_at", "_tries", "least", "since")
+    __slots__ = ("_count", "_first_at", "_first_count", "_least", "_next_at", "_tries", "last_at")
 
     def __init__(self, least: float) -> None:
-        self.least = least
-        self.since: float | None = None
-        """When the last packet came of what is silent, None while it flows."""
+        self._least = least
+        self.last_at: float = 0.0
+        """When the last packet came, as far as was looked."""
         self._count = -1
         self._first_count = self._tries = 0
-        self._first_at = self._last_at = self._next_at = 0.0
+        self._first_at = self._next_at = 0.0
 
     def begin(self, count: int, now: float) -> None:
         """Forget what has flowed: others are let in, or nobody reads for now."""
         self._count = self._first_count = count
-        self._first_at = self._last_at = now
-        self._tries, self.since = 0, None
+        self._first_at = self.last_at = now
+        self._tries = 0
 
     def look(self, count: int, now: float) -> bool:
         """Take note of how many have come; say whether it is silent and is to be mended now."""
         if self._count < 0:
-            self.begin(count, now)
-        elif count != self._count:
-            self._count, self._last_at = count, now
-            self._tries, self.since = 0, None
-        elif count > self._first_count and now - self._last_at > self._patience:
-            if self.since is None:
-                self.since, self._next_at = self._last_at, now
-            if now >= self._next_at:
-                self._next_at = now + min(2.0**self._tries, _LONGEST)
-                self._tries += 1
-                return True
-        return False
+            self.begin(0, now)
+        if count != self._count:
+            self._count, self.last_at, self._tries = count, now, 0
+            return False
+        has_flowed = count > self._first_count
+        is_due = not self._tries or now >= self._next_at
+        if not has_flowed or not is_due or now - self.last_at <= self._patience:
+            return False
+        self._next_at = now + min(2.0**self._tries, _LONGEST)
+        self._tries += 1
+        return True
+
+    @property
+    def flows(self) -> bool:
+        """Whether something has come, and it is not silent."""
+        return self._count > self._first_count and not self._tries
 
     @property
     def tries(self) -> int:
@@ -74,5 +78,5 @@ class Silence:
 
     @property
     def _patience(self) -> float:
-        gap = (self._last_at - self._first_at) / (self._count - self._first_count)
-        return max(self.least, _GAPS * gap)
+        gap = (self.last_at - self._first_at) / (self._count - self._first_count)
+        return max(self._least, _GAPS * gap)

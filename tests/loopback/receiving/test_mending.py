@@ -307,6 +307,22 @@ async def test_nobody_is_silent_whose_packets_nobody_takes(net: MemoryNetwork) -
         assert happened(events) == []
 
 
+async def test_a_silence_through_which_nobody_reads_is_still_healed(net: MemoryNetwork) -> None:
+    async with Receiver(network=net, silence=0.5) as receiver:
+        feed = await receiver.join(GROUP, PORT, interface="eth1")
+        events, packets = receiver.events(), feed.packets()
+        net.send_many(A, GROUP, PORT, [b"1", b"2"], link="eth1")
+        await net.run_for(2)
+        await packets.aclose()
+        await net.run_for(2)
+        async with feed.packets():
+            net.send(A, GROUP, PORT, b"3", link="eth1")
+            await net.run_for(0.25)
+            net.send(A, GROUP, PORT, b"4", link="eth1")
+            await net.run_for(0.25)
+        assert [kind for kind, *_ in happened(events)] == [EventKind.SILENT, EventKind.HEALED]
+
+
 async def test_what_lets_others_in_is_silent_only_when_these_have_come(net: MemoryNetwork) -> None:
     async with Receiver(network=net, silence=0.5) as receiver:
         feed = await receiver.join(GROUP, PORT, sources={A}, interface="eth1")

@@ -26,9 +26,10 @@ def asked(silence: Silence, count: int, begin: float, seconds: float, step: floa
 def test_what_has_flowed_and_stops_is_silent_after_so_many_seconds() -> None:
     silence, last = flowed(0.5, 100, 0.015625)
     assert asked(silence, 100, last, 0.5) == []
-    assert silence.since is None
+    assert silence.flows
     assert asked(silence, 100, last, 0.625) == [0.625]
-    assert silence.since == last
+    assert not silence.flows
+    assert silence.last_at == last
 
 
 def test_a_slow_flow_is_given_eight_of_its_gaps() -> None:
@@ -48,7 +49,7 @@ def test_a_packet_ends_it_and_the_next_silence_is_another() -> None:
     silence, last = flowed(0.5, 100, 0.015625)
     asked(silence, 100, last, 3)
     assert not silence.look(101, last + 3)
-    assert silence.since is None
+    assert silence.flows
     assert asked(silence, 101, last + 3, 2)[0] == 0.625
 
 
@@ -60,6 +61,7 @@ def test_what_has_never_flowed_is_not_silent() -> None:
 def test_what_begins_anew_has_not_flowed() -> None:
     silence, last = flowed(0.5, 100, 0.015625)
     silence.begin(100, last)
+    assert not silence.flows
     assert asked(silence, 100, last, 100) == []
 
 
