@@ -15,6 +15,7 @@ from ..reading.contract import Network, Reading, Watch
 from ..rfc3678.limits import with_open_files
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
+from ..values.interface import Interface
 from ..values.links import Announcement, Missed
 from .healing import Action, Healing, Loss, Remedy
 from .membership import Membership
@@ -54,6 +55,7 @@ class Mending:
         self._losses: dict[tuple[Membership, int], Loss] = {}
         self._reading: Reading | None = None
         self._watch: Watch | None = None
+        self._to_look: set[int] = set()
         self._to_reroute: set[Membership] = set()
         self._reroute_at = -math.inf
         self._waiting: list[asyncio.Future[None]] = []
@@ -238,10 +240,9 @@ class Mending:
         held = [shards.interface for shards in presence.shards if shards.interface.index in present]
         followed = presence.follow([*held, *(self._network.find(link.index) for link in back)])
         was = {one.name: one.index for one in followed.gone}
-        for spot in self._rejoining.spots():
-            if spot.membership is membership and spot.interface in followed.came:
-                loss = self._losses.pop((membership, was.get(spot.interface.name, 0)), None)
-                self._tell_healed(spot, loss or Loss("gone", self._now()))
+        for one in followed.came:
+            loss = self._losses.pop((membership, was.get(one.name, 0)), None)
+            self._tell_healed(membership, one, loss or Loss("gone", self._now()))
         for interface, error in followed.refusals:
             membership._tell(EventKind.FAILED, interface, error)
         self.joined(membership)
@@ -280,11 +281,19 @@ class Mending:
 
     # Looking again
 
-    def _look_again(self, indexes: set[int]) -> None:
+    def _look_again(self, indexes: Iterable[int]) -> None:
+        """Compare what the devices have some times from now on: once for all that is mended in this turn."""
         if self._reading is not None:
-            look = weakly(self._look)
+            if not self._to_look:
+                self._reading.call_soon(weakly(self._begin_looks))
+            self._to_look.update(indexes)
+
+    def _begin_looks(self) -> None:
+        indexes, self._to_look = self._to_look, set()
+        look, reading = weakly(self._look), self._reading
+        if reading is not None:
             for seconds in _LOOKS:
-                self._reading.call_later(seconds, lambda: look(indexes))
+                reading.call_later(seconds, lambda: look(indexes))
 
     def _look(self, indexes: set[int]) -> None:
         with contextlib.suppress(MulticastError):
@@ -324,7 +333,7 @@ class Mending:
             self._end_silence(spot, silence.tries)
         elif silence.flows and (loss := self._losses.get(key)) is not None and loss.cause == _SILENCE:
             del self._losses[key]
-            self._tell_healed(spot, loss)
+            self._tell_healed(spot.membership, spot.interface, loss)
 
     def _end_silence(self, spot: Spot, tries: int) -> None:
         """Tell the network again: the gentle way first, and then in turn."""
@@ -358,13 +367,13 @@ class Mending:
             if loss is None:
                 spot.membership._tell(EventKind.REFRESHED, spot.interface)
             else:
-                self._tell_healed(spot, loss)
+                self._tell_healed(spot.membership, spot.interface, loss)
         for spot, error in refused:
             self._lose(spot, "device", error)
 
-    def _tell_healed(self, spot: Spot, loss: Loss) -> None:
+    def _tell_healed(self, membership: Membership, interface: Interface, loss: Loss) -> None:
         seconds = self._now() - loss.since
-        spot.membership._tell(EventKind.HEALED, spot.interface, cause=loss.cause, seconds=seconds)
+        membership._tell(EventKind.HEALED, interface, cause=loss.cause, seconds=seconds)
 
     def _now(self) -> float:
         return 0.0 if self._reading is None else self._reading.monotonic()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from typing import Self, TypeGuard, Unpack
 
 from ..errors import (
@@ -21,6 +22,7 @@ from ..rfc3678.limits import with_open_files
 from ..streams.packet_stream import PacketBatches, PacketStream
 from ..values.addresses import Address, check_port, group_address, split_zone
 from ..values.closing import Closing
+from ..values.events import EventKind
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import ALL_INTERFACES, InterfacesLike
 from ..values.options import OptionKeywords, Options
@@ -206,11 +208,23 @@ class Receiver(Closing):
             self._keeper.mending.joined(membership)
             membership._outlet.redirect()
             membership._tell_joined(refusals)
+            self._warn_of(membership)
         except BaseException:
             self._keeper.forget(membership)
             membership._abandon()
             raise
         return membership
+
+    def _warn_of(self, membership: Membership) -> None:
+        """Say why nothing can come, where that can be known. Of all interfaces some may well be idle."""
+        if membership.filter.is_none or membership._presence.is_on_all:
+            return
+        for interface in membership.interfaces:
+            look = partial(self._network.doubts, interface, membership.group, membership.filter)
+            for doubt in with_open_files(look):
+                said = f"{doubt.text}: {doubt.hint}"
+                membership._tell(EventKind.DOUBTFUL, interface, cause=said)
+                warnings.warn(f"nothing can come to {membership!r}: {said}", RuntimeWarning, stacklevel=3)
 
     def packets(self, **tags: Unpack[TagKeywords]) -> PacketStream:
         """Return a new stream with a copy of all packets, or those with the given tags.
