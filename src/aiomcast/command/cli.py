@@ -11,6 +11,7 @@ import functools
 import os
 import select
 import signal
+import socket
 import stat
 import sys
 import time
@@ -264,7 +265,13 @@ async def _until_ready(descriptor: int, add: Callable[..., Any], remove: Callabl
 
 
 def _interface(given: str | None) -> str | int | None:
-    return int(given) if given is not None and given.isdecimal() else given
+    if given is None or not given.isdecimal():
+        return given
+    try:
+        socket.if_nametoindex(given)  # an interface may be called by a number
+    except OSError:
+        return int(given)
+    return given
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

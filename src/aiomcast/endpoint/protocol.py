@@ -11,6 +11,7 @@ from ..system.sockets import MulticastSocket, socket_of
 from ..values import filters
 from ..values.addresses import Address, canonical
 from ..values.filters import SourceFilter, Sources
+from ..values.lookup import check_source_zones
 from ..values.packets import Flow, Packet
 from .peers import SocketAddress, peer
 
@@ -128,4 +129,6 @@ class MulticastProtocol(asyncio.DatagramProtocol):
 
     def _change(self, change: Callable[[SourceFilter, str, Address], SourceFilter], source: Address) -> None:
         sock = self._member()
-        self.set_filter(change(sock.filter, sock.group, source))
+        wanted = change(sock.filter, sock.group, source)
+        check_source_zones([source], [one.interface for _, one in self._connected])
+        self.set_filter(wanted)

@@ -18,7 +18,8 @@ from ..reading import Reader
 from ..reading.contract import Place
 from ..reading.counted import counted
 from ..rfc3678.refusals import refusal, refusals
-from ..values.filters import SourceFilter, Sources, filter_for
+from ..values.filters import SourceFilter, Sources
+from ..values.lookup import filter_on
 from ..values.packets import Flow
 from ..values.statistics import Statistics
 from .delivery import Delivery
@@ -108,7 +109,7 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         """
         if self._is_closing:
             raise StateError(f"{self!r} has left its group", "open another endpoint")
-        wanted = filter_for(self._group, sources)
+        wanted = filter_on(self._group, sources, (reader.sock.interface for reader in self._members))
         self._hold(wanted)
         for reader in self._members:
             reader.set_filter(wanted)

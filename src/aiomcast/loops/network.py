@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from ..errors import UnsupportedError
 from ..reading.contract import Reading
@@ -10,9 +11,11 @@ from ..rfc3678.abi import native
 from ..rfc3678.limits import source_limit
 from ..system import looking
 from ..system.device_groups import device_groups
+from ..system.doubts import look
 from ..system.interfaces import find_interface, placed
 from ..system.queries import report_again
 from ..values.addresses import Address
+from ..values.doubts import Doubt
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
 from ..values.links import DeviceGroup, Link
@@ -62,6 +65,10 @@ class SystemNetwork:
             return device_groups(family)
         except UnsupportedError:
             return None
+
+    def doubts(self, interface: Interface, group: str, wanted: SourceFilter) -> Sequence[Doubt]:
+        """Return why nothing can come to a member of `group` there. See `system.doubts.look`."""
+        return look(interface.index, group, wanted)
 
     def report_again(self, index: int, family: int) -> bool:
         """Have the host report its groups on an interface, if it can. See `system.queries.report_again`."""

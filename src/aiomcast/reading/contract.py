@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from ..values.addresses import Address
+from ..values.doubts import Doubt
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
 from ..values.links import Announcement, DeviceGroup, Link
@@ -339,6 +340,9 @@ class Network(Protocol):
 
         None where the system does not tell. See `system.device_groups`.
         """
+
+    def doubts(self, interface: Interface, group: str, wanted: SourceFilter) -> Sequence[Doubt]:
+        """Return why nothing can come to a member of `group` there, though the system does not refuse it."""
 
     def report_again(self, index: int, family: int) -> bool:
         """Have the host report its groups of this `family` on an interface, if it can without leaving any.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from ..errors import ArgumentTypeError, StateError
-from ..values.filters import SourceFilter, Sources, filter_for
+from ..values.filters import SourceFilter, Sources
+from ..values.lookup import filter_on
 from ..values.shown import shown
 from .changes import Pending, make_all
 from .membership import Membership
@@ -47,7 +48,8 @@ class FilterManager(Mapping[Membership, SourceFilter]):
         nothing that arrived after. A source that both filters allow loses no packet and gets
         none twice.
 
-        Raises AddressError or FilterError for wrong sources, StateError after `leave` and in
+        Raises AddressError or FilterError for wrong sources, InterfaceError for one in the zone of
+        an interface that the membership is not on, StateError after `leave` and in
         another thread or event loop than the receiver's, RefusedError when the system refuses:
         then the old filter is in force. ArgumentTypeError for what is no membership.
         """
@@ -73,7 +75,7 @@ class FilterManager(Mapping[Membership, SourceFilter]):
             [
                 change
                 for one, sources in changes.items()
-                for change in one._changes(filter_for(one.group, sources))
+                for change in one._changes(filter_on(one.group, sources, one.interfaces))
             ],
             pending,
         )

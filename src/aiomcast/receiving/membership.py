@@ -13,8 +13,9 @@ from ..streams.packet_stream import PacketBatches, PacketStream
 from ..values import filters
 from ..values.addresses import Address
 from ..values.events import EventKind
-from ..values.filters import SourceFilter, Sources, filter_for
+from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface
+from ..values.lookup import check_source_zones, filter_on
 from ..values.options import Options
 from ..values.statistics import SourceStatistics, Statistics
 from ..values.tags import TagKeywords, Tags
@@ -177,7 +178,7 @@ class Membership:
     async def swap(self, sources: Sources, pending: Pending = "discard") -> None:
         """Let `sources` in from now on: `FilterManager.swap` for this membership."""
         self._check()
-        wanted = filter_for(self.group, sources)
+        wanted = filter_on(self.group, sources, self.interfaces)
         self._presence.change(wanted, pending)
         self._tell_swapped()
 
@@ -201,7 +202,9 @@ class Membership:
         self, change: Callable[[SourceFilter, str, Address], SourceFilter], source: Address
     ) -> None:
         self._check()
-        await self.swap(change(self.filter, self.group, source))
+        wanted = change(self.filter, self.group, source)
+        check_source_zones([source], self.interfaces)
+        await self.swap(wanted)
 
     def kernel_filter(self) -> SourceFilter:
         """Return what the kernel reports for this membership: its sockets united, on every interface.

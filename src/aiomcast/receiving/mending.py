@@ -9,15 +9,16 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import Final, final
 
-from ..errors import MulticastError
+from ..errors import MulticastError, RefusedError
 from ..loops.in_loop import weakly
 from ..reading.contract import Network, Reading, Watch
 from ..rfc3678.limits import with_open_files
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
-from ..values.links import Announcement, Missed
+from ..values.links import Announcement, Link, Missed
 from .healing import Action, Healing, Loss, Remedy
+from .looked_up import LookedUp
 from .membership import Membership
 from .rejoining import Refused, Rejoining, Spot
 from .shards import Shards
@@ -110,11 +111,12 @@ class Mending:
         """See `Membership.refresh`. The first error of all is raised when all is done."""
         errors: list[MulticastError] = []
         kept: list[Spot] = []
+        known = LookedUp(self._network)
         for membership in memberships:
             presence = membership._presence
             before = presence.shards
             try:
-                presence.tell_followed(presence.follow(presence.look_up()))
+                presence.tell_followed(presence.follow(presence.look_up(known)))
             except MulticastError as error:
                 errors.append(error)
                 continue
@@ -144,7 +146,7 @@ class Mending:
         actions: list[Action] = []
         with contextlib.suppress(MulticastError):  # looks that are refused: the next announcement is soon
             if any(isinstance(one, Missed) for one in announced):
-                announced = [*announced, *self._healing.differences(self._network.links())]
+                announced = [*announced, *self._healing.differences(self._links_now())]
                 actions = [Action(Remedy.COMPARE, index) for index in self._indexes()]
                 actions += [Action(Remedy.FOLLOW), Action(Remedy.REROUTE)]
         decided = self._healing.decide(announced, self._indexes())
@@ -152,6 +154,18 @@ class Mending:
             with contextlib.suppress(MulticastError):
                 with_open_files(partial(self._do, action))
         self._wake()
+
+    def _links_now(self) -> list[Link]:
+        """Return how interfaces are: all, or those that matter where the system lists none (a sandbox)."""
+        try:
+            return self._network.links()
+        except RefusedError:
+            indexes = {link.index for link in self._healing.links}
+            looked = {index: self._network.link(index) for index in indexes}
+            there = {index for index, link in looked.items() if link is not None}
+            names = {name for one in self._memberships for name in one._presence.missing(there)}
+            found = [*looked.values(), *map(self._network.link, names)]
+            return [link for link in found if link is not None]
 
     def _indexes(self) -> set[int]:
         return {index for membership in self._memberships for index in membership._indexes}
@@ -175,9 +189,10 @@ class Mending:
             case Remedy.REPORT:
                 self._report([one for one in spots if one.family in action.families], action)
             case Remedy.FOLLOW:
+                known = LookedUp(self._network)
                 for membership in tuple(self._memberships):
                     with contextlib.suppress(MulticastError):
-                        self._follow(membership)
+                        self._follow(membership, known)
             case Remedy.REROUTE:
                 self._reroute_soon(tuple(self._memberships))
 
@@ -226,10 +241,10 @@ class Mending:
         else:
             self._tell_mended(*self._rejoining.rejoin(spots))
 
-    def _follow(self, membership: Membership) -> None:
+    def _follow(self, membership: Membership, known: LookedUp) -> None:
         presence = membership._presence
         if presence.is_on_all:
-            presence.tell_followed(presence.follow(presence.look_up()))
+            presence.tell_followed(presence.follow(presence.look_up(known)))
             self.joined(membership)
             return
         present = {link.index for link in self._healing.links}
@@ -238,7 +253,7 @@ class Mending:
         if not back:
             return
         held = [shards.interface for shards in presence.shards if shards.interface.index in present]
-        followed = presence.follow([*held, *(self._network.find(link.index) for link in back)])
+        followed = presence.follow([*held, *(known.find(link.index) for link in back)])
         was = {one.name: one.index for one in followed.gone}
         for one in followed.came:
             loss = self._losses.pop((membership, was.get(one.name, 0)), None)

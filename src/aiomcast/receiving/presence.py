@@ -33,6 +33,7 @@ from ..values.statistics import Statistics
 from . import naming
 from .changes import Change, Pending, make_all
 from .limit import SourceLimit
+from .looked_up import LookedUp
 from .naming import Named
 from .shards import Shards
 from .sockets import Binding
@@ -196,7 +197,7 @@ class Presence:
         """Whether an interface that is lost for this cause is none that it is to be on, and others are."""
         return self.is_on_all and cause != "carrier" and len(self.shards) > 1
 
-    def look_up(self) -> list[Interface]:
+    def look_up(self, known: LookedUp) -> list[Interface]:
         """Return the interfaces there are now to be on. InterfaceError where there is none.
 
         One that it is on stays what it is while there is one with its index, whatever it is called now.
@@ -210,17 +211,17 @@ class Presence:
         held = {shards.interface.index: shards.interface for shards in self.shards}
         for one in self._named:
             try:
-                found.append(with_open_files(partial(self._present, one, held.get(one.index))))
+                found.append(with_open_files(partial(self._present, known, one, held.get(one.index))))
             except InterfaceError as error:
                 missing.append(error)
         if not found:
             raise missing[0]
         return found
 
-    def _present(self, wanted: Named, held: Interface | None) -> Interface:
-        if held is not None and (link := self._network.link(held.index)) is not None:
+    def _present(self, known: LookedUp, wanted: Named, held: Interface | None) -> Interface:
+        if held is not None and (link := known.link(held.index)) is not None:
             return self.rename(held.index, link.name) or held
-        return self._network.find(wanted.name)
+        return known.find(wanted.name)
 
     def look_up_route(self) -> bool:
         """Look up where the route leads now; say whether that is another interface than before.

@@ -69,6 +69,10 @@ _PLAIN: dict[int, tuple[type[RefusedError], str]] = {
         RefusedError,
         "the address is not this host's, or the kernel has forgotten the membership: leave and join again",
     ),
+    errno.ESRCH: (
+        RefusedError,
+        "the interface has lost the membership, which only the socket still has: refresh() joins anew",
+    ),
     errno.ENOMEM: (RefusedError, "the system is out of memory"),
     errno.ENOBUFS: (RefusedError, "the system is out of buffer space"),
 }

@@ -23,10 +23,12 @@ from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
 from ..rfc3678.refusals import refusals
 from ..values.addresses import Address, check_port, family, group_address
-from ..values.filters import SourceFilter, Sources, filter_for
+from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfaceLike
+from ..values.lookup import filter_on
 from ..values.socket_options import SocketOption, SocketOptions
 from . import adopted
+from .doubts import why_invalid
 from .interfaces import find_interface
 from .planner import Action, Rules, Step, plan
 from .port_holders import why_in_use
@@ -132,7 +134,7 @@ class MulticastSocket(socket.socket):
         if isinstance(sources, SourceFilter) and sources.is_include:
             wanted = sources  # every group may have one, and the calls compare the families
         else:
-            wanted = filter_for(self.group, sources)
+            wanted = filter_on(self.group, sources, (self.interface,))
         held = self.filter if self._is_certain else self.held()
         try:
             for step in plan(held, wanted, _RULES):
@@ -206,8 +208,10 @@ class MulticastSocket(socket.socket):
                 case Action.UNBLOCK_SOURCE:
                     assert step.source is not None
                     calls.unblock_source(self, index, group, step.source)
-        except RefusedError:  # then nothing has changed
+        except RefusedError as error:  # then nothing has changed
             self._is_certain = True
+            if error.errno == errno.EINVAL and step.action in (Action.JOIN_GROUP, Action.JOIN_SOURCE):
+                error.hint = why_invalid(index, group)
             raise
         self.filter = step.after
         self._is_certain = True

@@ -8,6 +8,7 @@ from weakref import WeakSet
 from ..errors import ArgumentError
 from ..reading.contract import Reading
 from ..values.addresses import Address, check_port, group_address
+from ..values.doubts import Doubt
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
 from ..values.links import DeviceGroup, Link
@@ -122,6 +123,10 @@ class MemoryHost:
     def device_groups(self, family: int) -> frozenset[DeviceGroup]:
         """Return the groups of either family that interfaces have members of."""
         return self._station.device_groups()
+
+    def doubts(self, interface: Interface, group: str, wanted: SourceFilter) -> tuple[Doubt, ...]:
+        """Return nothing: what can be joined here can come."""
+        return ()
 
     def report_again(self, index: int, family: int) -> bool:
         """Say that it is done: no network in memory forgets what was joined."""

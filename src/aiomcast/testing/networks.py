@@ -11,6 +11,7 @@ from weakref import WeakSet
 from ..errors import ArgumentError, ArgumentTypeError
 from ..reading.contract import Reading
 from ..values.addresses import Address, check_port, group_address, source_address
+from ..values.doubts import Doubt
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
 from ..values.links import DeviceGroup, Link
@@ -264,6 +265,10 @@ class MemoryNetwork:
     def device_groups(self, family: int) -> frozenset[DeviceGroup]:
         """Return the groups that interfaces of `host` have members of."""
         return self._host.device_groups(family)
+
+    def doubts(self, interface: Interface, group: str, wanted: SourceFilter) -> tuple[Doubt, ...]:
+        """Return nothing: what can be joined here can come."""
+        return ()
 
     def report_again(self, index: int, family: int) -> bool:
         """Say that it is done. See `MemoryHost.report_again`."""

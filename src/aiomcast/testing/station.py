@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
+import attrs
+
 from ..errors import InterfaceError, NoSuchInterfaceError
 from ..values.addresses import Address
 from ..values.interface import Interface
@@ -70,13 +72,21 @@ class Station:
     @property
     def interfaces(self) -> tuple[Interface, ...]:
         """The interfaces there are, by index."""
-        return tuple(one.interface for one in self._attachments.values())
+        return tuple(attrs.evolve(one.interface, is_running=one.is_up) for one in self._attachments.values())
 
     def add(self, name: str, addresses: Iterable[Address], link: str) -> Interface:
         """Attach a new interface to `link`. InterfaceError if the name is taken."""
         if name in self._attachments:
             raise InterfaceError(f"{self.name} has an interface {shown(name)}", "choose another name")
-        interface = Interface(next(self._indexes), name, tuple(addresses), multicast=True)
+        interface = Interface(
+            next(self._indexes),
+            name,
+            tuple(addresses),
+            multicast=True,
+            is_up=True,
+            is_running=True,
+            is_loopback=False,
+        )
         self._attachments[name] = Attachment(interface, link)
         self.wire.attach(self._attachments[name])
         self._announce(LinkChanged(_link(self._attachments[name])))

@@ -36,35 +36,94 @@ def _addresses(given: Iterable[Address]) -> tuple[str, ...]:
     return tuple(canonical(address) for address in given)
 
 
-def _multicast(given: bool | None) -> bool | None:
+def _flag(given: bool | None) -> bool | None:
     if given is not None and not isinstance(given, bool):
         raise InterfaceTypeError(
-            f"multicast {shown(given)}", "give True, False, or None where it is not known"
+            f"{shown(given)} tells nothing", "give True, False, or None where it is not known"
         )
     return given
+
+
+def _prefix_lengths(given: Iterable[int] | None) -> tuple[int, ...] | None:
+    if given is None:
+        return None
+    hint = "give an iterable of whole numbers, one for each address"
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise InterfaceTypeError(f"{shown(given)} is no list of prefix lengths", hint)
+    lengths = tuple(given)
+    for one in lengths:
+        if isinstance(one, bool) or not isinstance(one, int):
+            raise InterfaceTypeError(f"{shown(one)} is no prefix length", hint)
+    return lengths
+
+
+def _mac(given: str | None) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise InterfaceTypeError(
+            f"{shown(given)} is no MAC address", "give text, such as '02:00:00:00:00:01'"
+        )
+    return given
+
+
+def _mtu(given: int | None) -> int | None:
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int)):
+        raise InterfaceTypeError(f"{shown(given)} is no MTU", "give a number of bytes")
+    return given
+
+
+def _names(given: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise InterfaceTypeError(f"{shown(given)} is no list of names", "give an iterable of names")
+    return tuple(_name(one) for one in given)
 
 
 @final
 @sealed
 @attrs.frozen(slots=True)
 class Interface:
-    """A network interface.
+    """A network interface, as it was when it was looked up.
 
-    `index` is its number (if_nametoindex(3)) and stays its identity here; `addresses` are its
-    IPv4 and IPv6 addresses as canonical text; `multicast` says whether it can multicast
-    (loopback counts: it works there), None where the system does not tell. InterfaceError for
-    an index that none can have, InterfaceTypeError for a wrong type, AddressError for a wrong address.
+    `index` is its number (if_nametoindex(3)) and stays its identity here; `name` and
+    `alternative_names` are what it is called (ip-link(8), altname; Windows: as its settings call it);
+    `addresses` are its IPv4 and IPv6 addresses as canonical text, and `prefix_lengths` the bits of each
+    that are its network's, in the same order; `multicast` says whether it can multicast (loopback
+    counts: it works there); `is_up` whether it was set up, `is_running` whether it is also operational,
+    as with a carrier (IFF_UP, IFF_RUNNING: netdevice(7)), `is_loopback` whether what is sent there
+    stays on this host; `mtu` is in bytes; `mac` is its address of 48 bits, in hexadecimal with colons.
+    Each is None where the system does not tell, or there is none.
+
+    Two are equal where index, name, addresses and multicast are: the rest is how it is at the moment.
+
+    InterfaceError for an index that none can have, and where there is not one prefix length for each
+    address; InterfaceTypeError for a wrong type, AddressError for a wrong address.
     """
 
     index: int = attrs.field(converter=_index)
     name: str = attrs.field(converter=_name)
     addresses: tuple[str, ...] = attrs.field(default=(), converter=_addresses)
-    multicast: bool | None = attrs.field(default=None, converter=_multicast)
+    multicast: bool | None = attrs.field(default=None, converter=_flag)
+    prefix_lengths: tuple[int, ...] | None = attrs.field(
+        default=None, converter=_prefix_lengths, kw_only=True, eq=False
+    )
+    mac: str | None = attrs.field(default=None, converter=_mac, kw_only=True, eq=False)
+    is_up: bool | None = attrs.field(default=None, converter=_flag, kw_only=True, eq=False)
+    is_running: bool | None = attrs.field(default=None, converter=_flag, kw_only=True, eq=False)
+    is_loopback: bool | None = attrs.field(default=None, converter=_flag, kw_only=True, eq=False)
+    mtu: int | None = attrs.field(default=None, converter=_mtu, kw_only=True, eq=False)
+    alternative_names: tuple[str, ...] = attrs.field(default=(), converter=_names, kw_only=True, eq=False)
+
+    def __attrs_post_init__(self) -> None:
+        if self.prefix_lengths is not None and len(self.prefix_lengths) != len(self.addresses):
+            raise InterfaceError(
+                f"{len(self.prefix_lengths)} prefix lengths for {len(self.addresses)} addresses",
+                "give one for each address, or None",
+            )
 
 
 InterfaceLike: TypeAlias = Union[Interface, Address, int, None]
-"""What `interface=` takes: a name, an index, one of its addresses, an `Interface`, or None
-for the interface of the route to the first source, else to the group."""
+"""What `interface=` takes: a name (also an alternative one, or the label of one of its addresses), an index,
+one of its addresses, an `Interface`, or None for the interface that a zone names, else that the kernel's
+routes to the sources lead by, the same for all of them, else that of its route to the group."""
 
 
 @final

@@ -1,0 +1,35 @@
+"""Interfaces looked up for many memberships at a time: each once."""
+
+from __future__ import annotations
+
+from typing import final
+
+from ..reading.contract import Network
+from ..values.interface import Interface
+from ..values.links import Link
+
+__all__ = ["LookedUp"]
+
+
+@final
+class LookedUp:
+    """What a network has said of interfaces since this was made."""
+
+    __slots__ = ("_found", "_links", "_network")
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._found: dict[str | int, Interface] = {}
+        self._links: dict[int, Link | None] = {}
+
+    def find(self, wanted: str | int) -> Interface:
+        """See `Network.find`."""
+        if wanted not in self._found:
+            self._found[wanted] = self._network.find(wanted)
+        return self._found[wanted]
+
+    def link(self, index: int) -> Link | None:
+        """See `Network.link`."""
+        if index not in self._links:
+            self._links[index] = self._network.link(index)
+        return self._links[index]
