@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -120,6 +122,30 @@ async def test_names_go_with_their_interfaces(place: Place) -> None:
         await receiver.refresh()
         assert {name: feed.interface.index for name, feed in feeds.items()} == indexes
         assert [feed.interface.name for feed in feeds.values()] == ["v1", "v0"]
+
+
+def listening() -> int:
+    """Return how many netlink sockets this process has."""
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as found:
+            count += found.family == socket.AF_NETLINK
+    return count
+
+
+async def test_receivers_of_one_loop_are_told_by_one_socket(place: Place) -> None:
+    before = listening()
+    async with Receiver() as one:
+        (feed, _) = await joined(one)
+        assert listening() == before + 1
+        async with Receiver() as other:
+            await joined(other, 5001)
+            assert listening() == before + 1
+        events = one.events()
+        place.ip("link set v0 name w0")
+        await until(events, EventKind.RENAMED)
+        assert feed.interface.name == "w0"
+    assert listening() == before
 
 
 REMOTE = "203.0.113.9"

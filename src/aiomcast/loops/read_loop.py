@@ -20,7 +20,7 @@ from ..values import bounds
 from ..values.filters import SourceFilter
 from ..values.options import Options
 from .in_loop import InLoop, rest, weakly
-from .watching import AnnouncementWatch, PeriodicWatch, Told
+from .watching import PeriodicWatch, SharedWatch, Told
 
 __all__ = ["ReadLoop", "can_watch"]
 
@@ -112,7 +112,7 @@ class ReadLoop(InLoop[Reader]):
 
     def _opened_watch(self, told: Told) -> Watch:
         try:
-            return AnnouncementWatch(self._loop, told)
+            return SharedWatch(self._loop, told)
         except UnsupportedError:  # a sandbox may keep netlink from the process
             return PeriodicWatch(self._loop, told)
 

@@ -36,6 +36,22 @@ class Anew:
                 self._withdrawn.setdefault(reader, held)
             reader.sock.leave()
 
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether one has left, and has not joined again."""
+        return bool(self._withdrawn)
+
+    def rejoin(self, in_force: Iterable[Reader]) -> None:
+        """Leave and join with one after the other. What is refused stays to be restored."""
+        for reader in in_force:
+            held = reader.sock.held()
+            try:
+                reader.sock.rejoin()
+            except BaseException:
+                if not held.is_none and reader.sock.held().is_none:
+                    self._withdrawn.setdefault(reader, held)
+                raise
+
     def restore(self, in_force: Iterable[Reader]) -> None:
         """Join again with those that have withdrawn, and are `in_force` still. RefusedError when refused."""
         while self._withdrawn:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple, final
+from typing import final
 
 import attrs
 
@@ -31,7 +31,7 @@ from ..values.links import (
     RoutesChanged,
 )
 
-__all__ = ["Action", "Healing", "Loss", "Remedy"]
+__all__ = ["Action", "Healing", "Remedy"]
 
 
 class Remedy(enum.Enum):
@@ -65,13 +65,6 @@ class Action:
     """Of which groups, 4 and 6."""
     was_down: bool = False
     """Whether it was set down meanwhile."""
-
-
-class Loss(NamedTuple):
-    """Why nothing comes on an interface, and since when, by the clock that was passed in."""
-
-    cause: str
-    since: float
 
 
 class _Found:
@@ -129,6 +122,7 @@ class Healing:
 
     def decide(self, announced: Iterable[Announcement], joined: Collection[int]) -> list[Action]:
         """Return what is to be done, in order, where memberships are on the interfaces `joined`."""
+        self._removed.intersection_update(joined)
         found: dict[int, _Found] = {}
         follows = reroutes = False
         for one in announced:
@@ -141,10 +135,11 @@ class Healing:
                 case AddressAdded(address):
                     known = self._addresses.setdefault(address.index, set())
                     if address.address not in known:  # else something of it has changed, as its lifetime
+                        is_first = not any(":" not in one for one in known)
                         known.add(address.address)
                         at = found.setdefault(address.index, _Found())
                         at.is_suspect = True
-                        if ":" not in address.address:
+                        if is_first and ":" not in address.address:
                             at.families.add(4)
                             at.cause = at.cause or "address"
                 case AddressRemoved(address):

@@ -102,11 +102,11 @@ class MembershipKeeper:
 
     def left(self, membership: Membership) -> None:
         """Keep its counters, once."""
-        self.mending.left(membership)
         if membership in self.memberships:
             counted = attrs.evolve(membership.statistics(), queued=0)
             self.forget(membership)
             self.of_left += counted
+        self.mending.left(membership)
 
     def forget(self, membership: Membership) -> None:
         """Know it no more."""

@@ -4,36 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final, final
 
-from ..errors import MulticastError, RefusedError
-from ..loops.in_loop import weakly
+from ..errors import InterfaceError, MulticastError, RefusedError
 from ..reading.contract import Network, Reading, Watch
 from ..rfc3678.limits import with_open_files
 from ..values.events import EventKind
-from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.links import Announcement, Link, Missed
-from .healing import Action, Healing, Loss, Remedy
+from .healing import Action, Healing, Remedy
 from .looked_up import LookedUp
+from .losses import Loss, Losses
 from .membership import Membership
 from .rejoining import Refused, Rejoining, Spot
-from .shards import Shards
-from .silence import Silence
+from .routing import Routing
+from .timetable import Timetable
+from .watchdog import Watchdog
 
 __all__ = ["Mending"]
 
-# Seconds after something was mended: another process that lets go of its ghost may take the group with it.
-_LOOKS: Final = (0.1, 1.0, 5.0)
-_SILENCE: Final = "silence"
-_LOOKS_PER_SILENCE = 5
-_TURN = 0.02  # seconds: what is announced to two receivers of a thread, they are told within
-_GATHERED = 0.01  # seconds, of swaps
-_RESTS = 10  # times as long as it has looked up routes, until it does so again
-_PATIENCE: Final = 1.0  # seconds between two looks of who waits for an interface, if nothing is announced
+_TURN: Final = 0.02  # seconds: what is announced to two receivers of a loop, they are told within
+_PATIENCE: Final = 1.0  # seconds between two looks of who waits for an interface where nothing is announced
 
 
 @final
@@ -48,62 +41,80 @@ class Mending:
         self, network: Network, memberships: Collection[Membership], silence: float | None = None
     ) -> None:
         self._network = network
-        self._silence = silence
-        self._silences: dict[Shards, tuple[Silence, SourceFilter]] = {}
         self._memberships = memberships
+        self._silence = silence
         self._rejoining = Rejoining(network, memberships)
         self._healing = Healing()
-        self._losses: dict[tuple[Membership, int], Loss] = {}
+        self._losses = Losses()
+        self._routing = Routing(network, self._rerouted)
+        self._timetable = Timetable(self._look)
+        self._is_owed = False  # something is refused for now
         self._reading: Reading | None = None
         self._watch: Watch | None = None
-        self._to_look: set[int] = set()
-        self._to_reroute: set[Membership] = set()
-        self._reroute_at = -math.inf
-        self._waiting: list[asyncio.Future[None]] = []
+        self._watchdog: Watchdog | None = None
+        self._waiting: set[asyncio.Future[None]] = set()
 
     # Beginning and ending
 
     def begin(self, reading: Reading) -> None:
-        """Listen to what is announced from now on. RefusedError when the system refuses."""
-        if self._watch is None:
-            self._reading = reading
-            self._watch = with_open_files(lambda: reading.watch(self._announced))
-            self._listen()
+        """Listen to what is announced from now on, once. RefusedError when the system refuses."""
+        if self._watch is not None:
+            return
+        self._watch = with_open_files(lambda: reading.watch(self._announced))
+        self._reading = reading
+        self._losses.now = reading.monotonic
+        self._routing.reading = self._timetable.reading = reading
+        self._rejoining.enter()
+        if self._silence is not None:
+            self._watchdog = Watchdog(reading, self._rejoining, self._healing, self._silence, self._silent)
 
     def joined(self, membership: Membership) -> None:
         """Take note of a membership, and of how its interfaces are."""
         if self._watch is None:
             return
-        presence = membership._presence
-        if presence.is_by_route:
+        if membership._presence.is_by_route:
             self._watch.follow_routes(True)
-        for shards in presence.shards:
+        for shards in membership._presence.shards:
             self._know(Spot(membership, shards))
 
+    def _hear_of_routes(self) -> None:
+        """Have routes announced while somebody follows one, or waits for one."""
+        if self._watch is not None:
+            is_followed = any(one._presence.is_by_route for one in self._memberships)
+            self._watch.follow_routes(is_followed or bool(self._waiting))
+
     def swapped(self, membership: Membership) -> None:
-        """Look soon if the route to its sources is another: many swaps are one look."""
-        self._reroute_soon([membership], _GATHERED)
+        """Look soon if the route to its sources is another."""
+        self._routing.swapped(membership)
 
     def left(self, membership: Membership) -> None:
         """Forget a membership."""
-        self._to_reroute.discard(membership)
-        for key in [key for key in self._losses if key[0] is membership]:
-            del self._losses[key]
+        self._losses.forget(membership)
+        self._routing.forget(membership)
+        if membership._presence.is_by_route:
+            self._hear_of_routes()
 
     def end(self) -> None:
         """Stop for good."""
         if self._watch is not None:
             self._watch.close()
-        self._watch = self._reading = None
+        self._watch = self._reading = self._watchdog = None
+        self._routing.reading = self._timetable.reading = None
         self._wake()
 
     async def change(self) -> None:
-        """Wait until something was announced, or a second has passed."""
+        """Wait until something was announced; where nothing is, for a second."""
         future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
+        self._waiting.add(future)
+        self._hear_of_routes()
+        try:
+            async with asyncio.timeout(_PATIENCE if self._watch is None else None):
                 await future
+        except TimeoutError:
+            pass
+        finally:
+            self._waiting.discard(future)
+            self._hear_of_routes()
 
     # By hand
 
@@ -116,22 +127,27 @@ class Mending:
             presence = membership._presence
             before = presence.shards
             try:
-                presence.tell_followed(presence.follow(presence.look_up(known)))
+                followed = presence.follow(presence.look_up(known))
+                presence.tell_followed(followed)
+                self._losses.forget(membership, followed.gone)
+                self.joined(membership)
             except MulticastError as error:
                 errors.append(error)
                 continue
             kept += [Spot(membership, shards) for shards in presence.shards if shards in before]
-            self.joined(membership)
         refused = await self._rejoining.anew(kept)
-        failed = [spot for spot, _ in refused]
+        if refused:
+            self._timetable.later()
+        failed = {spot for spot, _ in refused}
         for membership in memberships:
             refusals = [one for one in refused if one[0].membership is membership]
             if refusals and len(refusals) == len(membership._presence.shards):
                 errors.append(refusals[0][1])
                 continue
             for spot in kept:
-                if spot.membership is membership and spot not in failed:
-                    self._losses.pop((membership, spot.index), None)
+                is_there = spot.membership is membership and membership in self._memberships
+                if is_there and spot not in failed:
+                    self._losses.pop(membership, spot.index)
                     membership._tell(EventKind.REFRESHED, spot.interface)
             for spot, refusal in refusals:
                 membership._tell(EventKind.FAILED, spot.interface, refusal)
@@ -141,60 +157,79 @@ class Mending:
     # What is announced
 
     def _announced(self, announced: Sequence[Announcement]) -> None:
-        if self._reading is None:
-            return
+        if self._reading is not None:
+            with self._guarded():
+                self._mend(announced)
+            self._end_pass()
+            self._wake()
+
+    def _look(self) -> None:
+        """Compare everything, and try again what was refused."""
+        with self._guarded():
+            self._compare(self._rejoining.spots())
+            self._follow_all()
+        self._end_pass()
+
+    def _mend(self, announced: Sequence[Announcement]) -> None:
+        indexes = {index for membership in self._memberships for index in membership._indexes}
         actions: list[Action] = []
-        with contextlib.suppress(MulticastError):  # looks that are refused: the next announcement is soon
-            if any(isinstance(one, Missed) for one in announced):
-                announced = [*announced, *self._healing.differences(self._links_now())]
-                actions = [Action(Remedy.COMPARE, index) for index in self._indexes()]
-                actions += [Action(Remedy.FOLLOW), Action(Remedy.REROUTE)]
-        decided = self._healing.decide(announced, self._indexes())
-        for action in dict.fromkeys([*decided, *actions]):
-            with contextlib.suppress(MulticastError):
-                with_open_files(partial(self._do, action))
-        self._wake()
+        if any(isinstance(one, Missed) for one in announced):  # what was told besides may be older
+            announced = self._healing.differences(with_open_files(self._links_now))
+            actions += [Action(Remedy.COMPARE, index) for index in indexes]
+            actions += [Action(Remedy.FOLLOW), Action(Remedy.REROUTE)]
+        actions = [*self._healing.decide(announced, indexes), *actions]
+        at = self._rejoining.by_index()
+        of_all: list[tuple[Spot, str]] = []
+        for action in actions:
+            if action.remedy is Remedy.RENAME:
+                self._rename(action.index)
+            elif action.remedy is Remedy.LOSE:
+                for spot in at.get(action.index, ()):
+                    if spot.membership._presence.is_on_all and action.cause != "carrier":
+                        of_all.append((spot, action.cause))  # it may be on others
+                    else:
+                        self._lose(spot, action.cause)
+        with self._guarded():
+            self._revive([one for i in _of(actions, Remedy.GHOST) for one in at.get(i, ())])
+        with self._guarded():
+            self._compare([one for i in _of(actions, Remedy.COMPARE) for one in at.get(i, ())])
+        for action in actions:
+            if action.remedy is Remedy.REPORT:
+                with self._guarded():
+                    self._report(action, at.get(action.index, ()))
+        if any(action.remedy is Remedy.FOLLOW for action in actions):
+            self._follow_all()
+        for spot, cause in of_all:
+            if spot.shards in spot.membership._presence.shards:
+                self._lose(spot, cause)
+        if any(action.remedy is Remedy.REROUTE for action in actions):
+            self._routing.look(self._memberships)
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """What is refused, as for want of files, is tried again later, and keeps nothing else back."""
+        try:
+            yield
+        except MulticastError:
+            self._is_owed = True
+
+    def _end_pass(self) -> None:
+        if self._is_owed:
+            self._timetable.later()
+        else:
+            self._timetable.is_well()
+        self._is_owed = False
 
     def _links_now(self) -> list[Link]:
         """Return how interfaces are: all, or those that matter where the system lists none (a sandbox)."""
         try:
             return self._network.links()
         except RefusedError:
-            indexes = {link.index for link in self._healing.links}
-            looked = {index: self._network.link(index) for index in indexes}
+            looked = {link.index: self._network.link(link.index) for link in self._healing.links}
             there = {index for index, link in looked.items() if link is not None}
             names = {name for one in self._memberships for name in one._presence.missing(there)}
             found = [*looked.values(), *map(self._network.link, names)]
             return [link for link in found if link is not None]
-
-    def _indexes(self) -> set[int]:
-        return {index for membership in self._memberships for index in membership._indexes}
-
-    def _do(self, action: Action) -> None:
-        spots = self._rejoining.spots(action.index) if action.index else []
-        match action.remedy:
-            case Remedy.RENAME:
-                self._rename(action.index)
-            case Remedy.LOSE:
-                for spot in spots:
-                    if not spot.membership._presence.is_left_when(action.cause):
-                        self._lose(spot, action.cause)
-            case Remedy.GHOST:
-                # Another receiver of this thread, which hears of it in the same turn, may have done it.
-                fresh = [one for one in spots if one.shards.anew.at > self._now() - _TURN]
-                self._tell_mended(fresh, [])
-                self._revive([one for one in spots if one not in fresh])
-            case Remedy.COMPARE:
-                self._compare(spots)
-            case Remedy.REPORT:
-                self._report([one for one in spots if one.family in action.families], action)
-            case Remedy.FOLLOW:
-                known = LookedUp(self._network)
-                for membership in tuple(self._memberships):
-                    with contextlib.suppress(MulticastError):
-                        self._follow(membership, known)
-            case Remedy.REROUTE:
-                self._reroute_soon(tuple(self._memberships))
 
     def _rename(self, index: int) -> None:
         link = self._healing.link(index)
@@ -203,159 +238,100 @@ class Mending:
                 membership._presence.rename(index, link.name)
 
     def _compare(self, spots: Sequence[Spot]) -> None:
-        dead = self._rejoining.dead(spots)
-        self._revive([spot for spot in spots if spot.in_device in dead])
+        present = [spot for spot in spots if self._healing.link(spot.index) is not None]
+        if present and not self._rejoining.is_pausing:
+            dead = with_open_files(partial(self._rejoining.dead, present))
+            self._revive([spot for spot in present if spot.in_device in dead])
 
     def _revive(self, spots: Sequence[Spot]) -> None:
-        if not spots:
+        # Another receiver of this loop, which hears of it in the same turn, may have done it.
+        begun, now = self._losses.now() - _TURN, self._losses.now()
+        fresh = {spot for spot in spots if spot.shards.anew.at > begun and not spot.shards.anew.is_withdrawn}
+        self._tell_mended(fresh, [])
+        spots = [spot for spot in spots if spot not in fresh]
+        if not spots or self._reading is None:
             return
-        found = Loss("device", self._now())
         withdrawn, refused = self._rejoining.withdraw({spot.in_device for spot in spots})
-        if self._rejoining.pause and self._reading is not None:
-            restore = weakly(self._restore)
-            self._reading.call_later(self._rejoining.pause, lambda: restore(withdrawn, refused, found))
+        restore = partial(self._restore, withdrawn, refused, Loss("device", now))
+        if self._rejoining.pause:
+            self._rejoining.after_pause(self._reading, restore)
         else:
-            self._restore(withdrawn, refused, found)
+            restore()
 
     def _restore(self, withdrawn: Sequence[Spot], refused: Refused, found: Loss) -> None:
-        mended, refused = self._rejoining.restore(withdrawn, refused)
-        self._tell_mended(mended, refused, found)
-        self._look_again({spot.index for spot in withdrawn})
+        self._tell_mended(*self._rejoining.restore(withdrawn, refused), found)
 
-    def _report(self, spots: Sequence[Spot], action: Action) -> None:
+    def _report(self, action: Action, at: Iterable[Spot]) -> None:
+        spots = [one for one in at if one.family in action.families]
         # A list that was changed while the interface was down is another in the kernel.
-        changed = [
-            one for one in spots if action.was_down and one.shards.anew.joined_with != one.shards.filter
-        ]
+        changed = {one for one in spots if action.was_down and one.shards.is_changed}
         others = [one for one in spots if one not in changed]
         for number in {one.family for one in others}:
-            if self._network.report_again(action.index, number):
+            if self._rejoining.asked(action.index, number):
                 self._tell_mended([one for one in others if one.family == number], [])
                 others = [one for one in others if one.family != number]
-        self._rejoin([*changed, *others])
-        self._look_again({action.index})
+        self.rejoin([*changed, *others])
 
-    def _rejoin(self, spots: Sequence[Spot]) -> None:
+    def rejoin(self, spots: Sequence[Spot]) -> None:
+        """Leave and join these anew, and tell of it."""
         if self._rejoining.pause:
             self._revive(spots)
-        else:
+        elif spots:
             self._tell_mended(*self._rejoining.rejoin(spots))
+
+    # Interfaces and routes
+
+    def _follow_all(self) -> None:
+        known = LookedUp(self._network)
+        for membership in tuple(self._memberships):
+            try:
+                self._follow(membership, known)
+            except MulticastError as error:
+                self._is_owed = True
+                self._losses.complain(membership, membership.interface, error)
 
     def _follow(self, membership: Membership, known: LookedUp) -> None:
         presence = membership._presence
         if presence.is_on_all:
-            presence.tell_followed(presence.follow(presence.look_up(known)))
-            self.joined(membership)
+            try:
+                present = presence.look_up(known)
+            except InterfaceError:
+                return  # none at all: it stays where it was
+            followed = presence.follow(present)
+            if not followed.is_empty:
+                presence.tell_followed(followed)
+                self._losses.forget(membership, followed.gone)
+                self.joined(membership)
             return
-        present = {link.index for link in self._healing.links}
-        missing = presence.missing(present)
-        back = [link for link in self._healing.links if set(missing) & {link.name, *link.alternative_names}]
+        there = {link.index for link in self._healing.links}
+        missing = set(presence.missing(there))
+        back = [link for link in self._healing.links if link.name in missing] if missing else []
         if not back:
             return
-        held = [shards.interface for shards in presence.shards if shards.interface.index in present]
+        held = [shards.interface for shards in presence.shards if shards.interface.index in there]
         followed = presence.follow([*held, *(known.find(link.index) for link in back)])
         was = {one.name: one.index for one in followed.gone}
         for one in followed.came:
-            loss = self._losses.pop((membership, was.get(one.name, 0)), None)
-            self._tell_healed(membership, one, loss or Loss("gone", self._now()))
+            self._losses.move(membership, was.get(one.name, 0), one.index)
+        self._losses.forget(membership, followed.gone)
         for interface, error in followed.refusals:
-            membership._tell(EventKind.FAILED, interface, error)
+            self._is_owed = True
+            self._losses.complain(membership, interface, error)
         self.joined(membership)
-        self._look_again({one.index for one in followed.came})
+        for one in followed.came:
+            if not self._losses.knows(membership, one.index):
+                membership._tell(EventKind.JOINED, one)
+            elif self._is_running(one.index):
+                self._losses.heal(membership, one)
+        if followed.came:
+            self._timetable.again()
 
-    def _reroute(self, membership: Membership) -> None:
-        presence = membership._presence
-        if presence.is_by_route and presence.look_up_route():
-            followed = presence.follow([self._network.find(name) for name in presence.missing(())])
-            for one in followed.came:
-                membership._tell(EventKind.MOVED, one, cause="route")
-            for one in followed.gone:
-                self._losses.pop((membership, one.index), None)
-            self.joined(membership)
-
-    def _reroute_soon(self, memberships: Iterable[Membership], seconds: float = 0.0) -> None:
-        """Look up the routes of those that follow one: however many change, for a part of the time only."""
-        following = {one for one in memberships if one._presence.is_by_route}
-        if self._reading is None or not following:
-            return
-        waits = bool(self._to_reroute)
-        self._to_reroute |= following
-        due_at = max(self._now() + seconds, self._reroute_at)
-        if not waits and due_at > self._now():
-            self._reading.call_later(due_at - self._now(), weakly(self._reroute_all))
-        elif not waits:
-            self._reroute_all()
-
-    def _reroute_all(self) -> None:
-        begun = self._now()
-        following, self._to_reroute = self._to_reroute, set()
-        for membership in following:
-            with contextlib.suppress(MulticastError):
-                with_open_files(partial(self._reroute, membership))
-        self._reroute_at = self._now() + _RESTS * (self._now() - begun)
-
-    # Looking again
-
-    def _look_again(self, indexes: Iterable[int]) -> None:
-        """Compare what the devices have some times from now on: once for all that is mended in this turn."""
-        if self._reading is not None:
-            if not self._to_look:
-                self._reading.call_soon(weakly(self._begin_looks))
-            self._to_look.update(indexes)
-
-    def _begin_looks(self) -> None:
-        indexes, self._to_look = self._to_look, set()
-        look, reading = weakly(self._look), self._reading
-        if reading is not None:
-            for seconds in _LOOKS:
-                reading.call_later(seconds, lambda: look(indexes))
-
-    def _look(self, indexes: set[int]) -> None:
-        with contextlib.suppress(MulticastError):
-            for index in indexes:
-                if self._reading is not None and self._healing.link(index) is not None:
-                    self._compare(self._rejoining.spots(index))
-
-    # Silence
-
-    def _listen(self) -> None:
-        """Look at the counts of packets now and then."""
-        if self._reading is not None and self._silence is not None:
-            self._reading.call_later(self._silence / _LOOKS_PER_SILENCE, weakly(self._hear))
-
-    def _hear(self) -> None:
-        if self._reading is None or self._silence is None:
-            return
-        spots = self._rejoining.spots()
-        before, self._silences = self._silences, {}
-        for spot in spots:
-            shards = spot.shards
-            silence, judged_by = before.get(shards) or (Silence(self._silence), shards.filter)
-            self._silences[shards] = (silence, shards.filter)
-            with contextlib.suppress(MulticastError):
-                self._hear_one(spot, silence, judged_by is shards.filter)
-        self._listen()
-
-    def _hear_one(self, spot: Spot, silence: Silence, is_same: bool) -> None:
-        count, now, key = spot.shards.received, self._now(), (spot.membership, spot.index)
-        link = self._healing.link(spot.index)
-        if not is_same or not spot.shards.is_received or link is None or not link.is_running:
-            silence.begin(count, now)
-        elif silence.look(count, now):
-            if key not in self._losses:
-                self._losses[key] = Loss(_SILENCE, silence.last_at)
-                spot.membership._tell(EventKind.SILENT, spot.interface, cause=_SILENCE)
-            self._end_silence(spot, silence.tries)
-        elif silence.flows and (loss := self._losses.get(key)) is not None and loss.cause == _SILENCE:
-            del self._losses[key]
-            self._tell_healed(spot.membership, spot.interface, loss)
-
-    def _end_silence(self, spot: Spot, tries: int) -> None:
-        """Tell the network again: the gentle way first, and then in turn."""
-        if self._rejoining.dead([spot]):
-            self._revive([spot])
-        elif tries % 2 == 0 or not self._network.report_again(spot.index, spot.family):
-            self._rejoining.rejoin([spot])
+    def _rerouted(self, membership: Membership, came: Iterable[Interface], gone: Iterable[Interface]) -> None:
+        for one in came:
+            membership._tell(EventKind.MOVED, one, cause="route")
+        self._losses.forget(membership, gone)
+        self.joined(membership)
+        self._timetable.again()
 
     # What is known, and told
 
@@ -364,37 +340,56 @@ class Mending:
         if not self._healing.knows(index):
             link = with_open_files(lambda: self._network.link(index))
             self._healing.know(index, link, spot.interface.addresses)
+        if not self._is_running(index):
+            link = self._healing.link(index)
+            self._losses.note(
+                spot.membership, index, "gone" if link is None else "carrier" if link.is_up else "down"
+            )
+
+    def _is_running(self, index: int) -> bool:
         link = self._healing.link(index)
-        if link is None or not link.is_running:
-            cause = "gone" if link is None else "carrier" if link.is_up else "down"
-            self._losses.setdefault((spot.membership, index), Loss(cause, self._now()))
+        return link is not None and link.is_running
 
     def _lose(self, spot: Spot, cause: str, error: MulticastError | None = None) -> None:
-        key = (spot.membership, spot.index)
-        known = self._losses.get(key)
-        self._losses[key] = Loss(cause, self._now() if known is None else known.since)
-        if known is None:
+        if self._losses.note(spot.membership, spot.index, cause):
             spot.membership._tell(EventKind.LOST, spot.interface, error, cause=cause)
 
     def _tell_mended(self, mended: Iterable[Spot], refused: Refused, found: Loss | None = None) -> None:
         for spot in mended:
-            loss = self._losses.pop((spot.membership, spot.index), found)
-            if loss is None:
-                spot.membership._tell(EventKind.REFRESHED, spot.interface)
+            if not self._is_running(spot.index):
+                continue  # nothing can come yet
+            if self._losses.knows(spot.membership, spot.index) or found is not None:
+                self._losses.heal(spot.membership, spot.interface, found)
             else:
-                self._tell_healed(spot.membership, spot.interface, loss)
+                spot.membership._tell(EventKind.REFRESHED, spot.interface)
+        if mended:
+            self._timetable.again()
         for spot, error in refused:
+            self._is_owed = True
             self._lose(spot, "device", error)
 
-    def _tell_healed(self, membership: Membership, interface: Interface, loss: Loss) -> None:
-        seconds = self._now() - loss.since
-        membership._tell(EventKind.HEALED, interface, cause=loss.cause, seconds=seconds)
-
-    def _now(self) -> float:
-        return 0.0 if self._reading is None else self._reading.monotonic()
+    def _silent(self, spots: Sequence[Spot], is_gentle: bool) -> None:
+        """Tell the network again of what is silent: the gentle way first, and then in turn."""
+        with self._guarded():
+            dead = with_open_files(partial(self._rejoining.dead, spots))
+            self._revive([spot for spot in spots if spot.in_device in dead])
+            others = [spot for spot in spots if spot.in_device not in dead]
+            if is_gentle:
+                asked = {one for one in {(o.index, o.family) for o in others} if self._rejoining.asked(*one)}
+                others = [one for one in others if (one.index, one.family) not in asked]
+            if self._rejoining.pause:
+                self._revive(others)
+            else:
+                for spot, error in self._rejoining.rejoin(others)[1]:
+                    self._is_owed = True
+                    self._lose(spot, "device", error)
+        self._end_pass()
 
     def _wake(self) -> None:
-        while self._waiting:
-            future = self._waiting.pop()
+        for future in tuple(self._waiting):
             if not future.done():
                 future.set_result(None)
+
+
+def _of(actions: Iterable[Action], remedy: Remedy) -> dict[int, None]:
+    return {action.index: None for action in actions if action.remedy is remedy}

@@ -50,6 +50,11 @@ class Followed(NamedTuple):
     gone: list[Interface]
     refusals: _Refusals
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing has happened."""
+        return not (self.came or self.gone or self.refusals)
+
 
 class Owner(Protocol):
     """What is asked and told."""
@@ -193,10 +198,6 @@ class Presence:
         for shards in self.shards:
             self._owner.check_free(shards.interface)
 
-    def is_left_when(self, cause: str) -> bool:
-        """Whether an interface that is lost for this cause is none that it is to be on, and others are."""
-        return self.is_on_all and cause != "carrier" and len(self.shards) > 1
-
     def look_up(self, known: LookedUp) -> list[Interface]:
         """Return the interfaces there are now to be on. InterfaceError where there is none.
 
@@ -327,8 +328,11 @@ class Presence:
     # Inside
 
     def _on(self, interface: Interface) -> Shards:
-        told = _Told(self, interface)
-        return Shards(self._limit, self._reading, self._options, self.binding, interface, self._outlet, told)
+        told = _Told(self)
+        told.shards = Shards(
+            self._limit, self._reading, self._options, self.binding, interface, self._outlet, told
+        )
+        return told.shards
 
     def _join_each(
         self, opened: Sequence[Shards], wanted: SourceFilter
@@ -374,18 +378,19 @@ class Presence:
 
 
 class _Told:
-    """What the sockets on one interface tell."""
+    """What the sockets on one interface, those of `shards`, tell."""
 
-    __slots__ = ("_interface", "_presence")
+    __slots__ = ("_presence", "shards")
 
-    def __init__(self, presence: Presence, interface: Interface) -> None:
+    shards: Shards
+
+    def __init__(self, presence: Presence) -> None:
         self._presence = presence
-        self._interface = interface
 
     def failed(self, error: RefusedError) -> None:
         """See `sockets.Told`."""
-        self._presence.failed(self._interface, error)
+        self._presence.failed(self.shards.interface, error)
 
     def lost(self, count: int) -> None:
         """See `sockets.Told`."""
-        self._presence.lost(self._interface, count)
+        self._presence.lost(self.shards.interface, count)

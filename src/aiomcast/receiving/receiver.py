@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import warnings
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from ..errors import (
     InterfaceGoneError,
     NoRouteError,
     NoSuchInterfaceError,
+    RefusedError,
     StateError,
 )
 from ..loops.network import SystemNetwork
@@ -145,6 +147,8 @@ class Receiver(Closing):
         the receiver is closed, ArgumentError for a `sock` with more than one interface, LimitError
         and other RefusedErrors when the system refuses. Nothing is joined then.
         """
+        if wait and sock is not None:
+            raise ArgumentError("a socket that was handed over cannot wait", "leave sock or wait out")
         joining = self._join_when_there if wait else self._join
         if _are_listed(sources):
             sources = tuple(sources)  # to look at them more than once
@@ -164,15 +168,19 @@ class Receiver(Closing):
             try:
                 return await self._join(group, port, sources, interface, sock)
             except (NoSuchInterfaceError, NoRouteError, InterfaceGoneError):
-                await self._keeper.mending.change()
+                pass
+            except RefusedError as error:  # as Linux refuses IPv6 where the MTU leaves no room for it
+                if error.errno != errno.EINVAL:
+                    raise
+            await self._keeper.mending.change()
 
     def _begin(self) -> Reading:
         """Have what reads, and what is told of interfaces: before these are looked at."""
         reading = self._reading
         if reading is None:
             reading = self._dispatcher.reading = self._reading = with_open_files(self._network.open)
-            if self._heals:
-                self._keeper.mending.begin(reading)
+        if self._heals:
+            self._keeper.mending.begin(reading)
         return reading
 
     async def _join(
@@ -224,7 +232,8 @@ class Receiver(Closing):
             for doubt in with_open_files(look):
                 said = f"{doubt.text}: {doubt.hint}"
                 membership._tell(EventKind.DOUBTFUL, interface, cause=said)
-                warnings.warn(f"nothing can come to {membership!r}: {said}", RuntimeWarning, stacklevel=3)
+                what = f"{membership.group} port {membership.port}"
+                warnings.warn(f"nothing can come to {what}: {said}", RuntimeWarning, stacklevel=3)
 
     def packets(self, **tags: Unpack[TagKeywords]) -> PacketStream:
         """Return a new stream with a copy of all packets, or those with the given tags.

@@ -10,11 +10,13 @@ from weakref import WeakSet
 
 import attrs
 
-from ..errors import InconsistentError, MulticastError, RefusedError
-from ..reading.contract import Network
+from ..errors import InconsistentError, LimitError, MulticastError, RefusedError
+from ..reading.contract import Network, Reading
+from ..rfc3678.limits import with_open_files
 from ..values.addresses import family
 from ..values.interface import Interface
 from ..values.links import DeviceGroup
+from .changes import Change, make_all
 from .membership import Membership
 from .shards import Shards
 
@@ -50,7 +52,8 @@ class Spot:
         return DeviceGroup(self.index, self.shards.group)
 
 
-_all: WeakSet[Rejoining] = WeakSet()
+_all: WeakSet[Rejoining] = WeakSet()  # in every thread
+_guard = threading.Lock()
 
 Refused: TypeAlias = list[tuple[Spot, MulticastError]]
 
@@ -61,24 +64,37 @@ class Rejoining:
 
     Where the device has lost a group that its sockets believe to be members of, all of them leave before
     any joins, also those of the thread's other receivers: such a leave, once another has joined anew, takes
-    that one's membership with it. Where the device has it, each socket leaves and joins before the next, so
-    that little is lost.
+    that one's membership with it. Where the device has it, each leaves and joins before the next, so that
+    little is lost; but what several have joined alike leaves together, as only then anything is reported.
     """
 
     def __init__(self, network: Network, memberships: Collection[Membership]) -> None:
         self._network = network
         self._memberships = memberships
-        self._thread = threading.get_ident()
-        _all.add(self)
+        self._thread = 0
+        self._pauses = 0
 
-    def spots(self, index: int | None = None) -> list[Spot]:
-        """Return where memberships let anything in: on the interface with this index, None for on all."""
+    def enter(self) -> None:
+        """Be one of the receivers of this thread."""
+        self._thread = threading.get_ident()
+        with _guard:
+            _all.add(self)
+
+    def spots(self) -> list[Spot]:
+        """Return where memberships let anything in."""
         return [
             Spot(membership, shards)
             for membership in self._memberships
             for shards in membership._presence.shards
-            if index in (None, shards.interface.index) and not shards.filter.is_none
+            if not shards.filter.is_none
         ]
+
+    def by_index(self) -> dict[int, list[Spot]]:
+        """Return the same by the index of the interface."""
+        found: dict[int, list[Spot]] = {}
+        for spot in self.spots():
+            found.setdefault(spot.index, []).append(spot)
+        return found
 
     def dead(self, spots: Iterable[Spot]) -> set[DeviceGroup]:
         """Return what of these the devices have lost; nothing where the system does not tell."""
@@ -92,54 +108,110 @@ class Rejoining:
                 found |= groups - held
         return found
 
+    def asked(self, index: int, number: int) -> bool:
+        """Have the host report its groups of family `number` again, if it can without leaving any."""
+        try:
+            return with_open_files(lambda: self._network.report_again(index, number))
+        except RefusedError:  # there is the other way
+            return False
+
     @property
     def pause(self) -> float:
         """Seconds that have to pass between `withdraw` and `restore`."""
         return self._network.rejoin_pause
 
+    @property
+    def is_pausing(self) -> bool:
+        """Whether some have left, and have to wait until they join again."""
+        return self._pauses > 0
+
+    def after_pause(self, reading: Reading, call: Callable[[], None]) -> None:
+        """Call once the pause is over."""
+        self._pauses += 1
+
+        def end() -> None:
+            self._pauses -= 1
+            call()
+
+        reading.call_later(self.pause, end)
+
     def withdraw(self, groups: Collection[DeviceGroup]) -> tuple[list[Spot], Refused]:
         """Have all sockets of these leave; return where they were, and what refuses to."""
-        spots = self._of(groups)
+        joined = self._joined() if groups else {}
+        spots = [spot for group in groups for spot in joined.get(group, ())]
         return spots, _each(spots, Shards.withdraw)
 
     def restore(self, spots: Collection[Spot], refused: Refused) -> tuple[list[Spot], Refused]:
         """Have them join again. Return what of this receiver was joined, and what refuses, or has before."""
-        refused = refused + _each(spots, Shards.restore)
-        failed = [spot for spot, _ in refused]
-        joined = [spot for spot in spots if spot not in failed and self._has(spot)]
+        refused = refused + _each(spots, _restore)
+        failed = {id(spot) for spot, _ in refused}
+        joined = [spot for spot in spots if id(spot) not in failed and self._has(spot)]
         return joined, [one for one in refused if self._has(one[0])]
 
-    def rejoin(self, spots: Iterable[Spot]) -> tuple[list[Spot], Refused]:
-        """Leave and join with one after the other. Return what was joined, and what refuses."""
+    def rejoin(self, spots: Collection[Spot]) -> tuple[list[Spot], Refused]:
+        """Leave and join with one group after the other. Return what was joined, and what refuses."""
         done: list[Spot] = []
         refused: Refused = []
-        for spot in spots:
-            refusals = spot.membership._presence.rejoin([spot.shards])
-            refused += [(spot, error) for _, error in refusals]
-            if not refusals:
-                done.append(spot)
+        joined = self._joined()
+        for group in {spot.in_device: None for spot in spots}:
+            alike = joined.get(group, ())
+            if len(alike) > 1:
+                mended, refusals = self.restore(*self.withdraw({group}))
+                done += mended
+                refused += refusals
+                continue
+            for spot in alike:
+                errors = spot.membership._presence.rejoin([spot.shards])
+                refused += [(spot, error) for _, error in errors]
+                if not errors:
+                    done.append(spot)
         return done, refused
 
     async def anew(self, spots: Collection[Spot]) -> Refused:
-        """Do what is right for each of `spots`. Return what refuses, and stays as it was."""
+        """Do what is right for each of `spots`. Return what refuses, and is not joined for now."""
         if self.pause:
-            dead = {spot.in_device for spot in spots}
-            withdrawn = self.withdraw(dead)
-            await asyncio.sleep(self.pause)
-        else:
-            dead = self.dead(spots)
-            withdrawn = self.withdraw(dead)
-        refused = self.restore(*withdrawn)[1]
-        return refused + self.rejoin(spot for spot in spots if spot.in_device not in dead)[1]
+            withdrawn = self.withdraw({spot.in_device for spot in spots})
+            # Whoever waits for it may go: what has left has to join again.
+            return await asyncio.shield(asyncio.ensure_future(self._restored(*withdrawn)))
+        dead = self.dead(spots)
+        refused = self.restore(*self.withdraw(dead))[1]
+        return refused + self.rejoin([spot for spot in spots if spot.in_device not in dead])[1]
 
-    def _of(self, groups: Collection[DeviceGroup]) -> list[Spot]:
-        if not groups:
-            return []
-        peers = [one for one in tuple(_all) if one._network == self._network and one._thread == self._thread]
-        return [spot for one in peers for spot in one.spots() if spot.in_device in groups]
+    async def _restored(self, spots: Collection[Spot], refused: Refused) -> Refused:
+        self._pauses += 1
+        try:
+            await asyncio.sleep(self.pause)
+        finally:
+            self._pauses -= 1
+            refused = self.restore(spots, refused)[1]
+        return refused
+
+    def _joined(self) -> dict[DeviceGroup, list[Spot]]:
+        """Return what receivers of this thread have joined, by group and interface."""
+        with _guard:
+            everywhere = tuple(_all)
+        peers = [one for one in everywhere if one is not self and one._is_beside(self)]
+        found: dict[DeviceGroup, list[Spot]] = {}
+        for one in (self, *peers):
+            for spot in one.spots():
+                found.setdefault(spot.in_device, []).append(spot)
+        return found
+
+    def _is_beside(self, other: Rejoining) -> bool:
+        return self._network == other._network and self._thread == threading.get_ident()
 
     def _has(self, spot: Spot) -> bool:
         return spot.membership in self._memberships
+
+
+def _restore(shards: Shards) -> None:
+    try:
+        shards.restore()
+    except LimitError:
+        # The limit may be lower than when these parts were made: then the list is spread anew.
+        if not shards.ask_limit():
+            raise
+        make_all([Change(shards, shards.filter)], "deliver")
 
 
 def _each(spots: Iterable[Spot], call: Callable[[Shards], None]) -> Refused:

@@ -289,8 +289,7 @@ class Shards:
     def rejoin(self) -> None:
         """Leave and join again with every socket, one after the other."""
         self.anew.restore(self.readers)
-        for reader in self.readers:
-            reader.sock.rejoin()
+        self.anew.rejoin(self.readers)
         self.anew.note(self.filter)
 
     def withdraw(self) -> None:

@@ -47,6 +47,7 @@ _FAMILIES = {2: 4, 10: 6}
 _ROOM = 1 << 21
 # Datagrams read at a time, so that a storm of changes leaves others their turn.
 _READ: Final = 256
+_MOST: Final = 1 << 16  # a bound far beyond what there is room for
 
 
 def announced(message: Message) -> Announcement | None:
@@ -137,12 +138,24 @@ class Announcements:
                 except BlockingIOError:
                     break
                 except MalformedMessage:
-                    told = [Missed()]
+                    return self._all_missed()
                 except OSError as error:
                     if error.errno != errno.ENOBUFS:
                         raise
-                    told = [Missed()]
+                    return self._all_missed()
                 for one in told:
                     if one is not None and (not found or found[-1] != one):
                         found.append(one)
         return found
+
+    def _all_missed(self) -> list[Announcement]:
+        """Throw away what waits: it is older than what is looked at now."""
+        for _ in range(_MOST):
+            try:
+                self._kernel.receive()
+            except BlockingIOError:
+                break
+            except OSError as error:  # once more without room, or not to be read
+                if error.errno not in (errno.ENOBUFS, errno.EBADMSG):
+                    raise
+        return [Missed()]

@@ -300,8 +300,7 @@ class _WithoutNetlink:
 
     def all(self) -> list[_Told]:
         try:
-            adapters = list(ifaddr.get_adapters())
-            named = sorted(socket.if_nameindex())
+            adapters, named = list(ifaddr.get_adapters()), sorted(socket.if_nameindex())
         except UnicodeDecodeError as error:
             raise _unlisted(OSError(errno.EILSEQ, "the name of one is no UTF-8")) from error
         except OSError as error:
@@ -375,8 +374,7 @@ def _told(
         is_loopback=_has(flags, ABI.IFF_LOOPBACK),
         alternative_names=[one for one in called if one != name],
     )
-    is_for_all = found.is_up is not False and _has(flags, ABI.IFF_MULTICAST) is not False
-    return _Told(found, is_for_all)
+    return _Told(found, found.is_up is not False and _has(flags, ABI.IFF_MULTICAST) is not False)
 
 
 def _has(flags: int | None, *wanted: int | None) -> bool | None:

@@ -10,6 +10,7 @@ from aiomcast import (
     Event,
     EventKind,
     EventStream,
+    InconsistentError,
     InterfaceGoneError,
     NoRouteError,
     NoSuchInterfaceError,
@@ -164,7 +165,51 @@ async def test_what_refuses_is_told_and_tried_again(net: MemoryNetwork) -> None:
         net.host.add_interface("eth2")  # anything that happens
         await net.settle()
         assert feed.on_device() == {"eth1": True}
-        assert [kind for kind, *_ in happened(events)] == [EventKind.LOST, EventKind.HEALED]
+        assert [kind for kind, *_ in happened(events)] == [
+            EventKind.LOST,
+            EventKind.FAILED,
+            EventKind.HEALED,
+        ]
+
+
+async def test_what_refuses_is_tried_again_though_nothing_happens(net: MemoryNetwork) -> None:
+    async with Receiver(network=net) as receiver:
+        feed = await receiver.join(GROUP, PORT, interface="eth1")
+        events = receiver.events()
+        net.host.remove_interface("eth1")
+        net.refuse("join", errno.ENOBUFS, 3, interface="eth1")
+        net.host.add_interface("eth1")
+        await net.run_for(5)
+        assert feed.on_device() == {"eth1": True}
+        assert [kind for kind, *_ in happened(events)] == [
+            EventKind.LOST,
+            EventKind.FAILED,
+            EventKind.HEALED,
+        ]
+
+
+async def test_what_a_refresh_could_not_join_again_is_joined_later(net: MemoryNetwork) -> None:
+    async with Receiver(network=net) as receiver:
+        feed = await receiver.join(GROUP, PORT, sources={A}, interface="eth1")
+        net.refuse("join", errno.ENOBUFS, 4, interface="eth1")
+        with pytest.raises(InconsistentError):
+            await feed.refresh()
+        assert feed.on_device() == {"eth1": False}
+        await net.run_for(5)
+        assert feed.on_device() == {"eth1": True}
+        assert feed.kernel_filter() == SourceFilter.include({A})
+
+
+async def test_what_stays_refused_is_tried_ever_more_rarely(net: MemoryNetwork) -> None:
+    async with Receiver(network=net) as receiver:
+        feed = await receiver.join(GROUP, PORT, interface="eth1")
+        net.host.remove_interface("eth1")
+        net.refuse("join", errno.ENOBUFS, 8, interface="eth1")
+        net.host.add_interface("eth1")
+        await net.run_for(3)  # after 0.1, 0.3, 0.7, 1.5 seconds, and so on
+        assert feed.on_device() == {"eth1": False}
+        await net.run_for(60)
+        assert feed.on_device() == {"eth1": True}
 
 
 async def test_a_swap_while_an_interface_is_gone_is_refused_and_what_was_held_is_joined(
