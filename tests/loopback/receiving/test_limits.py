@@ -106,7 +106,7 @@ async def test_an_ipv6_block_list_beyond_the_limit_is_completed_by_the_gate() ->
             membership = await receiver.join(
                 group, port, sources=exclude([*others, source]), interface=interface
             )
-        assert len(caught) == 1
+        assert len([one for one in caught if "mld_max_msf" in str(one.message)]) == 1
         held = membership.kernel_filter()
         assert (held.mode, len(held.sources)) == (FilterMode.EXCLUDE, 64)
         assert held.sources < membership.filter.sources

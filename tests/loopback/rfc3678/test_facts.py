@@ -8,10 +8,12 @@ import attrs
 import pytest
 
 import aiomcast
+from aiomcast.errors import UnsupportedError
 from aiomcast.rfc3678 import limits, refusals, shortage
 from aiomcast.rfc3678.abi import native
 from aiomcast.rfc3678.abi.facts import Setting
 from aiomcast.system import interfaces, sharing, sockets
+from aiomcast.system.netlink import Netlink
 
 ABI = native()
 
@@ -37,6 +39,10 @@ def test_how_a_port_is_shared(reuse: bool, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_interfaces_whose_flags_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without() -> Netlink:
+        raise UnsupportedError("this system has none")
+
+    monkeypatch.setattr(interfaces, "Netlink", without)
     assert {one.multicast for one in interfaces.list_interfaces()} <= {True, False}
     monkeypatch.setattr(interfaces, "ABI", attrs.evolve(ABI, SIOCGIFFLAGS=None))
     assert {one.multicast for one in interfaces.list_interfaces()} == {None}
