@@ -120,13 +120,13 @@ class Receiver(Closing):
 
         `sources` is an iterable of addresses to include, a `SourceFilter`, or None for any
         source; `interface` a name, an index, one of its addresses, an `Interface`, or None for
-        the interface of the route to the first source, else to the group. From here on packets
+        the interface that the routes to the sources lead by, else that to the group. From here on packets
         wait in the kernel's buffer until somebody listens.
 
         `interface` can also be an iterable of such (without None), or `ALL_INTERFACES`: that is one
         membership with one filter. Of a list, all are joined or none, and the error names the one
         that refused. With `ALL_INTERFACES` one that refuses is left out and told of as a FAILED
-        event; `refresh()` follows what has come and gone since. Order is kept for each interface.
+        event; what comes and goes is followed, without healing by `refresh()`. Order is kept for each interface.
 
         `port` 0 has the system choose one, which `membership.port` tells. `sock` is a bound socket,
         or its descriptor, that becomes the membership's first (see `open_socket`); `port` is its own
@@ -142,10 +142,11 @@ class Receiver(Closing):
 
         Raises AddressError for a wrong group or source (in the source-specific
         ranges also for any-source and EXCLUDE filters: RFC 4607), FilterError for a source
-        listed twice, InterfaceError (also for an empty list, and where no interface can
-        multicast), NoRouteError, StateError when it is joined already on one of the interfaces or
-        the receiver is closed, ArgumentError for a `sock` with more than one interface, LimitError
-        and other RefusedErrors when the system refuses. Nothing is joined then.
+        listed twice, InterfaceError (also for an empty list, where no interface can multicast, where
+        the sources lie by several, and for the zone of another), NoRouteError, StateError when it is
+        joined already on one of the interfaces or the receiver is closed, ArgumentError for a `sock`
+        with more than one interface or with `wait`, LimitError and other RefusedErrors when the system
+        refuses. Nothing is joined then.
         """
         if wait and sock is not None:
             raise ArgumentError("a socket that was handed over cannot wait", "leave sock or wait out")
