@@ -126,7 +126,7 @@ class Receiver(Closing):
         `interface` can also be an iterable of such (without None), or `ALL_INTERFACES`: that is one
         membership with one filter. Of a list, all are joined or none, and the error names the one
         that refused. With `ALL_INTERFACES` one that refuses is left out and told of as a FAILED
-        event; what comes and goes is followed, without healing by `refresh()`. Order is kept for each interface.
+        event; what comes and goes is followed, without healing by `refresh()`. Order is kept on each.
 
         `port` 0 has the system choose one, which `membership.port` tells. `sock` is a bound socket,
         or its descriptor, that becomes the membership's first (see `open_socket`); `port` is its own
