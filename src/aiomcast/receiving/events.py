@@ -24,7 +24,6 @@ _WARNINGS = (
     EventKind.FAILED,
     EventKind.DROPPED,
     EventKind.STALLED,
-    EventKind.DOUBTFUL,
     EventKind.LOST,
     EventKind.SILENT,
 )

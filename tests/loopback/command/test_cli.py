@@ -127,8 +127,11 @@ def test_raw_is_the_payloads_byte_for_byte(group: str) -> None:
 
 def test_ipv6_and_an_interface_by_index(group6: str) -> None:
     index = str(socket.if_nametoindex("lo"))
-    with listening(group6, "--source", "::1", "--interface", index, "--seconds", "0.1") as process:
-        ended(process)
+    done = run("listen", group6, PORT_TEXT, "--source", "::1", "--interface", index, "--seconds", "0.1")
+    assert done.returncode == 0
+    doubt, listening, _ = done.stderr.decode().splitlines()
+    assert doubt.startswith(f"aiomcast: nothing can come to {group6} port {PORT}: ")  # Linux's loopback
+    assert listening.startswith(f"listening to {group6} port {PORT} on lo, from ")
 
 
 @pytest.mark.parametrize(
