@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -19,8 +20,11 @@ from aiomcast import (
     Membership,
     NoRouteError,
     Receiver,
+    RefusedError,
     SourceFilter,
 )
+from aiomcast.system.announcements import Announcements
+from aiomcast.values.links import Announcement
 from tests.support.sandbox import apart, needs_seccomp, without_sockets_of
 
 from .place import Place
@@ -146,6 +150,46 @@ async def test_receivers_of_one_loop_are_told_by_one_socket(place: Place) -> Non
         await until(events, EventKind.RENAMED)
         assert feed.interface.name == "w0"
     assert listening() == before
+
+
+async def test_what_is_refused_while_it_listens_is_made_up_for(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Receiver() as receiver:
+        (feed, _) = await joined(receiver)
+        events = receiver.events()
+        broken = Announcements.read
+
+        def read(self: Announcements) -> list[Announcement]:
+            monkeypatch.setattr(Announcements, "read", broken)
+            raise RefusedError(errno.ENOMEM, "reading announcements of interfaces")
+
+        monkeypatch.setattr(Announcements, "read", read)
+        place.ip("link set v0 name w0")
+        await until(events, EventKind.RENAMED, 2)
+        place.ip("link set w0 name v0")  # it listens again
+        await until(events, EventKind.RENAMED, 2)
+        assert are_on([feed], "v0")
+
+
+async def test_after_an_overrun_what_is_there_counts(place: Place) -> None:
+    async with Receiver() as receiver:
+        (feed, _) = await joined(receiver)
+        events = receiver.events()
+        # The loop does not turn meanwhile: more is announced than there is room for.
+        changes = [f"link set v0 mtu {1400 + number % 50}" for number in range(3000)]
+        place.batch(
+            "link set v0 down", "link set v0 name x", "link set x name v0", "link set v0 up", *changes
+        )
+        place.ip("link set p0 down")
+        place.batch("link set v0 down", "link set v0 name w0", "link set w0 up")
+        place.ip("link set p0 up")
+        async with asyncio.timeout(SOON):
+            while feed.interface.name != "w0":
+                await events.receive()
+        make_anew(place, None, "w0")
+        await until(events, EventKind.HEALED)
+        assert are_on([feed], "w0")
 
 
 REMOTE = "203.0.113.9"

@@ -77,9 +77,12 @@ class AnnouncementWatch:
         if self._announcements is None:
             return
         try:
-            self._heard += self._announcements.read()
+            found = self._announcements.read()
         except RefusedError:
+            found = [Missed()]
+        if Missed() in found:  # uvloop watches no descriptor any more that has had an error
             self._stop()
+        self._heard += found
         self._tell_in(_GATHERED)
 
     def _tell_in(self, seconds: float) -> None:
@@ -88,8 +91,8 @@ class AnnouncementWatch:
 
     def _tell(self) -> None:
         self._timer = None
-        if self._announcements is None:  # by what comes after it, it will have been missed
-            self._heard.append(Missed())
+        if self._announcements is None:
+            self._heard.append(Missed())  # until it listens again
             try:
                 self._listen()
             except MulticastError:
