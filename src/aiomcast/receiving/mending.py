@@ -263,8 +263,9 @@ class Mending:
 
     def _report(self, action: Action, at: Iterable[Spot]) -> None:
         spots = [one for one in at if one.family in action.families]
-        # A list that was changed while the interface was down is another in the kernel.
-        changed = {one for one in spots if action.was_down and one.shards.is_changed}
+        # A list that was changed while the interface was down is another in the kernel; and an IPv6 address
+        # that came and went meanwhile leaves IPv6 groups that the device has and does not let in.
+        changed = {one for one in spots if action.was_down and (one.family == 6 or one.shards.is_changed)}
         others = [one for one in spots if one not in changed]
         for number in {one.family for one in others}:
             if self._rejoining.asked(action.index, number):
