@@ -46,8 +46,9 @@ HOLD = 0.3 if FILE is None else 1.0
 SILENCE = 0.5
 BOUND = 5.0
 ENOUGH = 20  # packets in a row: where none of them comes, the flow has ended
-SETTLED = 25  # packets: by then the reports of a join have been repeated, and no later one mends by chance
-MANY, MANY_RATE = 200, 50  # memberships of each family, packets a second of each
+SETTLED = 0.25  # seconds: the reports of a join have been repeated then, and none mends anything by chance
+MANY = 200  # memberships of each family
+MANY_RATE = 5 if FILE is None else 25  # packets a second of each
 FAMILIES = (4, 6)
 
 
@@ -129,7 +130,7 @@ class Run:
         last = [*at_last, *self.others] if at_last else flows
         async with Taking(self.receiver, flows) as taking:
             with Sending(self.scene.network, flows, rate) as sending:
-                await taking.until(lambda: all(len(flow.came) > SETTLED for flow in begun))
+                await taking.until(lambda: all(len(flow.came) > SETTLED * rate for flow in begun))
                 yield taking, sending
                 sending.stop()
                 await taking.until(lambda: all(flow.is_ended for flow in last))
