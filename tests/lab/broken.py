@@ -36,7 +36,7 @@ __all__ = [
     "Scene",
 ]
 
-CABLE, OTHER, MACVLAN = "v0", "v1", "m0"
+CABLE, OTHER, MACVLAN, RENAMED = "v0", "v1", "m0", "v9"
 PORT = "p-rcv"  # the switch's end of the cable
 SOURCES: Final = {
     (CABLE, 4): "192.0.2.11",
@@ -245,12 +245,19 @@ def _down_with_a_passing_address(scene: Scene) -> None:
         time.sleep(_REPEATED)
 
 
+def _renamed_and_deleted(scene: Scene) -> None:
+    scene.ip("rcv", f"link set {CABLE} name {RENAMED}")
+    time.sleep(_KNOWN)
+    scene.ip("rcv", f"link set {RENAMED} name {CABLE}", f"link del {CABLE}")
+
+
 def _unblocked(scene: Scene) -> None:
     bridge = f"link set {BRIDGE} type bridge"
     scene.ip(SWITCH, f"{bridge} stp_state 0", f"{bridge} forward_delay 0")
     scene.bridge(f"link set dev {PORT} state 3")  # forwarding
 
 
+_KNOWN = 0.1  # seconds: longer than it takes a receiver to have heard of it
 _REPEATED = 0.2  # seconds: the lab's interval of unsolicited reports, twice
 _FLAP = (f"link set {PORT} down", f"link set {PORT} up")
 _NONE: frozenset[int] = frozenset()
@@ -318,12 +325,13 @@ FAULTS: Final = (
     ),
     Fault(
         "renamed and renamed back",
-        _receiver(f"link set {CABLE} name v9"),
-        _receiver(f"link set v9 name {CABLE}"),
+        _receiver(f"link set {CABLE} name {RENAMED}"),
+        _receiver(f"link set {RENAMED} name {CABLE}"),
         _NONE,
     ),
     NEW_INDEX,
     SAME_INDEX,
+    Fault("renamed, renamed back and deleted at once, made again", _renamed_and_deleted, NEW_INDEX.mends),
     Fault("moved to another network namespace and back", Scene.move, Scene.move_back),
     Fault(
         "MTU below 1280 and back",

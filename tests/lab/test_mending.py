@@ -132,8 +132,10 @@ def listening() -> int:
     """Return how many netlink sockets this process has."""
     count = 0
     for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(name))) as found:
-            count += found.family == socket.AF_NETLINK
+        with contextlib.suppress(FileNotFoundError):  # that of the list itself
+            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                with socket.socket(fileno=os.dup(int(name))) as found:
+                    count += found.family == socket.AF_NETLINK
     return count
 
 

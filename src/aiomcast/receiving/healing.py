@@ -65,18 +65,19 @@ class Action:
     """Of which groups, 4 and 6."""
     was_down: bool = False
     """Whether it was set down meanwhile."""
+    name: str = ""
+    """What it is called now, where it has another name."""
 
 
 class _Found:
     """What a batch of announcements says of one interface."""
 
-    __slots__ = ("cause", "families", "is_ghost", "is_renamed", "is_suspect", "loss")
+    __slots__ = ("cause", "families", "is_ghost", "is_suspect", "loss", "name")
 
     def __init__(self) -> None:
-        self.loss = ""
-        self.cause = ""
+        self.loss = self.cause = self.name = ""
         self.families: set[int] = set()
-        self.is_ghost = self.is_suspect = self.is_renamed = False
+        self.is_ghost = self.is_suspect = False
 
 
 @final
@@ -131,7 +132,7 @@ class Healing:
                     follows |= self._changed(link, found.setdefault(link.index, _Found()))
                 case LinkRemoved(link):
                     follows = True
-                    self._gone(link.index, found, link.index in joined)
+                    self._gone(link, found, link.index in joined)
                 case AddressAdded(address):
                     known = self._addresses.setdefault(address.index, set())
                     if address.address not in known:  # else something of it has changed, as its lifetime
@@ -177,27 +178,32 @@ class Healing:
         if link.mtu != before.mtu:
             found.is_suspect = True
         names = (before.name, before.alternative_names) != (link.name, link.alternative_names)
-        found.is_renamed |= before.name != link.name
+        if before.name != link.name:
+            found.name = link.name
         return names or _can_join(before) is not _can_join(link) or before.is_running is not link.is_running
 
     def _note_down(self, link: Link) -> None:
         if not link.is_up:
             self._downed.add(link.index)
 
-    def _gone(self, index: int, found: dict[int, _Found], is_joined: bool) -> None:
-        self._links.pop(index, None)
+    def _gone(self, link: Link, found: dict[int, _Found], is_joined: bool) -> None:
+        index = link.index
+        before = self._links.pop(index, link)
         self._addresses.pop(index, None)
         self._downed.discard(index)
         if is_joined:
             self._removed.add(index)
-            at = found[index] = _Found()
+            told, at = found.get(index), _Found()
             at.loss = "gone"
+            # It is waited for by the name that it had last.
+            at.name = link.name if before.name != link.name else "" if told is None else told.name
+            found[index] = at
 
     def _about(self, index: int, found: _Found) -> list[Action]:
         link = self._links.get(index)
         actions: list[Action] = []
-        if found.is_renamed and link is not None:
-            actions.append(Action(Remedy.RENAME, index))
+        if found.name:
+            actions.append(Action(Remedy.RENAME, index, name=found.name))
         if found.loss:
             actions.append(Action(Remedy.LOSE, index, found.loss))
         if link is None:

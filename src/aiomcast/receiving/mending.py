@@ -182,7 +182,8 @@ class Mending:
         of_all: list[tuple[Spot, str]] = []
         for action in actions:
             if action.remedy is Remedy.RENAME:
-                self._rename(action.index)
+                for membership in self._memberships:
+                    membership._presence.rename(action.index, action.name)
             elif action.remedy is Remedy.LOSE:
                 for spot in at.get(action.index, ()):
                     if spot.membership._presence.is_on_all and action.cause != "carrier":
@@ -230,12 +231,6 @@ class Mending:
             names = {name for one in self._memberships for name in one._presence.missing(there)}
             found = [*looked.values(), *map(self._network.link, names)]
             return [link for link in found if link is not None]
-
-    def _rename(self, index: int) -> None:
-        link = self._healing.link(index)
-        if link is not None:
-            for membership in self._memberships:
-                membership._presence.rename(index, link.name)
 
     def _compare(self, spots: Sequence[Spot]) -> None:
         present = [spot for spot in spots if self._healing.link(spot.index) is not None]

@@ -137,8 +137,20 @@ def test_another_index_under_the_name_is_to_be_followed() -> None:
 
 def test_another_name_is_another_name() -> None:
     healing = known()
-    assert decided(healing, LinkChanged(attrs.evolve(WELL, name="wan0"))) == [Action(Remedy.RENAME, INDEX)]
+    assert decided(healing, LinkChanged(attrs.evolve(WELL, name="wan0"))) == [
+        Action(Remedy.RENAME, INDEX, name="wan0")
+    ]
     assert decided(healing, LinkChanged(attrs.evolve(WELL, name="wan0"))) == []
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_what_gets_another_name_and_goes_is_waited_for_by_that(is_told: bool) -> None:
+    other = attrs.evolve(WELL, name="wan0")
+    story: list[Announcement] = [LinkChanged(other)] if is_told else []
+    assert decided(known(), *story, LinkRemoved(other)) == [
+        Action(Remedy.RENAME, INDEX, name="wan0"),
+        Action(Remedy.LOSE, INDEX, "gone"),
+    ]
 
 
 def test_an_alternative_name_may_be_waited_for() -> None:
