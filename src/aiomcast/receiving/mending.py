@@ -273,7 +273,7 @@ class Mending:
         if self._rejoining.pause:
             self._revive(spots)
         elif spots:
-            self._tell_mended(*self._rejoining.rejoin(spots))
+            self._tell_mended(*self._rejoining.rejoin(spots, with_others=True))
 
     # Interfaces and routes
 
@@ -376,7 +376,7 @@ class Mending:
             if self._rejoining.pause:
                 self._revive(others)
             else:
-                for spot, error in self._rejoining.rejoin(others)[1]:
+                for spot, error in self._rejoining.rejoin(others, with_others=True)[1]:
                     self._is_owed = True
                     self._lose(spot, "device", error)
         self._end_pass()

@@ -148,19 +148,22 @@ class Rejoining:
         joined = [spot for spot in spots if id(spot) not in failed and self._has(spot)]
         return joined, [one for one in refused if self._has(one[0])]
 
-    def rejoin(self, spots: Collection[Spot]) -> tuple[list[Spot], Refused]:
-        """Leave and join with one group after the other. Return what was joined, and what refuses."""
+    def rejoin(self, spots: Collection[Spot], *, with_others: bool) -> tuple[list[Spot], Refused]:
+        """Leave and join with one group after the other. Return what was joined, and what refuses.
+
+        Those of `spots` alone, unless `with_others` has leave what others have joined alike.
+        """
         done: list[Spot] = []
         refused: Refused = []
-        joined = self._joined()
+        joined, chosen = self._joined(), set(spots)
         for group in {spot.in_device: None for spot in spots}:
             alike = joined.get(group, ())
-            if len(alike) > 1:
+            if len(alike) > 1 and (with_others or chosen.issuperset(alike)):
                 mended, refusals = self.restore(*self.withdraw({group}))
                 done += mended
                 refused += refusals
                 continue
-            for spot in alike:
+            for spot in chosen.intersection(alike):
                 errors = spot.membership._presence.rejoin([spot.shards])
                 refused += [(spot, error) for _, error in errors]
                 if not errors:
@@ -175,7 +178,10 @@ class Rejoining:
             return await asyncio.shield(asyncio.ensure_future(self._restored(*withdrawn)))
         dead = self.dead(spots)
         refused = self.restore(*self.withdraw(dead))[1]
-        return refused + self.rejoin([spot for spot in spots if spot.in_device not in dead])[1]
+        return (
+            refused
+            + self.rejoin([spot for spot in spots if spot.in_device not in dead], with_others=False)[1]
+        )
 
     async def _restored(self, spots: Collection[Spot], refused: Refused) -> Refused:
         self._pauses += 1
