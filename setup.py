@@ -6,12 +6,11 @@ Everything else is in pyproject.toml.
 
 import os
 import sys
-import sysconfig
 
 from setuptools import Extension, setup
 
 MODE = os.environ.get("AIOMCAST_BUILD", "")
-NEWEST = 3, 14  # what the compiled reader was looked through for; _native.pyx has it too
+NEWEST = 3, 15  # what the compiled reader was looked through for; _native.pyx has it too
 
 
 def extensions() -> list[Extension]:
@@ -23,8 +22,6 @@ def extensions() -> list[Extension]:
         hindrance = "it needs CPython on Linux"  # its tuples; recvmmsg, epoll
     elif sys.version_info[:2] > NEWEST:
         hindrance = "it knows no Python after {}.{}".format(*NEWEST)
-    elif sysconfig.get_config_var("Py_GIL_DISABLED"):
-        hindrance = "it needs the global interpreter lock"
     if MODE == "require" and hindrance:
         sys.exit(f"AIOMCAST_BUILD=require: the compiled reader cannot be built, {hindrance}")
     if MODE == "skip" or hindrance:

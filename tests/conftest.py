@@ -2,12 +2,12 @@
 
 import asyncio
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 
 import hypothesis
 import pytest
 
+from tests.support.loops import LOOPS
 from tests.support.stamping import stamping
 
 # A shell starts what it puts into the background with Ctrl-C ignored, and every process that a test
@@ -23,20 +23,15 @@ hypothesis.settings.load_profile("aiomcast")
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Name the loops there are on this platform."""
-    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.SelectorEventLoop}
-    if sys.platform != "win32":
-        import uvloop
-
-        factories["uvloop"] = uvloop.new_event_loop
-    return factories
+    """Name the loops there are."""
+    return LOOPS
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """Say which reader is tested."""
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what is tested."""
     from aiomcast import reading
 
-    return f"aiomcast: {reading.implementation} reader"
+    return [f"aiomcast: {reading.implementation} reader", f"loops: {', '.join(LOOPS)}"]
 
 
 @pytest.fixture(scope="session", autouse=True)

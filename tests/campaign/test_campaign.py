@@ -13,6 +13,8 @@ import pytest
 if not sys.platform.startswith("linux"):
     pytest.skip("the campaign needs Linux: several sources on lo, namespaces", allow_module_level=True)
 
+from tests.support.loops import LOOPS
+
 from . import __main__ as command
 from . import world
 from .draw import KINDS, Operation, Scenario, draw
@@ -21,7 +23,7 @@ from .running import Way, perform, rules
 from .shrink import fewest
 
 FAMILIES = (4, 6) if world.is_root() else (4,)
-WAYS = [Way(loop, reader) for loop in ("asyncio", "uvloop") for reader in command.readers()]
+WAYS = [Way(loop, reader) for loop in LOOPS for reader in command.readers()]
 RUNS = 2  # of each combination
 
 

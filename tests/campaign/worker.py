@@ -20,6 +20,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, TextIO, TypedDict
 
+from tests.support.loops import LOOPS
+
 from . import checker, faults, history, world
 from .draw import Scenario
 from .player import Player
@@ -243,14 +245,6 @@ def _descriptors() -> list[str]:
     return found
 
 
-def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
-    if name == "uvloop":
-        import uvloop
-
-        return uvloop.new_event_loop
-    return asyncio.SelectorEventLoop
-
-
 def _main() -> None:
     scenario: Scenario = json.load(sys.stdin)
     answers = os.fdopen(os.dup(1), "w")
@@ -260,7 +254,7 @@ def _main() -> None:
     faulthandler.dump_traceback_later(LIMIT + waits, exit=True)
     if world.is_root():
         world.prepare()
-    outcome = run(scenario, _loop_factory(sys.argv[1]))
+    outcome = run(scenario, LOOPS[sys.argv[1]])
     json.dump(outcome, answers)
     answers.flush()
 

@@ -7,11 +7,10 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import uvloop
 
 from aiomcast import (
     Event,
@@ -25,6 +24,7 @@ from aiomcast import (
 )
 from aiomcast.system.announcements import Announcements
 from aiomcast.values.links import Announcement
+from tests.support.loops import LOOPS, NewLoop
 from tests.support.sandbox import apart, needs_seccomp, without_sockets_of
 
 from .place import Place
@@ -284,10 +284,8 @@ async def test_ipv6_is_lost_with_a_small_mtu_and_comes_back_with_it(place: Place
 
 
 @needs_seccomp
-@pytest.mark.parametrize("new_loop", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
-def test_without_netlink_interfaces_are_looked_at_once_a_second(
-    place: Place, new_loop: Callable[[], asyncio.AbstractEventLoop]
-) -> None:
+@pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
+def test_without_netlink_interfaces_are_looked_at_once_a_second(place: Place, new_loop: NewLoop) -> None:
     async def watched() -> None:
         async with Receiver() as receiver:
             feeds = await joined(receiver)

@@ -1,8 +1,13 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
+# cython: freethreading_compatible=True
 """The reading path in compiled code, for Linux: recvmmsg, epoll, and a queue that costs no coroutine.
 
 `portable` says what each class promises; the tests hold both to one behaviour. One file, because
 a read goes through all of it without a Python call in between.
+
+Safe without the global interpreter lock: what a method reads and writes of its object it does in a
+critical section of that object (nothing at all where there is the lock), and the one thing that all
+objects share, the unused receive buffers, has a lock of its own.
 """
 
 import time
@@ -41,8 +46,8 @@ cdef extern from *:
 
     /* aiomcast_packet and aiomcast_packet_dealloc know tuples from within: each new Python has to be
        looked through for what changed in them. setup.py says the same. */
-    #if PY_VERSION_HEX >= 0x030F0000 || defined(Py_GIL_DISABLED)
-    #error "aiomcast's compiled reader knows CPython up to 3.14, with the global interpreter lock"
+    #if PY_VERSION_HEX >= 0x03100000
+    #error "aiomcast's compiled reader knows CPython up to 3.15"
     #endif
 
     #ifndef SO_TIMESTAMPNS_NEW
@@ -56,6 +61,40 @@ cdef extern from *:
     #define AIOMCAST_TIMESTAMPING_NEW 65
     #define AIOMCAST_SOL_UDP 17
     #define AIOMCAST_UDP_GRO 104
+
+    #ifdef Py_GIL_DISABLED
+    /* Of tuples nothing is known from within here: they are made and end as any other subclass's. */
+    static PyObject *aiomcast_packet(PyTypeObject *type, const char *start, Py_ssize_t length, PyObject *flow,
+                                     PyObject *stamp, PyObject *cut, PyObject *hops, PyObject *traffic,
+                                     PyObject *hardware)
+    {
+        PyObject *fields, *packet, *data = PyBytes_FromStringAndSize(start, length);
+        if (data == NULL)
+            return NULL;
+        fields = Py_BuildValue("((NOOOOOO))", data, flow, stamp, cut, hops, traffic, hardware);
+        if (fields == NULL)
+            return NULL;
+        packet = PyTuple_Type.tp_new(type, fields, NULL);
+        Py_DECREF(fields);
+        return packet;
+    }
+
+    static void aiomcast_set_dealloc(PyTypeObject *type)
+    {
+    }
+
+    static PyMutex aiomcast_buffers = {0};
+    static void aiomcast_lock_buffers(void)
+    {
+        PyMutex_Lock(&aiomcast_buffers);
+    }
+    static void aiomcast_unlock_buffers(void)
+    {
+        PyMutex_Unlock(&aiomcast_buffers);
+    }
+    #else
+    #define aiomcast_lock_buffers() (void)0
+    #define aiomcast_unlock_buffers() (void)0
 
     /* A Packet is a tuple with a name: made the way tuple.__new__ makes one, without the
        argument tuple. It holds bytes, integers and a flow, none of which can refer back, so the
@@ -137,6 +176,7 @@ cdef extern from *:
     {
         type->tp_dealloc = aiomcast_packet_dealloc;
     }
+    #endif
 
     /* `await` asks a type that has am_send for its value directly: no StopIteration is made. */
     static void aiomcast_set_send(PyTypeObject *type, void *send)
@@ -191,6 +231,8 @@ cdef extern from *:
     object aiomcast_packet(type, const char *, Py_ssize_t, object, object, object, object, object, object)
     void aiomcast_set_send(type, void *)
     void aiomcast_set_dealloc(type)
+    void aiomcast_lock_buffers() noexcept nogil
+    void aiomcast_unlock_buffers() noexcept nogil
 
 cdef extern from "<poll.h>":
     struct pollfd:
@@ -237,11 +279,15 @@ cdef object gate_type = Gate
 
 cdef Buffers *_borrow_buffers() except NULL:
     global unused
-    cdef Buffers *borrowed = unused
+    cdef Buffers *borrowed
+    cdef int i
+    aiomcast_lock_buffers()
+    borrowed = unused
     if borrowed != NULL:
         unused = borrowed.next
+    aiomcast_unlock_buffers()
+    if borrowed != NULL:
         return borrowed
-    cdef int i
     borrowed = <Buffers *>calloc(1, sizeof(Buffers))
     if borrowed == NULL:
         raise MemoryError("no memory for the receive buffers")
@@ -272,8 +318,10 @@ cdef Buffers *_borrow_buffers() except NULL:
 
 cdef void _give_back(Buffers *borrowed) noexcept:
     global unused
+    aiomcast_lock_buffers()
     borrowed.next = unused
     unused = borrowed
+    aiomcast_unlock_buffers()
 
 
 cdef bint _is_readable(int descriptor) noexcept:
@@ -418,6 +466,7 @@ cdef class Reader:
         self.latest = -1
         self.dry = True
 
+    @cython.critical_section
     def __init__(self, sock, source_filter, *, ancillary=(), gro=None, size=MAX_DATAGRAM, flow_limit=bounds.FLOWS_PER_SOCKET):
         if self.sock is not None:
             raise StateError("a reader is made once", "make a new one for another socket")
@@ -436,26 +485,31 @@ cdef class Reader:
         self.flow_limit = flow_limit
         self.sock = sock
 
+    @cython.critical_section
     def set_filter(self, wanted, until_ns=None):
         """See `portable.Reader.set_filter`."""
         self.gate.change(wanted, until_ns, 0 if until_ns is None else time.monotonic_ns())
         self.judge_anew()
 
+    @cython.critical_section
     cpdef judge_anew(self):
         """See `portable.Reader.judge_anew`."""
         self.timed = self.gate.timed
         self.epoch += 1
 
+    @cython.critical_section
     def deliver_until(self, until_ns):
         """See `portable.Reader.deliver_until`."""
         self.gate.end(until_ns)
         self.judge_anew()
 
+    @cython.critical_section
     def deliver_since(self, begun_ns, since_ns, elsewhere):
         """See `portable.Reader.deliver_since`."""
         self.gate.begin(begun_ns, since_ns, elsewhere)
         self.judge_anew()
 
+    @cython.critical_section
     def read(self, Py_ssize_t limit):
         """See `portable.Reader.read`."""
         cdef list packets = []
@@ -467,25 +521,30 @@ cdef class Reader:
         return packets, self.received - before
 
     @property
+    @cython.critical_section
     def latest_ns(self):
         """See `portable.Reader.latest_ns`."""
         return self.latest if self.latest >= 0 else None
 
     @property
+    @cython.critical_section
     def receive_buffer(self):
         """See `portable.Reader.receive_buffer`."""
         return options.receive_buffer(self.sock) if self.sock is not None else 0
 
+    @cython.critical_section
     def look(self):
         """See `portable.Reader.look`."""
         if self.timed and not _is_readable(self.descriptor):
             self.found_dry()
 
+    @cython.critical_section
     def close(self):
         """See `portable.Reader.close`."""
         if self.sock is not None:
             self.sock.close()
 
+    @cython.critical_section
     def count_drops(self):
         """See `portable.Reader.count_drops`."""
         total = options.dropped(self.sock)
@@ -493,6 +552,7 @@ cdef class Reader:
             self.drops_are(<uint32_t>total)
         self.tell_drops()
 
+    @cython.critical_section
     cpdef tell_drops(self):
         """See `portable.Reader.tell_drops`."""
         cdef int64_t more = self.kernel_drops - self.told_drops
@@ -500,6 +560,7 @@ cdef class Reader:
             self.told_drops = self.kernel_drops
             self.lost(more)
 
+    @cython.critical_section
     cdef Py_ssize_t read_into(self, list packets, Py_ssize_t limit) except -1:
         """Append what one system call gives; return how many datagrams that was."""
         cdef int got, i, count = MESSAGES if limit > MESSAGES else <int>limit
@@ -695,11 +756,13 @@ cdef class ReadSet:
             for number in self.stale:
                 close(<int>number)
 
+    @cython.critical_section
     def fileno(self):
         """See `portable.ReadSet.fileno`."""
         return self.descriptor
 
     @property
+    @cython.critical_section
     def is_pending(self):
         """See `portable.ReadSet.is_pending`."""
         return any([len(lanes) and self.any_read_of(lanes) is not None for lanes in self.holding])
@@ -718,6 +781,7 @@ cdef class ReadSet:
             raise OSError(errno, os.strerror(errno))
         return 0
 
+    @cython.critical_section
     cpdef reserve(self, Reader reader):
         """See `portable.ReadSet.reserve`."""
         cdef int number = reader.descriptor if reader is not None else -1
@@ -734,6 +798,7 @@ cdef class ReadSet:
         reader.is_read = False
         self.places[number] = reader
 
+    @cython.critical_section
     def add(self, Reader reader not None):
         """See `portable.ReadSet.add`."""
         if reader.lanes is not None and len(reader.lanes):
@@ -745,6 +810,7 @@ cdef class ReadSet:
         reader.is_read = True
         reader.rests = False
 
+    @cython.critical_section
     def discard(self, Reader reader not None):
         """See `portable.ReadSet.discard`."""
         if self.at(reader.descriptor) is reader and reader.is_read:
@@ -754,6 +820,7 @@ cdef class ReadSet:
             except OSError:
                 pass  # somebody has closed it
 
+    @cython.critical_section
     cpdef forget(self, Reader reader):
         """See `portable.ReadSet.forget`."""
         if reader is None or self.at(reader.descriptor) is not reader:
@@ -783,6 +850,7 @@ cdef class ReadSet:
                     reader.is_read = False
         return 0
 
+    @cython.critical_section
     def close(self):
         """See `portable.ReadSet.close`."""
         for reader in self.places:
@@ -795,12 +863,14 @@ cdef class ReadSet:
             self.descriptor = -1
         self.renewed()
 
+    @cython.critical_section
     cpdef renewed(self):
         """See `portable.ReadSet.renewed`."""
         for number in self.stale:
             close(<int>number)
         self.stale = []
 
+    @cython.critical_section
     def read(self, Py_ssize_t budget):
         """See `portable.ReadSet.read`."""
         cdef epoll_event events[EVENTS]
@@ -819,34 +889,35 @@ cdef class ReadSet:
                 reader = self.at(events[i].data.fd)
                 if reader is None or reader.rests or not reader.is_read:  # removed since, or failing
                     continue
-                if last is not None and reader.sink is not last.sink:
-                    self.hand_on(batch, last)
-                    batch = []
-                    last = None
-                    if self.at(events[i].data.fd) is not reader or not reader.is_read:
+                with cython.critical_section(reader):
+                    if last is not None and reader.sink is not last.sink:
+                        self.hand_on(batch, last)
+                        batch = []
+                        last = None
+                        if self.at(events[i].data.fd) is not reader or not reader.is_read:
+                            continue
+                    if reader.lanes is not None:
+                        self.hand_on(batch, reader)
+                        batch = []
+                        spent = self.visit(reader.lanes, reader, budget)
+                        any_read |= spent > 0
+                        budget -= spent
                         continue
-                if reader.lanes is not None:
-                    self.hand_on(batch, reader)
-                    batch = []
-                    spent = self.visit(reader.lanes, reader, budget)
-                    any_read |= spent > 0
-                    budget -= spent
-                    continue
-                any_read = True
-                last = reader
-                before = reader.received
-                reader.read_into(batch, budget // reader.coalesced + 1 if budget > 0 else 1)
-                budget -= reader.received - before if reader.received > before else 1
-                if reader.error is not None:
-                    self.hand_on(batch, reader)
-                    batch = []
-                    self.report(reader)
-                elif reader.failures:
-                    reader.failures = 0
-                if reader.kernel_drops != reader.told_drops:
-                    self.hand_on(batch, reader)
-                    batch = []
-                    reader.tell_drops()
+                    any_read = True
+                    last = reader
+                    before = reader.received
+                    reader.read_into(batch, budget // reader.coalesced + 1 if budget > 0 else 1)
+                    budget -= reader.received - before if reader.received > before else 1
+                    if reader.error is not None:
+                        self.hand_on(batch, reader)
+                        batch = []
+                        self.report(reader)
+                    elif reader.failures:
+                        reader.failures = 0
+                    if reader.kernel_drops != reader.told_drops:
+                        self.hand_on(batch, reader)
+                        batch = []
+                        reader.tell_drops()
             if self.holding:
                 self.hand_on(batch, last)
                 batch = []
@@ -886,12 +957,13 @@ cdef class ReadSet:
         self.hand_on(packets, reader)
         for one in readers:
             reader = <Reader?>one
-            if reader.error is not None:
-                self.report(reader)
-            elif not reader.rests:
-                reader.failures = 0
-            if reader.kernel_drops != reader.told_drops:
-                reader.tell_drops()
+            with cython.critical_section(reader):
+                if reader.error is not None:
+                    self.report(reader)
+                elif not reader.rests:
+                    reader.failures = 0
+                if reader.kernel_drops != reader.told_drops:
+                    reader.tell_drops()
         return spent if spent > 0 else 1
 
     cdef Reader any_read_of(self, lanes):
@@ -903,8 +975,10 @@ cdef class ReadSet:
 
     cdef int hand_on(self, list batch, Reader reader) except -1:
         if batch:
+            with cython.critical_section(reader):
+                sink = reader.sink
             try:
-                reader.sink(batch)
+                sink(batch)
             except BaseException:
                 reader.unmade += PyList_GET_SIZE(batch)
                 raise
@@ -945,6 +1019,7 @@ cdef class PacketQueue:
     def __init__(self, Py_ssize_t capacity):
         self.capacity = capacity
 
+    @cython.critical_section
     def __len__(self):
         return self.count()
 
@@ -954,6 +1029,7 @@ cdef class PacketQueue:
     cdef inline Py_ssize_t count(self) noexcept:
         return self.behind + PyList_GET_SIZE(self.current) - self.index
 
+    @cython.critical_section
     def _feed(self, list batch not None):
         """See `portable.PacketQueue._feed`."""
         self.batches.append(batch)
@@ -965,6 +1041,7 @@ cdef class PacketQueue:
             self._paused = True
             self._pause()
 
+    @cython.critical_section
     def __anext__(self):
         cdef _Next awaitable
         if self._waiter is not None:
@@ -975,6 +1052,7 @@ cdef class PacketQueue:
         awaitable.queue = self
         return awaitable
 
+    @cython.critical_section
     def _advance(self):
         """See `portable.PacketQueue._advance`."""
         return self.next_batch()
@@ -990,6 +1068,7 @@ cdef class PacketQueue:
             self.relax()
         return self.index < PyList_GET_SIZE(self.current)
 
+    @cython.critical_section
     def _take(self):
         """See `portable.PacketQueue._take`."""
         if self.index >= PyList_GET_SIZE(self.current):
@@ -1003,6 +1082,7 @@ cdef class PacketQueue:
             self.relax()
         return item
 
+    @cython.critical_section
     def _take_batch(self):
         """See `portable.PacketQueue._take_batch`."""
         batch = self.current[self.index :] if self.index else self.current
@@ -1011,6 +1091,7 @@ cdef class PacketQueue:
         self.relax()
         return batch
 
+    @cython.critical_section
     def _discard(self, refused):
         """See `portable.PacketQueue._discard`."""
         batches = [self.current[self.index :], *self.batches]
@@ -1024,6 +1105,7 @@ cdef class PacketQueue:
             self.relax()
         return gone
 
+    @cython.critical_section
     def _drop_oldest(self, Py_ssize_t count):
         """See `portable.PacketQueue._drop_oldest`."""
         gone = []
@@ -1072,8 +1154,10 @@ cdef class _Next:
         return self
 
     def __next__(self):
-        if self.inner is None and self.ready():
-            raise StopIteration(self.queue.pop())
+        if self.inner is None:
+            with cython.critical_section(self.queue):
+                if self.ready():
+                    raise StopIteration(self.queue.pop())
         return self.wait().send(None)
 
     def send(self, value):
@@ -1119,16 +1203,19 @@ cdef class _Next:
 # PySendResult: PYGEN_RETURN 0, PYGEN_ERROR -1, PYGEN_NEXT 1
 cdef PyObject *_step(_Next awaitable, int *outcome) except NULL:
     cdef object result
-    if awaitable.inner is None and awaitable.ready():
+    if awaitable.inner is None:
+        with cython.critical_section(awaitable.queue):
+            if awaitable.ready():
+                outcome[0] = 0
+                result = awaitable.queue.pop()
+                Py_INCREF(result)
+                return <PyObject *>result
+    try:
+        result = awaitable.wait().send(None)
+        outcome[0] = 1
+    except StopIteration as stop:
+        result = stop.value
         outcome[0] = 0
-        result = awaitable.queue.pop()
-    else:
-        try:
-            result = awaitable.wait().send(None)
-            outcome[0] = 1
-        except StopIteration as stop:
-            result = stop.value
-            outcome[0] = 0
     Py_INCREF(result)
     return <PyObject *>result
 

@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import pytest
-import uvloop
 
 from aiomcast import (
     ArgumentTypeError,
@@ -31,6 +30,7 @@ from aiomcast.rfc3678 import calls
 from aiomcast.values import bounds
 from tests.support.accounts import accounted, open_descriptors
 from tests.support.interfaces import ipv6_way
+from tests.support.loops import LOOPS, NewLoop
 from tests.support.sending import LO, A, B, Sources, sending
 from tests.support.waiting import turns, until
 
@@ -609,16 +609,11 @@ async def test_resuming_takes_no_descriptor(any_group: str, sources: Sources) ->
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-MAKES = pytest.mark.parametrize("make", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
-
-
-@MAKES
-def test_a_close_after_its_loop_leaves_nothing_open(
-    make: Callable[[], asyncio.AbstractEventLoop], any_group: str
-) -> None:
+@pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
+def test_a_close_after_its_loop_leaves_nothing_open(new_loop: NewLoop, any_group: str) -> None:
     """It is a RuntimeError, as asyncio's."""
     before = open_descriptors()
-    loop = make()
+    loop = new_loop()
     transport, _ = loop.run_until_complete(own(Recorder, any_group, A))
     loop.close()
     with pytest.raises(RuntimeError):
@@ -628,10 +623,8 @@ def test_a_close_after_its_loop_leaves_nothing_open(
     assert open_descriptors() == before
 
 
-@MAKES
-def test_a_loop_that_ends_before_all_is_sent_leaves_nothing_open(
-    make: Callable[[], asyncio.AbstractEventLoop], any_group: str
-) -> None:
+@pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
+def test_a_loop_that_ends_before_all_is_sent_leaves_nothing_open(new_loop: NewLoop, any_group: str) -> None:
     before = open_descriptors()
 
     async def send_and_close() -> None:
@@ -642,7 +635,7 @@ def test_a_loop_that_ends_before_all_is_sent_leaves_nothing_open(
         transport.close()
 
     def run() -> None:
-        loop = make()
+        loop = new_loop()
         loop.run_until_complete(send_and_close())
         loop.close()
         del loop
@@ -653,14 +646,12 @@ def test_a_loop_that_ends_before_all_is_sent_leaves_nothing_open(
     assert open_descriptors() == before
 
 
-@MAKES
-def test_a_transport_that_was_never_closed_says_so(
-    make: Callable[[], asyncio.AbstractEventLoop], any_group: str
-) -> None:
+@pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
+def test_a_transport_that_was_never_closed_says_so(new_loop: NewLoop, any_group: str) -> None:
     """Its loop holds it as long as there is one."""
 
     def forget() -> None:
-        loop = make()
+        loop = new_loop()
         loop.run_until_complete(own(Recorder, any_group, A))
         gc.collect()
         loop.run_until_complete(turns())

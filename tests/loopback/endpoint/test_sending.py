@@ -9,13 +9,13 @@ from contextlib import closing
 from typing import Any, TypeVarTuple
 
 import pytest
-import uvloop
 
 import aiomcast
 from aiomcast import Interface, RefusedError
 from aiomcast.endpoint.sending import Writable, loop_of, open_sending, set_loop, set_ttl, ttl_of
 from tests.support.accounts import open_descriptors
 from tests.support.interfaces import ipv6_way
+from tests.support.loops import LOOPS, NewLoop
 from tests.support.packets import take
 from tests.support.seam import Faults, faults
 from tests.support.sending import LO, A
@@ -143,11 +143,9 @@ async def test_it_tells_of_room_until_it_is_stopped() -> None:
         writable.stop()
 
 
-@pytest.mark.parametrize(
-    "make", [asyncio.SelectorEventLoop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
-)
-def test_stopping_after_the_loop_has_closed(make: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    loop = make()
+@pytest.mark.parametrize("new_loop", LOOPS.values(), ids=LOOPS)
+def test_stopping_after_the_loop_has_closed(new_loop: NewLoop) -> None:
+    loop = new_loop()
     end, other = socket.socketpair()
     with end, other:
         writable = Writable(loop, end, lambda: None)

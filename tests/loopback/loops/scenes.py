@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 import aiomcast
 from aiomcast import EventKind, Receiver, RefusedError, SourceFilter
 from tests.support.inside import is_settled
+from tests.support.loops import LOOPS
 from tests.support.packets import payloads, take
 from tests.support.sending import A, B, Sources
 from tests.support.system_faults import faults
@@ -179,14 +180,8 @@ def main(name: str, loop: str, group: str) -> None:
         with Sources(group, PORT) as senders:
             await SCENES[name](group, senders)
 
-    if loop == "uvloop":
-        import uvloop
-
-        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    else:
-        factory = asyncio.SelectorEventLoop
     logging.getLogger("aiomcast").addHandler(logging.NullHandler())  # standard error is to stay empty
-    with asyncio.Runner(loop_factory=factory) as runner:
+    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         runner.run(play())
     print("played")
 

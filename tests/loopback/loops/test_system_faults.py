@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from tests.support.loops import LOOPS
 from tests.support.readers import IMPLEMENTATIONS
 from tests.support.system_faults import run
 
@@ -16,7 +17,7 @@ READERS = [module.__name__.rsplit(".", 1)[-1].strip("_") for module in IMPLEMENT
 
 
 @pytest.mark.parametrize("scene", SCENES)
-@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("reader", READERS)
 def test_a_scene(scene: str, loop: str, reader: str, any_group: str) -> None:
     assert run("tests.loopback.loops.scenes", scene, loop, any_group, reader=reader) == "played\n"

@@ -14,6 +14,7 @@ import pytest
 import aiomcast
 from aiomcast import FilterMode, Receiver, SourceFilter
 from tests.support.interfaces import ipv6_way
+from tests.support.loops import LOOPS
 from tests.support.packets import take
 from tests.support.sending import LO, A, sending
 from tests.support.waiting import turns
@@ -149,7 +150,7 @@ def run_alone(script: str, loop: str, *arguments: str) -> None:
 
 
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counts its files in /proc")
-on_loops = pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+on_loops = pytest.mark.parametrize("loop", LOOPS)
 
 RAISES_THE_SOFT_LIMIT = """
 async def main():

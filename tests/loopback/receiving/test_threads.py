@@ -87,7 +87,7 @@ async def test_a_read_out_of_the_middle_of_one_in_the_same_thread(
         assert payloads(read) == [b"inner %d" % number for number in range(10)]
 
 
-SENDERS, ROUNDS = 300, 8
+THREADS, SENDERS, ROUNDS = 4, 200, 8
 
 
 def receive(number: int, group: str, errors: list[str], go: threading.Barrier) -> None:
@@ -124,8 +124,8 @@ def receive(number: int, group: str, errors: list[str], go: threading.Barrier) -
 
 def test_every_thread_gets_its_own(any_group: str) -> None:
     errors: list[str] = []
-    go = threading.Barrier(2)
-    threads = [threading.Thread(target=receive, args=(n, any_group, errors, go)) for n in range(2)]
+    go = threading.Barrier(THREADS)
+    threads = [threading.Thread(target=receive, args=(n, any_group, errors, go)) for n in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
