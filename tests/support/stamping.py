@@ -37,5 +37,6 @@ def _is_stamped_late(sock: socket.socket) -> bool:
     read = time.time_ns()
     _, control, _, _ = sock.recvmsg(1, 64)
     ((_, _, data),) = control
-    whole, fraction = (int.from_bytes(data[part : part + 8], sys.byteorder) for part in (0, 8))
+    half = len(data) // 2  # a long, as the option is the old one
+    whole, fraction = (int.from_bytes(part, sys.byteorder) for part in (data[:half], data[half:]))
     return whole * 1_000_000_000 + fraction > read

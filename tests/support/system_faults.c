@@ -56,16 +56,22 @@ static void stamp(struct msghdr *message)
 {
     struct cmsghdr *entry;
     struct timespec now;
+    long long told[2]; /* as these messages have it also where a long has 32 bits: nothing asks for the old ones there */
     for (entry = CMSG_FIRSTHDR(message); entry != NULL && hardware.tv_sec; entry = CMSG_NXTHDR(message, entry))
-        if (entry->cmsg_level == SOL_SOCKET && entry->cmsg_type == SCM_TIMESTAMPING)
-            memcpy(CMSG_DATA(entry) + 2 * sizeof(hardware), &hardware, sizeof(hardware));
+        if (entry->cmsg_level == SOL_SOCKET && (entry->cmsg_type == 37 || entry->cmsg_type == 65)) {
+            told[0] = hardware.tv_sec;
+            told[1] = hardware.tv_nsec;
+            memcpy(CMSG_DATA(entry) + 2 * sizeof(told), told, sizeof(told));
+        }
     if (late_stamps <= 0)
         return;
     late_stamps--;
     for (entry = CMSG_FIRSTHDR(message); entry != NULL; entry = CMSG_NXTHDR(message, entry))
-        if (entry->cmsg_level == SOL_SOCKET && entry->cmsg_type == SCM_TIMESTAMPNS) {
+        if (entry->cmsg_level == SOL_SOCKET && (entry->cmsg_type == 35 || entry->cmsg_type == 64)) {
             clock_gettime(CLOCK_REALTIME, &now);
-            memcpy(CMSG_DATA(entry), &now, sizeof(now));
+            told[0] = now.tv_sec;
+            told[1] = now.tv_nsec;
+            memcpy(CMSG_DATA(entry), told, sizeof(told));
         }
 }
 

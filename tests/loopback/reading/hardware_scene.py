@@ -12,11 +12,12 @@ import sys
 
 from aiomcast import SourceFilter, open_socket
 from aiomcast.reading import Reader
+from aiomcast.rfc3678.abi import native
 from tests.support.sending import A, sending
 from tests.support.stamping import stamping
 from tests.support.system_faults import faults
 
-SO_TIMESTAMPING = 37
+SO_TIMESTAMPING = native().facts.hardware_time_option or 0
 SOFTWARE = 8 | 16  # RX_SOFTWARE and SOFTWARE: with the kernel's own time, the message comes
 SOL_UDP, UDP_SEGMENT = 17, 103
 

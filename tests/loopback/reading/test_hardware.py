@@ -27,6 +27,7 @@ __all__ = ["reading", "sender", "sock"]
 
 # asm-generic/socket.h, linux/net_tstamp.h
 SO_TIMESTAMPING, SO_TIMESTAMPING_NEW = 37, 65
+ASKED = options.ABI.facts.hardware_time_option or 0  # the new one where a long has 32 bits
 RX_HARDWARE, RX_SOFTWARE, SOFTWARE, RAW_HARDWARE = 4, 8, 16, 64
 SOL_UDP, UDP_SEGMENT = 17, 103
 SECOND = 1_000_000_000
@@ -37,7 +38,7 @@ stamps = st.tuples(st.integers(0, 2**33), st.integers(0, SECOND - 1))
 
 
 def asked(sock: socket.socket) -> int:
-    return sock.getsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING)
+    return sock.getsockopt(socket.SOL_SOCKET, ASKED)
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -81,10 +82,10 @@ def test_a_stamp_of_the_kernel_alone_is_none_of_the_interface(
 ) -> None:
     """The kernel tells the three times in one message: that the third is there does not make it one."""
     reader = reading.Reader(sock, SourceFilter.any(), ancillary=["hardware_timestamp"])
-    sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, RX_SOFTWARE | SOFTWARE | RX_HARDWARE | RAW_HARDWARE)
+    sock.setsockopt(socket.SOL_SOCKET, ASKED, RX_SOFTWARE | SOFTWARE | RX_HARDWARE | RAW_HARDWARE)
     sender.send(b"looked at")
     _, control, _, _ = sock.recvmsg(100, 256)
-    told = [data for level, kind, data in control if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPING)]
+    told = [data for level, kind, data in control if (level, kind) == (socket.SOL_SOCKET, ASKED)]
     assert [len(data) for data in told] == [48]
     assert struct.unpack("=6q", told[0])[2:] == (0, 0, 0, 0)
     sender.send(b"read")
@@ -117,8 +118,9 @@ def by_portable(level: int, kind: int, data: bytes) -> tuple[int | None, int | N
 
 def by_native(level: int, kind: int, data: bytes) -> tuple[int | None, int | None]:
     """Return the same as the compiled reader finds them."""
-    head = struct.pack("=Qii", 16 + len(data), level, kind)
-    stamp, _, _, _, _, hardware = native.parse_control(head + data + bytes(-len(data) % 8))
+    head = struct.Struct("@Nii")  # struct cmsghdr
+    message = head.pack(head.size + len(data), level, kind) + data
+    stamp, _, _, _, _, hardware = native.parse_control(message + bytes(-len(data) % 8))
     return (None if stamp < 0 else stamp), hardware or None
 
 

@@ -277,9 +277,13 @@ messages = st.tuples(
 )
 
 
+HEAD = struct.Struct("@Nii")  # struct cmsghdr; what follows is padded to whole words
+WORD = struct.calcsize("@N")
+
+
 def packed(level: int, kind: int, payload: bytes, length: int | None = None) -> bytes:
-    length = 16 + len(payload) if length is None else length
-    return struct.pack("=Qii", length, level, kind) + payload + bytes(-len(payload) % 8)
+    length = HEAD.size + len(payload) if length is None else length
+    return HEAD.pack(length, level, kind) + payload + bytes(-len(payload) % WORD)
 
 
 @native_only
@@ -295,13 +299,13 @@ def test_no_control_bytes_upset_the_parser(control: bytes) -> None:
 
 
 @native_only
-@given(st.lists(messages, max_size=6), st.integers(0, 2**64 - 1), st.integers(0, 200))
+@given(st.lists(messages, max_size=6), st.integers(0, 256**WORD - 1), st.integers(0, 200))
 def test_no_lie_about_a_length_upsets_the_parser(
     entries: list[tuple[int, int, bytes]], lie: int, cut: int
 ) -> None:
     honest = b"".join(packed(*entry) for entry in entries)
     native.parse_control(honest[: max(len(honest) - cut, 0)])
-    for length in (lie, lie % 64, 16, 15, 0):
+    for length in (lie, lie % 64, HEAD.size, HEAD.size - 1, 0):
         native.parse_control(honest + packed(1, 35, bytes(16), length) + honest)
 
 
