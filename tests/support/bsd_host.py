@@ -17,9 +17,11 @@ from weakref import ref
 import pytest
 
 from aiomcast import FilterMode
-from aiomcast.rfc3678 import calls, full_state, limits, refusals, shortage
+from aiomcast.rfc3678 import calls, full_state, holdings, limits, refusals, shortage, sysctls
 from aiomcast.rfc3678.abi import FREEBSD, Abi
 from aiomcast.system import sharing, sockets
+from aiomcast.system.planner import Rules
+from aiomcast.system.sockets import MulticastSocket
 
 from .bsd_model import BSD, BsdLimits, BsdSocket, BsdState
 from .seam import refusal
@@ -93,7 +95,7 @@ class BsdHost:
         }
         self.made: list[Call] = []
         self.deaf: set[tuple[int, str]] = set()
-        self._now = now
+        self.now = now
         self._open: dict[int, _Open] = {}
         self._left: dict[tuple[int, str], float] = {}
 
@@ -111,6 +113,12 @@ class BsdHost:
     def sources(self, index: int, group: str) -> set[str]:
         """Return the sources of a group that the host's sockets list."""
         return set().union(*(state.entries for state in self.members(index, group)))
+
+    def name_of(self, index: int) -> str:
+        """Return the name of an interface, as if_indextoname(3) does."""
+        if index not in self.interfaces:
+            raise refusal(errno.ENXIO)
+        return f"em{index - self.interfaces[0]}"
 
     def option(self, sock: socket.socket, level: int, option: int) -> int | bytes | None:
         """Return what an option of `sock` was set to."""
@@ -241,9 +249,9 @@ class BsdHost:
             raise KernelDown(f"more than 512 sources of {group} on interface {index}")
         is_held = bool(self.members(index, group))
         if was_held and not is_held:
-            self._left[index, group] = self._now()
+            self._left[index, group] = self.now()
         elif is_held and not was_held:
-            if self._now() - self._left.get((index, group), -1.0) < _TICK:
+            if self.now() - self._left.get((index, group), -1.0) < _TICK:
                 self.deaf.add((index, group))
             else:
                 self.deaf.discard((index, group))
@@ -254,7 +262,7 @@ class BsdHost:
 
     def _note_leave(self, index: int, group: str) -> None:
         if not self.members(index, group):
-            self._left[index, group] = self._now()
+            self._left[index, group] = self.now()
 
     def _of(self, sock: socket.socket) -> _Open:
         opened = self._open.get(sock.fileno())
@@ -297,10 +305,20 @@ def in_place(monkeypatch: pytest.MonkeyPatch, host: BsdHost, table: Abi = FREEBS
     """Have the package's calls, sockets and limits go to `host`, by its `table`."""
     monkeypatch.setattr(full_state, "set_by_index", full_state._set_bsd)
     monkeypatch.setattr(full_state, "_get_by_index", full_state._get_bsd)
-    for module in (calls, full_state, limits, refusals, shortage, sharing, sockets):
+    for module in (calls, full_state, holdings, limits, refusals, shortage, sysctls, sharing, sockets):
         monkeypatch.setattr(module, "ABI", table)
         if hasattr(module, "kernel"):
             monkeypatch.setattr(module, "kernel", host)
+    monkeypatch.setattr(holdings, "of_process", holdings.Holdings(table.facts.rejoin_pause, host.now))
+    monkeypatch.setattr(sockets, "_RULES", Rules(empty_set_clears=table.facts.empty_set_clears))
+    monkeypatch.setattr(socket, "if_indextoname", host.name_of)
+    close = MulticastSocket.close
+
+    def closing(sock: MulticastSocket) -> None:
+        host.closed(sock)
+        close(sock)
+
+    monkeypatch.setattr(MulticastSocket, "close", closing)
 
 
 @pytest.fixture

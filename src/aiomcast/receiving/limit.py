@@ -6,8 +6,7 @@ import warnings
 from typing import final
 
 from ..reading.contract import Network
-from ..rfc3678.limits import SOURCE_SYSCTL
-from ..values.addresses import family
+from ..rfc3678.limits import source_sysctl
 from ..values.filters import SourceFilter
 
 __all__ = ["SourceLimit"]
@@ -40,7 +39,7 @@ class SourceLimit:
             warnings.warn(
                 f"{len(wanted.sources)} sources are blocked for {self._group}, but the kernel takes "
                 f"{self.value}: the others are refused in user space; raise "
-                f"{SOURCE_SYSCTL[family(self._group)]} to have the kernel refuse them",
+                f"{source_sysctl(self._group)} to have the kernel refuse them",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -1,4 +1,4 @@
-"""One function per call of RFC 3678, on the running platform. No state, no policy.
+"""One function per call of RFC 3678, on the running platform. No policy, and no state but `holdings`.
 
 Groups and sources are any accepted address form; an interface is an index, or for the
 IPv4-only forms one of its addresses. A refusal is a `RefusedError` with the system's errno, a
@@ -7,17 +7,30 @@ wrong argument an `ArgumentError` (AddressError, FilterError, InterfaceError), b
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import socket
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeAlias
 
-from ..errors import AddressError, ArgumentTypeError, FilterTypeError, InterfaceError, InterfaceTypeError
-from ..values.addresses import Address, canonical, family, group_address, pack, source_address
+from ..errors import (
+    AddressError,
+    ArgumentTypeError,
+    FilterTypeError,
+    InterfaceError,
+    InterfaceTypeError,
+    LimitError,
+    RefusedError,
+)
+from ..values.addresses import Address, canonical, family, group_address, pack, source_address, unpack
 from ..values.filters import FilterMode, SourceFilter
 from ..values.shown import shown
-from . import full_state, kernel, shortage
+from . import full_state, holdings, kernel, shortage
 from .abi import native
+from .holdings import Change, Place, added, left, removed, replaced
+from .limits import most_sources, source_sysctl
 from .refusals import Shortage, refusal
 
 __all__ = [
@@ -45,19 +58,44 @@ _GroupCause: TypeAlias = Callable[[socket.socket, bytes], Shortage]
 _SourceCause: TypeAlias = Callable[[socket.socket, bytes, Callable[[], int | None]], Shortage]
 
 
+_MORE = shortage.of_source, added
+_LESS = shortage.of_less, removed
+_UNNOTED = contextlib.nullcontext()
+
+
+def _noted(
+    sock: socket.socket, interface: int | bytes, group: bytes, change: Callable[..., Change], *what: object
+) -> AbstractContextManager[None]:
+    """Make a call in this context that changes what `sock` lists: see `Holdings.changing`."""
+    known = holdings.of_process
+    return _UNNOTED if known is None else known.changing(sock, Place(interface, group), change(*what))
+
+
 def _level(group: bytes) -> int:
     return ABI.IPPROTO_IP if len(group) == 4 else ABI.IPPROTO_IPV6
 
 
 def _group_call(
-    sock: socket.socket, option: int, ifindex: int, group: Address, verb: str, cause: _GroupCause
+    sock: socket.socket,
+    option: int,
+    ifindex: int,
+    group: Address,
+    verb: str,
+    cause: _GroupCause,
+    change: Callable[[], Change],
 ) -> None:
     packed = pack(group_address(group))
     try:
-        kernel.setsockopt(_socket(sock), _level(packed), option, ABI.group_req(_index(ifindex), packed))
+        value = ABI.group_req(_index(ifindex), packed)
+        with _noted(_socket(sock), ifindex, packed, change):
+            kernel.setsockopt(sock, _level(packed), option, value)
+    except RefusedError:
+        raise
     except OSError as error:
         doing = f"{verb} {canonical(group)} on interface {ifindex}"
-        raise refusal(error, doing, lambda: cause(sock, packed)) from error
+        raise refusal(
+            error, doing, lambda: cause(sock, packed), is_gone=partial(_is_gone, ifindex)
+        ) from error
 
 
 def _source_call(
@@ -68,47 +106,66 @@ def _source_call(
     source: Address,
     verb: str,
     cause: _SourceCause,
+    change: Callable[[bytes], Change],
 ) -> None:
     packed = pack(group_address(group))
     sender = pack(source_address(source, canonical(group)))
     try:
-        kernel.setsockopt(
-            _socket(sock), _level(packed), option, ABI.group_source_req(_index(ifindex), packed, sender)
-        )
+        value = ABI.group_source_req(_index(ifindex), packed, sender)
+        with _noted(_socket(sock), ifindex, packed, change, sender):
+            kernel.setsockopt(sock, _level(packed), option, value)
+    except RefusedError:
+        raise
     except OSError as error:
         doing = f"{verb} source {canonical(source)} of {canonical(group)} on interface {ifindex}"
         held = partial(full_state.count_by_index, sock, ifindex, packed)
-        raise refusal(error, doing, lambda: cause(sock, packed, held)) from error
+        raise refusal(
+            error, doing, lambda: cause(sock, packed, held), is_gone=partial(_is_gone, ifindex)
+        ) from error
+
+
+def _is_gone(ifindex: int) -> bool:
+    """Whether there is no interface with this index; 0 is none, and cannot be gone."""
+    try:
+        return ifindex != 0 and not socket.if_indextoname(ifindex)
+    except OSError:
+        return True
 
 
 def join_group(sock: socket.socket, ifindex: int, group: Address) -> None:
     """MCAST_JOIN_GROUP: any source of `group` on the interface (RFC 3678, 5.1.1)."""
-    _group_call(sock, ABI.MCAST_JOIN_GROUP, ifindex, group, "joining", shortage.of_join)
+    _group_call(sock, ABI.MCAST_JOIN_GROUP, ifindex, group, "joining", shortage.of_join, added)
 
 
 def leave_group(sock: socket.socket, ifindex: int, group: Address) -> None:
     """MCAST_LEAVE_GROUP: drop the whole membership, whatever its filter (RFC 3678, 5.1.1)."""
-    _group_call(sock, ABI.MCAST_LEAVE_GROUP, ifindex, group, "leaving", shortage.of_less)
+    _group_call(sock, ABI.MCAST_LEAVE_GROUP, ifindex, group, "leaving", shortage.of_less, left)
 
 
 def join_source_group(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
     """MCAST_JOIN_SOURCE_GROUP: add one source to an INCLUDE list (RFC 3678, 5.1.2)."""
-    _source_call(sock, ABI.MCAST_JOIN_SOURCE_GROUP, ifindex, group, source, "joining", shortage.of_source)
+    _source_call(
+        sock, ABI.MCAST_JOIN_SOURCE_GROUP, ifindex, group, source, "joining", shortage.of_source, added
+    )
 
 
 def leave_source_group(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
     """MCAST_LEAVE_SOURCE_GROUP: take one source out of an INCLUDE list (RFC 3678, 5.1.2)."""
-    _source_call(sock, ABI.MCAST_LEAVE_SOURCE_GROUP, ifindex, group, source, "leaving", shortage.of_less)
+    _source_call(
+        sock, ABI.MCAST_LEAVE_SOURCE_GROUP, ifindex, group, source, "leaving", shortage.of_less, removed
+    )
 
 
 def block_source(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
     """MCAST_BLOCK_SOURCE: add one source to an EXCLUDE list (RFC 3678, 5.1.1)."""
-    _source_call(sock, ABI.MCAST_BLOCK_SOURCE, ifindex, group, source, "blocking", shortage.of_source)
+    _source_call(sock, ABI.MCAST_BLOCK_SOURCE, ifindex, group, source, "blocking", *_MORE)
 
 
 def unblock_source(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
     """MCAST_UNBLOCK_SOURCE: take one source out of an EXCLUDE list (RFC 3678, 5.1.1)."""
-    _source_call(sock, ABI.MCAST_UNBLOCK_SOURCE, ifindex, group, source, "unblocking", shortage.of_less)
+    _source_call(
+        sock, ABI.MCAST_UNBLOCK_SOURCE, ifindex, group, source, "unblocking", shortage.of_less, removed
+    )
 
 
 def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: SourceFilter) -> None:
@@ -119,14 +176,19 @@ def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: S
     packed = pack(group_address(group))
     _of_one_family(wanted, group, packed)
     try:
-        full_state.set_by_index(_socket(sock), _index(ifindex), packed, _mode(wanted), wanted.sources)
+        with _noted(_socket(sock), _index(ifindex), packed, replaced, wanted.sources):
+            full_state.set_by_index(sock, ifindex, packed, _mode(wanted), wanted.sources)
+    except RefusedError:
+        raise
     except OSError as error:
         count = len(wanted.sources)
         size = partial(full_state.size_by_index, packed, count)
+        together = partial(_together, partial(full_state.get_by_index, sock, ifindex, packed), wanted)
         raise refusal(
             error,
             f"{_setting(wanted, group)} on interface {ifindex}",
-            lambda: shortage.of_list(sock, packed, count, size),
+            lambda: shortage.of_list(sock, packed, count, size, together),
+            is_gone=partial(_is_gone, ifindex),
         ) from error
 
 
@@ -134,9 +196,10 @@ def getsourcefilter(sock: socket.socket, ifindex: int, group: Address) -> Source
     """Return mode and list of a membership as the kernel holds them (RFC 3678, 5.2.2)."""
     packed = pack(group_address(group))
     try:
-        return full_state.filter_of(*full_state.get_by_index(_socket(sock), _index(ifindex), packed))
+        state = full_state.get_by_index(_socket(sock), _index(ifindex), packed)
     except OSError as error:
         raise refusal(error, f"reading the filter of {canonical(group)} on interface {ifindex}") from error
+    return _whole(state, group)
 
 
 # The IPv4 forms that name the interface by its address (RFC 3678, 4).
@@ -150,13 +213,17 @@ def _ipv4_call(
     source: Address,
     verb: str,
     cause: _SourceCause,
+    change: Callable[[bytes], Change],
 ) -> None:
     packed = _ipv4(group_address(group))
     sender = pack(source_address(source, canonical(group)))
     local = _ipv4(interface)
     value = ABI.ip_mreq_source(packed, local, sender)
     try:
-        kernel.setsockopt(_socket(sock), ABI.IPPROTO_IP, option, value)
+        with _noted(_socket(sock), local, packed, change, sender):
+            kernel.setsockopt(sock, ABI.IPPROTO_IP, option, value)
+    except RefusedError:
+        raise
     except OSError as error:
         doing = f"{verb} source {canonical(source)} of {canonical(group)} on {canonical(interface)}"
         held = partial(full_state.count_ipv4, sock, local, packed)
@@ -164,12 +231,21 @@ def _ipv4_call(
 
 
 def _ipv4_group_call(
-    sock: socket.socket, option: int, interface: Address, group: Address, verb: str, cause: _GroupCause
+    sock: socket.socket,
+    option: int,
+    interface: Address,
+    group: Address,
+    verb: str,
+    cause: _GroupCause,
+    change: Callable[[], Change],
 ) -> None:
-    packed = _ipv4(group_address(group))
-    value = ABI.ip_mreq(packed, _ipv4(interface))
+    packed, local = _ipv4(group_address(group)), _ipv4(interface)
+    value = ABI.ip_mreq(packed, local)
     try:
-        kernel.setsockopt(_socket(sock), ABI.IPPROTO_IP, option, value)
+        with _noted(_socket(sock), local, packed, change):
+            kernel.setsockopt(sock, ABI.IPPROTO_IP, option, value)
+    except RefusedError:
+        raise
     except OSError as error:
         doing = f"{verb} {canonical(group)} on {canonical(interface)}"
         raise refusal(error, doing, lambda: cause(sock, packed)) from error
@@ -177,32 +253,36 @@ def _ipv4_group_call(
 
 def add_membership(sock: socket.socket, interface: Address, group: Address) -> None:
     """IP_ADD_MEMBERSHIP: any source of `group` (RFC 3678, 4.1.1)."""
-    _ipv4_group_call(sock, ABI.IP_ADD_MEMBERSHIP, interface, group, "joining", shortage.of_join)
+    _ipv4_group_call(sock, ABI.IP_ADD_MEMBERSHIP, interface, group, "joining", shortage.of_join, added)
 
 
 def drop_membership(sock: socket.socket, interface: Address, group: Address) -> None:
     """IP_DROP_MEMBERSHIP: drop the whole membership, whatever its filter (RFC 3678, 4.1.1)."""
-    _ipv4_group_call(sock, ABI.IP_DROP_MEMBERSHIP, interface, group, "leaving", shortage.of_less)
+    _ipv4_group_call(sock, ABI.IP_DROP_MEMBERSHIP, interface, group, "leaving", shortage.of_less, left)
 
 
 def add_source_membership(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
     """IP_ADD_SOURCE_MEMBERSHIP (RFC 3678, 4.1.2)."""
-    _ipv4_call(sock, ABI.IP_ADD_SOURCE_MEMBERSHIP, interface, group, source, "joining", shortage.of_source)
+    _ipv4_call(
+        sock, ABI.IP_ADD_SOURCE_MEMBERSHIP, interface, group, source, "joining", shortage.of_source, added
+    )
 
 
 def drop_source_membership(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
     """IP_DROP_SOURCE_MEMBERSHIP (RFC 3678, 4.1.2)."""
-    _ipv4_call(sock, ABI.IP_DROP_SOURCE_MEMBERSHIP, interface, group, source, "leaving", shortage.of_less)
+    _ipv4_call(
+        sock, ABI.IP_DROP_SOURCE_MEMBERSHIP, interface, group, source, "leaving", shortage.of_less, removed
+    )
 
 
 def block_ipv4_source(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
     """IP_BLOCK_SOURCE (RFC 3678, 4.1.1)."""
-    _ipv4_call(sock, ABI.IP_BLOCK_SOURCE, interface, group, source, "blocking", shortage.of_source)
+    _ipv4_call(sock, ABI.IP_BLOCK_SOURCE, interface, group, source, "blocking", *_MORE)
 
 
 def unblock_ipv4_source(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
     """IP_UNBLOCK_SOURCE (RFC 3678, 4.1.1)."""
-    _ipv4_call(sock, ABI.IP_UNBLOCK_SOURCE, interface, group, source, "unblocking", shortage.of_less)
+    _ipv4_call(sock, ABI.IP_UNBLOCK_SOURCE, interface, group, source, "unblocking", *_LESS)
 
 
 def setipv4sourcefilter(
@@ -212,14 +292,18 @@ def setipv4sourcefilter(
     packed, local = _ipv4(group_address(group)), _ipv4(interface)
     _of_one_family(wanted, group, packed)
     try:
-        full_state.set_ipv4(_socket(sock), local, packed, _mode(wanted), wanted.sources)
+        with _noted(_socket(sock), local, packed, replaced, wanted.sources):
+            full_state.set_ipv4(sock, local, packed, _mode(wanted), wanted.sources)
+    except RefusedError:
+        raise
     except OSError as error:
         count = len(wanted.sources)
         size = partial(full_state.size_ipv4, packed, count)
+        together = partial(_together, partial(full_state.get_ipv4, sock, local, packed), wanted)
         raise refusal(
             error,
             f"{_setting(wanted, group)} on {canonical(interface)}",
-            lambda: shortage.of_list(sock, packed, count, size),
+            lambda: shortage.of_list(sock, packed, count, size, together),
         ) from error
 
 
@@ -227,9 +311,32 @@ def getipv4sourcefilter(sock: socket.socket, interface: Address, group: Address)
     """Return mode and list of an IPv4 membership (RFC 3678, 4.2.2; sourcefilter(3))."""
     packed, local = _ipv4(group_address(group)), _ipv4(interface)
     try:
-        return full_state.filter_of(*full_state.get_ipv4(_socket(sock), local, packed))
+        state = full_state.get_ipv4(_socket(sock), local, packed)
     except OSError as error:
         raise refusal(error, f"reading the filter of {canonical(group)} on {canonical(interface)}") from error
+    return _whole(state, group)
+
+
+def _whole(state: full_state.State, group: Address) -> SourceFilter:
+    mode, count, sources = state
+    if count > len(sources):
+        raise LimitError(
+            errno.ENOBUFS,
+            f"{canonical(group)} has {count} sources, of which the system lists {len(sources)}",
+            "list no more than one call can",
+            limit="sources per group and socket",
+            value=most_sources(canonical(group)),
+            sysctl=source_sysctl(canonical(group)),
+        )
+    return full_state.filter_of(mode, count, sources)
+
+
+def _together(ask: Callable[[], full_state.State], wanted: SourceFilter) -> int | None:
+    """Return how many sources those of `wanted` and those held are, None for no member."""
+    try:
+        return len(wanted.sources.union(map(unpack, ask()[2])))
+    except OSError:
+        return None
 
 
 def _mode(wanted: SourceFilter) -> int:

@@ -16,6 +16,7 @@ from ..values.addresses import pack, unpack
 from ..values.filters import FilterMode, SourceFilter
 from . import kernel
 from .abi import native
+from .sysctls import setting_value
 
 __all__ = [
     "count_by_index",
@@ -107,8 +108,7 @@ def _get_bsd(sock: socket.socket, ifindex: int, group: bytes, room: int) -> Stat
         ctypes.byref(count),
         listed,
     )
-    present = min(count.value, room)
-    return mode.value, count.value, ABI.parse_source_storage(listed.raw, present)
+    return mode.value, count.value, ABI.parse_source_storage(listed.raw, _listed(count.value, room, group))
 
 
 def _set_ipv4_bsd(
@@ -137,8 +137,14 @@ def _get_ipv4_bsd(sock: socket.socket, interface: bytes, group: bytes, room: int
         ctypes.byref(count),
         listed,
     )
-    present = min(count.value, room)
-    return mode.value, count.value, [listed.raw[4 * i : 4 * i + 4] for i in range(present)]
+    present = range(_listed(count.value, room, group))
+    return mode.value, count.value, [listed.raw[4 * i : 4 * i + 4] for i in present]
+
+
+def _listed(count: int, room: int, group: bytes) -> int:
+    """Return how many of `count` sources were listed: no more than one call may set."""
+    most = setting_value(ABI.facts.sources(4 if len(group) == 4 else 6))
+    return min(count, room) if most is None else min(count, room, most)
 
 
 class _InAddr(ctypes.Structure):  # struct in_addr, which these calls take by value
@@ -182,18 +188,22 @@ set_by_index, _get_by_index, set_ipv4, _get_ipv4 = _FORMS[ABI.full_state]
 
 
 def get_by_index(sock: socket.socket, ifindex: int, group: bytes) -> State:
-    """Return the whole state, asking again with more room when there are more sources."""
-    state = _get_by_index(sock, ifindex, group, _FIRST_GUESS)
-    while state[1] > len(state[2]):
-        state = _get_by_index(sock, ifindex, group, state[1])
-    return state
+    """Return the whole state, or as much of it as the system lists."""
+    return _with_room(partial(_get_by_index, sock, ifindex, group))
 
 
 def get_ipv4(sock: socket.socket, interface: bytes, group: bytes) -> State:
-    """Return the whole state, asking again with more room when there are more sources."""
-    state = _get_ipv4(sock, interface, group, _FIRST_GUESS)
-    while state[1] > len(state[2]):
-        state = _get_ipv4(sock, interface, group, state[1])
+    """Return the whole state, or as much of it as the system lists."""
+    return _with_room(partial(_get_ipv4, sock, interface, group))
+
+
+def _with_room(ask: Callable[[int], State]) -> State:
+    """Ask again with more room where there was too little. FreeBSD lists no more than one call may set."""
+    room = _FIRST_GUESS
+    state = ask(room)
+    while state[1] > room:
+        room = state[1]
+        state = ask(room)
     return state
 
 

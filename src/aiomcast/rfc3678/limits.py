@@ -10,24 +10,41 @@ from typing import TypeVar
 from ..errors import LimitError
 from ..values.addresses import family
 from .abi import native
-from .refusals import open_files, sysctl_value
+from .refusals import open_files
+from .sysctls import setting_value
 
-__all__ = ["SOURCE_SYSCTL", "source_limit", "with_open_files"]
+__all__ = ["host_source_limit", "most_sources", "source_limit", "source_sysctl", "with_open_files"]
 
 T = TypeVar("T")
 
 ABI = native()
-SOURCE_SYSCTL = {kind: ABI.facts.sources(kind).sysctl for kind in (4, 6)}
-"""The setting that raises `source_limit`, by family."""
+
+
+def source_sysctl(group: str) -> str | None:
+    """Return the setting that raises `source_limit`, None where there is none."""
+    return ABI.facts.sources(family(group)).sysctl
+
+
+def most_sources(group: str) -> int | None:
+    """Return how many sources one call may list for a group of this family, None if unlimited."""
+    return setting_value(ABI.facts.sources(family(group)))
 
 
 def source_limit(group: str) -> int | None:
-    """Return how many sources a socket may list for a group of this family, None if unlimited."""
-    sysctl, default = ABI.facts.sources(family(group))
-    shown = sysctl_value(sysctl) if sysctl is not None else None
-    if shown is None:
-        return default
-    return shown if shown >= 0 else None  # Linux compares without a sign
+    """Return how many sources a socket may list, so that every list can take the place of every other.
+
+    None if unlimited. Where both count together meanwhile, it is half of what one call may list.
+    """
+    most = most_sources(group)
+    return max(most // 2, 1) if most is not None and ABI.facts.lists_add_up else most
+
+
+def host_source_limit(group: str) -> int | None:
+    """Return how many different sources all sockets of the host may list for a group on an interface.
+
+    None if unlimited.
+    """
+    return setting_value(ABI.facts.host_sources(family(group)))
 
 
 def with_open_files(attempt: Callable[[], T]) -> T:

@@ -15,8 +15,9 @@ from ..errors import (
     RefusedError,
 )
 from .abi import native
+from .sysctls import sysctl_value
 
-__all__ = ["Limit", "Shortage", "open_files", "refusal", "refusals", "sysctl_value"]
+__all__ = ["Limit", "Shortage", "open_files", "refusal", "refusals"]
 
 ABI = native()
 
@@ -34,15 +35,6 @@ class Shortage(NamedTuple):
 
     limits: tuple[Limit, ...]
     is_certain: bool = True
-
-
-def sysctl_value(name: str) -> int | None:
-    """Return the present value of a sysctl, None where it cannot be read (other systems, namespaces)."""
-    try:
-        with open("/proc/sys/" + name.replace(".", "/"), encoding="ascii") as file:
-            return int(file.read())
-    except (OSError, ValueError):
-        return None
 
 
 def open_files() -> int | None:
@@ -102,11 +94,13 @@ def refusal(
     *,
     sends: bool = False,
     in_use: Callable[[], str] | None = None,
+    is_gone: Callable[[], bool] | None = None,
 ) -> RefusedError:
     """Return what `error` means while `doing` ("joining 232.1.1.1 on eth0").
 
-    `shortage` is asked which limit was met when the error is ENOBUFS or ENOMEM, `in_use` for the hint when
-    it is EADDRINUSE; `sends` says that it is a sender's.
+    `shortage` is asked which limit was met when the error is ENOBUFS, ENOMEM or ENOSPC, `in_use` for the
+    hint when it is EADDRINUSE; `is_gone` whether the interface is, where EADDRNOTAVAIL can mean that;
+    `sends` says that it is a sender's.
     """
     number = error.errno or 0
     detail = f"{doing}: {error.strerror or error}"
@@ -118,8 +112,10 @@ def refusal(
             limit="open files",
             value=open_files(),
         )
-    if number in (errno.ENOBUFS, errno.ENOMEM) and shortage is not None:
+    if number in (errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC) and shortage is not None:
         return _limited(number, detail, shortage())
+    if number == errno.EADDRNOTAVAIL and not ABI.facts.tells_gone and is_gone is not None and is_gone():
+        return InterfaceGoneError(number, detail, _PLAIN[errno.ENODEV][1])
     if number == errno.EADDRINUSE and in_use is not None:
         return RefusedError(number, detail, in_use())
     kind, hint = (_SENDING.get(number) if sends else None) or _PLAIN.get(number, (RefusedError, ""))
@@ -132,7 +128,10 @@ def _limited(number: int, detail: str, shortage: Shortage) -> RefusedError:
         first = limits[0]
         hint = "; also, ".join(f"{one.name} is limited to {_shown(one)}{_raised(one)}" for one in limits)
         return LimitError(number, detail, hint, limit=first.name, value=first.value, sysctl=first.sysctl)
-    candidates = " or ".join(f"{one.name} ({one.sysctl}, now {_shown(one)})" for one in limits)
+    candidates = " or ".join(
+        f"{one.name} ({_shown(one) if one.sysctl is None else f'{one.sysctl}, now {_shown(one)}'})"
+        for one in limits
+    )
     hint = "the system is out of memory" + (
         f", or of {candidates}: it cannot be told which" if limits else ""
     )

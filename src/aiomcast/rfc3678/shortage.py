@@ -15,8 +15,9 @@ from typing import NamedTuple
 from ..values.addresses import unpack
 from . import full_state, kernel
 from .abi import native
-from .limits import SOURCE_SYSCTL, source_limit
-from .refusals import Limit, Shortage, sysctl_value
+from .limits import host_source_limit, most_sources, source_sysctl
+from .refusals import Limit, Shortage
+from .sysctls import sysctl_value
 
 __all__ = ["of_join", "of_less", "of_list", "of_source"]
 
@@ -71,15 +72,38 @@ def of_source(sock: socket.socket, group: bytes, held: Callable[[], int | None])
     return _unknown(sources, memory.limit)
 
 
-def of_list(sock: socket.socket, group: bytes, count: int, size: Callable[[], int]) -> Shortage:
-    """Say what refused `sock` a list of `count` sources of `group`, a value of `size` bytes."""
+def of_list(
+    sock: socket.socket,
+    group: bytes,
+    count: int,
+    size: Callable[[], int],
+    together: Callable[[], int | None],
+) -> Shortage:
+    """Say what refused `sock` a list of `count` sources of `group`, a value of `size` bytes.
+
+    `together` returns how many sources that is with those it holds, None if it is no member.
+    """
     here = _is_here(sock)
+    if ABI.facts.lists_add_up:
+        return _of_both(_sources(group, here), count, group, together)
     sources, memory = _sources(group, here), _memory(sock, here)
     most = memory.limit.value if memory.limit is not None else None
     is_short = memory.is_short_of(_LIST + count * len(group)) or (most is not None and size() > most)
     if sources.value is not None and count > sources.value:
         return _known(sources, memory.limit if is_short else None)
     return _known(memory.limit) if is_short else _unknown(sources, memory.limit)
+
+
+def _of_both(sources: Limit, count: int, group: bytes, together: Callable[[], int | None]) -> Shortage:
+    """Say what refused a list where the old one counts too, and what the host's other sockets list."""
+    if sources.value is not None and count > sources.value:
+        return _known(sources)
+    both = together()
+    if sources.value is not None and both is not None and both > sources.value:
+        return _known(sources._replace(name="sources per group and socket, before and after,"))
+    of_host = ABI.facts.host_sources(4 if len(group) == 4 else 6).sysctl
+    most = host_source_limit(unpack(group))
+    return _unknown(sources, Limit("sources per group, interface and host", most, of_host))
 
 
 def of_less(*_: object) -> Shortage:
@@ -110,6 +134,8 @@ def _is_here(sock: socket.socket) -> bool:
 
 
 def _groups(group: bytes, here: bool) -> Limit | None:
+    if ABI.facts.groups is not None:
+        return Limit("groups per socket", ABI.facts.groups, None)
     sysctl = ABI.facts.groups_ipv4_sysctl
     if sysctl is None or len(group) != 4:
         return None
@@ -117,8 +143,8 @@ def _groups(group: bytes, here: bool) -> Limit | None:
 
 
 def _sources(group: bytes, here: bool) -> Limit:
-    sysctl = SOURCE_SYSCTL[4 if len(group) == 4 else 6]
-    return Limit("sources per group and socket", source_limit(unpack(group)) if here else None, sysctl)
+    name = unpack(group)
+    return Limit("sources per group and socket", most_sources(name) if here else None, source_sysctl(name))
 
 
 def _memory(sock: socket.socket, here: bool) -> _Memory:

@@ -10,7 +10,8 @@ import struct
 from typing import Final
 
 from ..errors import UnsupportedError
-from ..rfc3678.refusals import refusals, sysctl_value
+from ..rfc3678.refusals import refusals
+from ..rfc3678.sysctls import sysctl_value
 from ..values.addresses import pack
 from ..values.doubts import Doubt, doubts, too_small
 from ..values.filters import SourceFilter

@@ -18,7 +18,7 @@ from ..errors import (
     RefusedError,
     StateError,
 )
-from ..rfc3678 import calls, kernel
+from ..rfc3678 import calls, holdings, kernel
 from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
 from ..rfc3678.refusals import refusals
@@ -98,6 +98,8 @@ class MulticastSocket(socket.socket):
             except OSError as error:
                 if error.errno != errno.EBADF:
                     raise
+            if holdings.of_process is not None:
+                holdings.of_process.closed(self)
 
     def _give_back(self) -> None:
         if self.fileno() >= 0:
@@ -161,7 +163,7 @@ class MulticastSocket(socket.socket):
         try:
             self._make(Step(Action.LEAVE_GROUP, SourceFilter.none()))
         except RefusedError as error:
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENXIO):
                 raise
             self.filter = SourceFilter.none()
 

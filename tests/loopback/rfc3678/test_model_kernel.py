@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from aiomcast import FilterMode, LimitError, RefusedError, SourceFilter
 from aiomcast.rfc3678 import calls, kernel
 from aiomcast.rfc3678.abi import native
-from aiomcast.rfc3678.refusals import sysctl_value
+from aiomcast.rfc3678.sysctls import sysctl_value
 from aiomcast.values.addresses import pack
 from tests.support.kernel_model import IPV4, IPV6, KernelSocket, Limits
 from tests.support.sending import LO

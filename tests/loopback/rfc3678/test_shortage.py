@@ -14,7 +14,7 @@ import aiomcast
 from aiomcast import LimitError, Receiver, RefusedError, SourceFilter
 from aiomcast.rfc3678 import calls
 from aiomcast.rfc3678.limits import source_limit
-from aiomcast.rfc3678.refusals import sysctl_value
+from aiomcast.rfc3678.sysctls import sysctl_value
 from tests.support.seam import Faults, faults, intercepted, refusal
 from tests.support.sending import LO, A, B
 

@@ -39,6 +39,7 @@ def test_facts_need_only_what_the_table_has(table: Abi) -> None:
         assert (setting.sysctl is None) is (setting.default is None)
         assert setting.sysctl is None or "ipv" in setting.sysctl or f".{sysctl}." in setting.sysctl
     assert facts.sources(4) is facts.sources_ipv4
+    assert facts.host_sources(6) is facts.host_sources_ipv6
 
 
 # IGMP_MAX_MSF and MLD_MAX_MSF of Linux, IP_MAX_SOCK_SRC_FILTER of FreeBSD and macOS.
@@ -54,6 +55,22 @@ def test_the_limits_of_sources(table: Abi) -> None:
 
 
 @every_table
+def test_what_freebsd_and_macos_have_alone(table: Abi) -> None:
+    """As recorded on FreeBSD 13.0; xnu's source is the same in this."""
+    facts, is_bsd = table.facts, table.full_state == "bsd"
+    bsd = {
+        4: Setting("net.inet.ip.mcast.maxgrpsrc", 512),
+        6: Setting("net.inet6.ip6.mcast.maxgrpsrc", 512),
+    }
+    for family in (4, 6):
+        assert facts.host_sources(family) == (bsd[family] if is_bsd else Setting(None, None))
+    assert facts.groups == (4095 if is_bsd else None)
+    assert facts.rejoin_pause == (0.25 if is_bsd else 0.0)
+    assert facts.excludes_block is not is_bsd
+    assert facts.lists_add_up is facts.hears_unjoined is facts.sysctls_by_name is is_bsd
+
+
+@every_table
 def test_how_a_platform_behaves(table: Abi) -> None:
     """What no number of the table shows: a port is shared by both options, where there are both."""
     facts, is_linux = table.facts, table.full_state == "linux"
@@ -61,6 +78,7 @@ def test_how_a_platform_behaves(table: Abi) -> None:
     assert facts.reuse_port_groups is is_linux
     assert facts.shared_stamps is is_linux
     assert facts.hides_sysctls is is_linux
+    assert facts.tells_gone is is_linux
     assert facts.groups_ipv4_sysctl == ("net.ipv4.igmp_max_memberships" if is_linux else None)
     assert facts.option_memory_sysctl == ("net.core.optmem_max" if is_linux else None)
 

@@ -1,4 +1,4 @@
-"""Any sequence of swaps, planned by `spread` and `plan`, made on the model of the kernel."""
+"""Any sequence of swaps, planned by `spread` and `plan`, made on the models of the kernels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from aiomcast import FilterMode, SourceFilter
-from aiomcast.system.planner import Action, Step, needs_handover, plan, spread
+from aiomcast.system.planner import Action, Rules, Step, needs_handover, plan, spread
+from tests.support.bsd_model import BsdLimits, BsdSocket, BsdState
 from tests.support.kernel_model import KernelSocket, Limits, State
 
 GROUP = "239.1.1.1"
@@ -25,12 +26,12 @@ filters = st.builds(SourceFilter, st.sampled_from(FilterMode), sources)
 class Shard:
     """A socket of the model, and what the library believes that it holds."""
 
-    def __init__(self, limit: int) -> None:
-        self.kernel = KernelSocket(Limits(sources=limit, groups=20))
+    def __init__(self, kernel: KernelSocket | BsdSocket) -> None:
+        self.kernel = kernel
         self.filter = SourceFilter.none()
 
     @property
-    def state(self) -> State:
+    def state(self) -> State | BsdState:
         return self.kernel.held.get(GROUP, State(FilterMode.INCLUDE))
 
     def take(self, step: Step) -> None:
@@ -59,11 +60,18 @@ class Refused(Exception):
 class Swaps(RuleBasedStateMachine):
     """One membership: its sockets, and what the last swap that was not refused wanted."""
 
+    kernel_rules = Rules()
+    stamps_are_shared = True
+
     def __init__(self) -> None:
         super().__init__()
-        self.shards = [Shard(LIMIT)]
+        self.shards = [self.opened()]
         self.wanted = SourceFilter.none()
-        self.timed = True
+        self.timed = self.stamps_are_shared
+
+    def opened(self) -> Shard:
+        """Return a new socket."""
+        return Shard(KernelSocket(Limits(sources=LIMIT, groups=20)))
 
     @rule(wanted=filters)
     def swap(self, wanted: SourceFilter) -> None:
@@ -80,14 +88,14 @@ class Swaps(RuleBasedStateMachine):
                     raise Refused
             assume(False)
         for shard, held in reversed(before):
-            for step in plan(shard.filter, held):
+            for step in plan(shard.filter, held, self.kernel_rules):
                 shard.take(step)
         assert [(shard, shard.state.filter) for shard in self.shards] == before
 
     @rule(timed=st.booleans())
     def another_platform(self, timed: bool) -> None:
         """Without timestamps a change of mode is made in place, and for a moment refuses or doubles."""
-        self.timed = timed
+        self.timed = timed and self.stamps_are_shared
 
     @invariant()
     def the_kernel_holds_what_is_wanted(self) -> None:
@@ -112,16 +120,16 @@ class Swaps(RuleBasedStateMachine):
         both = [one for one in (*POOL, STRANGER) if self.wanted.allows(one) and wanted.allows(one)]
         for number, part in enumerate(spread([shard.filter for shard in held], wanted, LIMIT)):
             if number == len(self.after):
-                self.after.append(Shard(LIMIT))
+                self.after.append(self.opened())
             shard = self.after[number]
-            for step in plan(shard.filter, part):
+            for step in plan(shard.filter, part, self.kernel_rules):
                 yield
                 shard.take(step)
                 for moment in [shard.state, *shard.kernel.passed]:
                     if hands_over or not needs_handover(self.wanted, wanted):
                         self._admitted(both, shard, moment, hands_over)
 
-    def _admitted(self, both: list[str], called: Shard, moment: State, hands_over: bool) -> None:
+    def _admitted(self, both: list[str], called: Shard, moment: State | BsdState, hands_over: bool) -> None:
         for source in both:
             states = [moment if shard is called else shard.state for shard in self.shards]
             admitting = sum(state.lets_in(source) for state in states)
@@ -136,5 +144,18 @@ class Swaps(RuleBasedStateMachine):
         self.wanted = wanted
 
 
+class BsdSwaps(Swaps):
+    """The same on FreeBSD, where old and new list count together, and empty lists clear nothing."""
+
+    kernel_rules = Rules(empty_set_clears=False)
+    stamps_are_shared = False
+
+    def opened(self) -> Shard:
+        """Return a new socket."""
+        return Shard(BsdSocket(BsdLimits(sources=2 * LIMIT)))
+
+
 TestSwaps = Swaps.TestCase
 TestSwaps.settings = settings(max_examples=150, stateful_step_count=15, deadline=None)
+TestBsdSwaps = BsdSwaps.TestCase
+TestBsdSwaps.settings = settings(max_examples=150, stateful_step_count=15, deadline=None)

@@ -32,8 +32,14 @@ class Facts:
     """Whether a socket may be bound to a group, so that it hears no other; else to the wildcard."""
     empty_set_clears: bool
     """Whether setting an empty source list clears the one that was there."""
+    excludes_block: bool
+    """Whether an EXCLUDE list keeps packets of its sources from the socket; else only user space can."""
+    hears_unjoined: bool
+    """Whether an IPv6 socket that has had no multicast option yet hears its group without having joined."""
     rejoin_pause: float
     """Seconds from leaving a group to joining it again: a join before that is reported to nobody."""
+    tells_gone: bool
+    """Whether an interface that is gone has an errno of its own; else the interface is to be looked up."""
 
     # The time of arrival.
     time_option: int | None
@@ -54,13 +60,28 @@ class Facts:
     """How many sources a socket may list for an IPv4 group."""
     sources_ipv6: Setting
     """How many sources a socket may list for an IPv6 group."""
+    lists_add_up: bool
+    """Whether the old list of a socket and its new one count together while one takes the other's place."""
+    host_sources_ipv4: Setting
+    """How many different sources all sockets of the host may list for an IPv4 group on an interface, before
+    a call brings the kernel down."""
+    host_sources_ipv6: Setting
+    """The same for an IPv6 group."""
+    groups: int | None
+    """How many groups a socket may join, where it is a fixed number; a refusal can mean it."""
     groups_ipv4_sysctl: str | None
     """The sysctl that limits the IPv4 groups of a socket, where a refusal can mean it."""
     option_memory_sysctl: str | None
     """The sysctl that limits the memory of a socket's options, where a refusal can mean it."""
+    sysctls_by_name: bool
+    """Whether a sysctl is read by sysctlbyname(3); else in /proc/sys, where that is there."""
     hides_sysctls: bool
     """Whether some sysctls are only there in the network namespace that the host starts with."""
 
     def sources(self, family: int) -> Setting:
         """Return how many sources a socket may list for a group of family 4 or 6."""
         return self.sources_ipv4 if family == 4 else self.sources_ipv6
+
+    def host_sources(self, family: int) -> Setting:
+        """Return how many sources of a group of family 4 or 6 a host may list on an interface."""
+        return self.host_sources_ipv4 if family == 4 else self.host_sources_ipv6

@@ -108,7 +108,10 @@ FREEBSD = Abi(
         reuse_port_groups=False,
         binds_to_group=True,
         empty_set_clears=False,
+        excludes_block=False,  # in 13.0 and in xnu; later versions do
+        hears_unjoined=True,  # until it has an in6p_moptions
         rejoin_pause=0.25,  # its reports leave by a tick of 200 ms
+        tells_gone=False,
         time_option=0x400,  # SO_TIMESTAMP
         time_kind=2,
         time_in_nanoseconds=False,
@@ -116,8 +119,14 @@ FREEBSD = Abi(
         hardware_time_option=None,
         sources_ipv4=Setting("net.inet.ip.mcast.maxsocksrc", 128),  # IP_MAX_SOCK_SRC_FILTER
         sources_ipv6=Setting("net.inet6.ip6.mcast.maxsocksrc", 128),
+        lists_add_up=True,
+        # One more, and inm_merge() rolls back from a pointer that was never set.
+        host_sources_ipv4=Setting("net.inet.ip.mcast.maxgrpsrc", 512),  # IP_MAX_GROUP_SRC_FILTER
+        host_sources_ipv6=Setting("net.inet6.ip6.mcast.maxgrpsrc", 512),
+        groups=4095,  # IP_MAX_MEMBERSHIPS, IPV6_MAX_MEMBERSHIPS
         groups_ipv4_sysctl=None,
         option_memory_sysctl=None,
+        sysctls_by_name=True,
         hides_sysctls=False,
     ),
 )

@@ -116,7 +116,10 @@ LINUX_64 = Abi(
         reuse_port_groups=True,
         binds_to_group=True,
         empty_set_clears=True,
+        excludes_block=True,
+        hears_unjoined=False,
         rejoin_pause=0.0,
+        tells_gone=True,
         time_option=35,  # SO_TIMESTAMPNS
         time_kind=35,
         time_in_nanoseconds=True,
@@ -125,8 +128,13 @@ LINUX_64 = Abi(
         # In a network namespace /proc does not show IPv6's: the kernel's MLD_MAX_MSF still holds.
         sources_ipv4=Setting("net.ipv4.igmp_max_msf", 10),
         sources_ipv6=Setting("net.ipv6.mld_max_msf", 64),
+        lists_add_up=False,
+        host_sources_ipv4=Setting(None, None),
+        host_sources_ipv6=Setting(None, None),
+        groups=None,
         groups_ipv4_sysctl="net.ipv4.igmp_max_memberships",  # IPv6 has no such limit
         option_memory_sysctl="net.core.optmem_max",
+        sysctls_by_name=False,
         hides_sysctls=True,
     ),
 )
