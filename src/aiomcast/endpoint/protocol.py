@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 from ..errors import StateError
+from ..rfc3678.abi import native
 from ..system.sockets import MulticastSocket, socket_of
 from ..values import filters
 from ..values.addresses import Address, canonical
@@ -16,6 +18,8 @@ from ..values.packets import Flow, Packet
 from .peers import SocketAddress, peer
 
 __all__ = ["HoldsFilter", "MulticastProtocol"]
+
+ABI = native()
 
 
 @runtime_checkable
@@ -32,6 +36,8 @@ class MulticastProtocol(asyncio.DatagramProtocol):
     Runs on this package's transport (`create_multicast_endpoint`) and on any asyncio datagram
     transport (`loop.create_datagram_endpoint(..., sock=open_socket(...))`). Only the former
     hands over whole batches, pauses, and holds back what was queued before a filter changed.
+    Where the system lets blocked sources in (FreeBSD 13, macOS), their datagrams come to no
+    `datagram_received` all the same.
 
     One protocol may serve several transports: its filter is that of the one it was connected to
     last and that is open still.
@@ -72,6 +78,8 @@ class MulticastProtocol(asyncio.DatagramProtocol):
         sock = transport.get_extra_info("socket")
         member = sock if isinstance(sock, MulticastSocket) else socket_of(sock.fileno())
         self._connected = (*self._connected, (transport, member))
+        if not ABI.facts.excludes_block and not isinstance(transport, HoldsFilter):
+            self._judge()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the transport that was lost. An override may call this one too."""
@@ -115,6 +123,17 @@ class MulticastProtocol(asyncio.DatagramProtocol):
         return self._member().kernel_filter()
 
     # Private
+
+    def _judge(self) -> None:
+        """Have only what the filter allows go on from here: the loop's transport calls what is found here."""
+        vars(self).setdefault("datagram_received", partial(self._judged, self.datagram_received))
+
+    def _judged(
+        self, receive: Callable[[bytes, SocketAddress], None], data: bytes, addr: SocketAddress
+    ) -> None:
+        source = str(addr[0])
+        if any(sock.filter.allows(source) for _, sock in self._connected):
+            receive(data, addr)
 
     def _open(self) -> tuple[asyncio.BaseTransport, MulticastSocket]:
         for transport, sock in reversed(self._connected):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Iterable
@@ -47,6 +48,7 @@ _ASKING: dict[str, dict[int, tuple[int, int | None, int]]] = {
     "traffic_class": {4: (ABI.IPPROTO_IP, ABI.IP_RECVTOS, 1), 6: (ABI.IPPROTO_IPV6, ABI.IPV6_RECVTCLASS, 1)},
     "hardware_timestamp": {4: _BY_HARDWARE, 6: _BY_HARDWARE},
 }
+_NEARLY = 1024  # bytes: how near to the largest buffer the search for it ends
 _MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h: SK_MEMINFO_*; the last is drops
 
 
@@ -91,7 +93,8 @@ def _ask_coalescing(sock: MulticastSocket, insist: bool) -> bool:
 def set_receive_buffer(sock: socket.socket, size: int) -> None:
     """Ask the kernel for a receive buffer of `size` bytes, by force where that is allowed.
 
-    `size` is as in `Options`, which has checked it.
+    Where it refuses as many it is the most that it grants: Linux cuts by itself, FreeBSD and macOS say
+    ENOBUFS. `size` is as in `Options`, which has checked it.
     """
     with refusals("setting the receive buffer"):
         if ABI.SO_RCVBUFFORCE is not None:
@@ -101,7 +104,27 @@ def set_receive_buffer(sock: socket.socket, size: int) -> None:
                 pass  # not forced: what is granted then is in the statistics
             else:
                 return
-        kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_RCVBUF, size)
+        try:
+            kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_RCVBUF, size)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS or not _set_most(sock, size):
+                raise
+
+
+def _set_most(sock: socket.socket, refused: int) -> bool:
+    """Give `sock` the largest buffer that is granted, below `refused` bytes; say if any was."""
+    granted = 0
+    while refused - granted > _NEARLY:
+        size = (granted + refused) // 2
+        try:
+            kernel.setsockopt(sock, ABI.SOL_SOCKET, socket.SO_RCVBUF, size)
+        except OSError as error:
+            if error.errno != errno.ENOBUFS:
+                raise
+            refused = size
+        else:
+            granted = size
+    return granted > 0
 
 
 def receive_buffer(sock: socket.socket) -> int:

@@ -111,6 +111,9 @@ def make_ready(
     else:
         _set(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_ALL, 0, undo)
         _set(sock, ABI.SOL_SOCKET, ABI.SO_BINDTOIFINDEX, interface.index, undo)
+        if ABI.facts.hears_unjoined:  # until it has had an option of multicast, whatever the value
+            looped = sock.getsockopt(ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_LOOP)
+            kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_LOOP, looped)
     if is_wild:
         destination.attach(sock, group)
         undo.callback(_quietly, destination.detach, sock)

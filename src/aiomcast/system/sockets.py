@@ -25,7 +25,7 @@ from ..rfc3678.refusals import refusals
 from ..values.addresses import Address, check_port, family, group_address
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfaceLike
-from ..values.lookup import filter_on
+from ..values.lookup import filter_on, needs_zone
 from ..values.socket_options import SocketOption, SocketOptions
 from . import adopted
 from .doubts import why_invalid
@@ -333,7 +333,8 @@ def _opened(group: str, port: int, interface: Interface, options: Sequence[Socke
                 kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
             give(sock, options)
             host = group if ABI.facts.binds_to_group else _WILDCARD[sock.family]
-            address = (host, port, 0, interface.index) if v6 else (host, port)
+            # A zone where none is needed is refused by FreeBSD and Windows.
+            address = (host, port, 0, interface.index * needs_zone(host)) if v6 else (host, port)
             if port:
                 bind_shared(sock, address, interface)
             else:  # among sockets that share, the system would choose a port that one of them has
@@ -383,3 +384,5 @@ def _prepare_ipv6(sock: MulticastSocket, interface: Interface) -> None:
     if ABI.SO_BINDTOIFINDEX is not None:
         # Linux's IPv6 source filter does not look at the interface a packet came in on.
         kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_BINDTOIFINDEX, interface.index)
+    if ABI.facts.hears_unjoined:
+        kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_LOOP, 1)  # any option of multicast does
