@@ -12,9 +12,11 @@ from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError
 from ..loops.read_loop import can_watch
 from ..reading import Reader
 from ..reading.options import set_receive_buffer
+from ..rfc3678.holdings import join_wait
+from ..streams.pausing import pass_pause
 from ..system.interfaces import placed
 from ..system.sockets import opening
-from ..values.addresses import Address
+from ..values.addresses import Address, canonical
 from ..values.filters import Sources
 from ..values.interface import InterfacesLike
 from ..values.options import Options, ReadingKeywords
@@ -69,6 +71,8 @@ async def create_multicast_endpoint(
     wanted, interfaces = placed(group, sources, interface)
     if sock is not None and len(interfaces) > 1:
         raise ArgumentError("one socket cannot be joined on several interfaces", "name one of them")
+    indexes = () if wanted.is_none else [found.index for found in interfaces]
+    await pass_pause(lambda: join_wait(canonical(group), indexes))
     with ExitStack() as opened:  # that closes them, or gives `sock` back, unless all is well
         readers: list[Reader] = []
         for found in interfaces:

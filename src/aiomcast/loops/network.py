@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..errors import UnsupportedError
 from ..reading.contract import Reading
 from ..rfc3678.abi import native
+from ..rfc3678.holdings import join_wait
 from ..rfc3678.limits import source_limit
 from ..system import looking
 from ..system.device_groups import device_groups
@@ -35,6 +36,10 @@ class SystemNetwork:
         return hash(SystemNetwork)
 
     rejoin_pause: float = native().facts.rejoin_pause
+
+    def join_wait(self, group: str, indexes: Iterable[int]) -> float:
+        """Return how many seconds have to pass before a join is reported. See `holdings.join_wait`."""
+        return join_wait(group, indexes)
 
     def open(self) -> Reading:
         """Return what opens readers in the running event loop. RefusedError when the system refuses."""

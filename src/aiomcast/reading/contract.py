@@ -8,7 +8,7 @@ their place. The type checker holds all of them to it (`tests/unit/reading/test_
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from ..values.addresses import Address
@@ -314,6 +314,9 @@ class Network(Protocol):
     @property
     def rejoin_pause(self) -> float:
         """Seconds that have to pass between leaving a group with all sockets and joining it again."""
+
+    def join_wait(self, group: str, indexes: Iterable[int]) -> float:
+        """Return how many of these seconds are left before `group` can be joined on all these interfaces."""
 
     def open(self) -> Reading:
         """Return what opens readers in the running event loop."""

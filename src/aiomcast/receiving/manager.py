@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from ..errors import ArgumentTypeError, StateError
+from ..streams.pausing import pass_pause
 from ..values.filters import SourceFilter, Sources
 from ..values.lookup import filter_on
 from ..values.shown import shown
@@ -19,7 +20,9 @@ class FilterManager(Mapping[Membership, SourceFilter]):
 
     Every change happens without a pause in which other tasks could run: it is done, or it has raised
     and nothing has changed, on none of the interfaces of any of them. So it cannot be cancelled half-
-    way, and swaps of one membership take effect in the order in which they were called.
+    way, and swaps of one membership take effect in the order in which they were called. Only where a
+    group was left a moment ago, and the system needs a pause before it is joined again (FreeBSD, macOS: 250
+    ms), a swap waits for that first.
     """
 
     def __init__(self, memberships: Collection[Membership]) -> None:
@@ -53,7 +56,7 @@ class FilterManager(Mapping[Membership, SourceFilter]):
         another thread or event loop than the receiver's, RefusedError when the system refuses:
         then the old filter is in force. ArgumentTypeError for what is no membership.
         """
-        self._apply({membership: sources}, pending)
+        await self._apply({membership: sources}, pending)
 
     async def apply(self, changes: Mapping[Membership, Sources], pending: Pending = "discard") -> None:
         """Swap several memberships together: all take effect, or none and it raises.
@@ -62,22 +65,23 @@ class FilterManager(Mapping[Membership, SourceFilter]):
         """
         if changes.__class__ is not dict and not isinstance(changes, Mapping):
             raise ArgumentTypeError(f"{shown(changes)} is no mapping", "give {membership: sources, ...}")
-        self._apply(changes, pending)
+        await self._apply(changes, pending)
 
-    def _apply(self, changes: Mapping[Membership, Sources], pending: Pending) -> None:
+    async def _apply(self, changes: Mapping[Membership, Sources], pending: Pending) -> None:
+        self._check(changes)
+        wanted = {one: filter_on(one.group, to, one.interfaces) for one, to in changes.items()}
+        await pass_pause(
+            lambda: max((one._presence.join_wait(to) for one, to in wanted.items()), default=0.0),
+            lambda: self._check(wanted),
+        )
+        make_all([change for one, to in wanted.items() for change in one._changes(to)], pending)
+        for membership in wanted:
+            membership._tell_swapped()
+
+    def _check(self, changes: Collection[Membership]) -> None:
         for membership in changes:
             if not isinstance(membership, Membership):
                 raise ArgumentTypeError(f"{shown(membership)} is no membership", "give what join() returned")
             if membership not in self._memberships:
                 raise StateError(f"{membership!r} is not joined here", "join it first; it may have been left")
             membership._reading.check()
-        make_all(
-            [
-                change
-                for one, sources in changes.items()
-                for change in one._changes(filter_on(one.group, sources, one.interfaces))
-            ],
-            pending,
-        )
-        for membership in changes:
-            membership._tell_swapped()

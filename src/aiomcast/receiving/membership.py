@@ -10,6 +10,7 @@ from ..errors import AddressError, MulticastError, StateError
 from ..reading.contract import Network, Reading
 from ..streams.dispatcher import Dispatcher, Key, Outlet
 from ..streams.packet_stream import PacketBatches, PacketStream
+from ..streams.pausing import pass_pause
 from ..values import filters
 from ..values.addresses import Address
 from ..values.events import EventKind
@@ -179,6 +180,7 @@ class Membership:
         """Let `sources` in from now on: `FilterManager.swap` for this membership."""
         self._check()
         wanted = filter_on(self.group, sources, self.interfaces)
+        await pass_pause(lambda: self._presence.join_wait(wanted), self._check)
         self._presence.change(wanted, pending)
         self._tell_swapped()
 
@@ -202,6 +204,7 @@ class Membership:
         self, change: Callable[[SourceFilter, str, Address], SourceFilter], source: Address
     ) -> None:
         self._check()
+        await pass_pause(lambda: self._presence.join_wait(SourceFilter.any()), self._check)
         wanted = change(self.filter, self.group, source)
         check_source_zones([source], self.interfaces)
         await self.swap(wanted)

@@ -249,7 +249,7 @@ class Mending:
         withdrawn, refused = self._rejoining.withdraw({spot.in_device for spot in spots})
         restore = partial(self._restore, withdrawn, refused, Loss("device", now))
         if self._rejoining.pause:
-            self._rejoining.after_pause(self._reading, restore)
+            self._rejoining.after_pause(self._reading, withdrawn, restore)
         else:
             restore()
 

@@ -173,6 +173,13 @@ class Presence:
         """Change to `wanted` on all of them, or raise with nothing changed."""
         make_all(self.changes(wanted), pending)
 
+    def join_wait(self, wanted: SourceFilter) -> float:
+        """Return how many seconds have to pass before a change to `wanted` is reported, where it joins."""
+        if not self._network.rejoin_pause or wanted.is_none:
+            return 0.0
+        indexes = [shards.interface.index for shards in self.shards]
+        return self._network.join_wait(self.binding.group, indexes)
+
     # Coming and going
 
     def establish(self, wanted: SourceFilter) -> _Refusals:

@@ -22,6 +22,7 @@ from ..loops.network import SystemNetwork
 from ..reading.contract import Network, Reading
 from ..rfc3678.limits import with_open_files
 from ..streams.packet_stream import PacketBatches, PacketStream
+from ..streams.pausing import pass_pause
 from ..values.addresses import Address, check_port, group_address, split_zone
 from ..values.closing import Closing
 from ..values.events import EventKind
@@ -200,6 +201,8 @@ class Receiver(Closing):
         if sock is not None and (is_on_all or len(found) > 1):
             raise ArgumentError("one socket cannot be joined on several interfaces", "name one of them")
         reading = self._begin()
+        indexes = [one.index for one in found]
+        await pass_pause(lambda: self._network.join_wait(text, indexes), self._check)
         membership = Membership(
             self._keeper,
             self._network,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import TypeAlias, final
 from weakref import WeakSet
 
@@ -13,6 +14,7 @@ import attrs
 from ..errors import InconsistentError, LimitError, MulticastError, RefusedError
 from ..reading.contract import Network, Reading
 from ..rfc3678.limits import with_open_files
+from ..streams.pausing import pass_pause
 from ..values.addresses import family
 from ..values.interface import Interface
 from ..values.links import DeviceGroup
@@ -125,11 +127,16 @@ class Rejoining:
         """Whether some have left, and have to wait until they join again."""
         return self._pauses > 0
 
-    def after_pause(self, reading: Reading, call: Callable[[], None]) -> None:
-        """Call once the pause is over."""
+    def after_pause(self, reading: Reading, spots: Collection[Spot], call: Callable[[], None]) -> None:
+        """Call once the pause is over, since the last socket has left."""
         self._pauses += 1
+        wait = partial(self._wait, spots)
 
         def end() -> None:
+            seconds = wait()
+            if seconds > 0:  # others have left meanwhile
+                reading.call_later(seconds, end)
+                return
             self._pauses -= 1
             call()
 
@@ -187,10 +194,15 @@ class Rejoining:
         self._pauses += 1
         try:
             await asyncio.sleep(self.pause)
+            await pass_pause(lambda: self._wait(spots))  # others may have left meanwhile
         finally:
             self._pauses -= 1
             refused = self.restore(spots, refused)[1]
         return refused
+
+    def _wait(self, spots: Collection[Spot]) -> float:
+        waits = (self._network.join_wait(spot.shards.group, [spot.index]) for spot in spots)
+        return max(waits, default=0.0)
 
     def _joined(self) -> dict[DeviceGroup, list[Spot]]:
         """Return what receivers of this thread have joined, by group and interface."""

@@ -11,7 +11,7 @@ import errno
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias, final
 from weakref import ref
@@ -21,7 +21,7 @@ from ..values.addresses import pack, unpack
 from .abi import native
 from .limits import host_source_limit
 
-__all__ = ["Change", "Holdings", "Place", "added", "left", "of_process", "removed", "replaced"]
+__all__ = ["Change", "Holdings", "Place", "added", "join_wait", "left", "of_process", "removed", "replaced"]
 
 ABI = native()
 
@@ -184,3 +184,14 @@ def _is_needed() -> bool:
 
 of_process: Holdings | None = Holdings(ABI.facts.rejoin_pause) if _is_needed() else None
 """What the sockets of this process hold, None where the system needs nobody to know it."""
+
+
+def join_wait(group: str, indexes: Iterable[int]) -> float:
+    """Return how many seconds have to pass before a join of `group` on these interfaces is reported.
+
+    0.0 where a socket of this process is a member still, or none has been just now.
+    """
+    if of_process is None:
+        return 0.0
+    packed = pack(group)
+    return max((of_process.wait(Place(index, packed)) for index in indexes), default=0.0)

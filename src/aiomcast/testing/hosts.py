@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import final
 from weakref import WeakSet
 
@@ -91,6 +92,10 @@ class MemoryHost:
     @property
     def rejoin_pause(self) -> float:
         """0: what is left can be joined again at once."""
+        return 0.0
+
+    def join_wait(self, group: str, indexes: Iterable[int]) -> float:
+        """Return 0: nothing has to pass before a join."""
         return 0.0
 
     def open(self) -> Reading:

@@ -240,6 +240,10 @@ class MemoryNetwork:
         """0: what is left can be joined again at once."""
         return 0.0
 
+    def join_wait(self, group: str, indexes: Iterable[int]) -> float:
+        """Return 0: nothing has to pass before a join."""
+        return 0.0
+
     def open(self) -> Reading:
         """Return what opens readers on `host`. See `MemoryHost.open`."""
         return self._host.open()
