@@ -138,6 +138,9 @@ class Receiver(Closing):
         With `wait` a join that finds no such interface, or no route, is made once there is one: it is
         awaited until then. So it is where the interface refuses for now, as IPv6 does below an MTU of 1280.
 
+        On FreeBSD and macOS it waits until 250 ms after the last socket of this process has left the group
+        there: before that a join is reported to nobody.
+
         What the system does not refuse, and cannot work as things stand, as an interface without a carrier
         or a port of a bridge, is told as a RuntimeWarning and a DOUBTFUL event.
 

@@ -171,7 +171,8 @@ def unblock_source(sock: socket.socket, ifindex: int, group: Address, source: Ad
 def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: SourceFilter) -> None:
     """Set mode and list of a membership in one call (RFC 3678, 5.2.1; sourcefilter(3)).
 
-    The socket must be a member of `group` on the interface already. INCLUDE of nothing leaves.
+    The socket must be a member of `group` on the interface already. INCLUDE of nothing leaves; on FreeBSD
+    and macOS an empty list changes the mode alone.
     """
     packed = pack(group_address(group))
     _of_one_family(wanted, group, packed)
@@ -193,7 +194,10 @@ def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: S
 
 
 def getsourcefilter(sock: socket.socket, ifindex: int, group: Address) -> SourceFilter:
-    """Return mode and list of a membership as the kernel holds them (RFC 3678, 5.2.2)."""
+    """Return mode and list of a membership as the kernel holds them (RFC 3678, 5.2.2).
+
+    LimitError where the kernel lists less than it holds (FreeBSD, macOS: 128 sources).
+    """
     packed = pack(group_address(group))
     try:
         state = full_state.get_by_index(_socket(sock), _index(ifindex), packed)

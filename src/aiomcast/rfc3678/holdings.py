@@ -11,6 +11,7 @@ import errno
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias, final
@@ -79,6 +80,7 @@ class Holdings:
         self._guard = threading.Lock()
         self._held: dict[Place, dict[int, _Held]] = {}  # and by the identity of the socket
         self._left: dict[Place, float] = {}  # when the last socket left
+        self._closed: deque[tuple[int, float]] = deque()  # which sockets, and when: not looked at yet
 
     @contextmanager
     def changing(self, sock: socket.socket, place: Place, change: Change) -> Iterator[None]:
@@ -98,10 +100,16 @@ class Holdings:
         self._settle(sock, place, after)
 
     def closed(self, sock: socket.socket) -> None:
-        """Take note that `sock` was closed, and has left everything."""
-        with self._guard:
-            for place in [place for place, held in self._held.items() if id(sock) in held]:
-                self._drop(place, id(sock))
+        """Take note that `sock` was closed, and has left everything.
+
+        Never waits: a collection, or a signal handler, may close one while this thread has the guard.
+        """
+        self._closed.append((id(sock), self._now()))
+        if self._guard.acquire(blocking=False):
+            try:
+                self._look_at_closed()
+            finally:
+                self._guard.release()
 
     def wait(self, place: Place) -> float:
         """Return how many seconds have to pass before a join is reported."""
@@ -154,20 +162,27 @@ class Holdings:
     def _note(self, sock: socket.socket, place: Place, sources: frozenset[bytes]) -> None:
         self._held.setdefault(place, {})[id(sock)] = _Held(_weakly(sock), sources)
 
+    def _look_at_closed(self) -> None:
+        while self._closed:
+            number, at = self._closed.popleft()
+            for place in tuple(self._held):
+                self._drop(place, number, at)
+
     def _look(self, place: Place) -> None:
-        """Drop what was closed without a word: when that was is not known, so it is now."""
+        """Drop what was closed, also without a word: when that was is not known, so it is now."""
+        self._look_at_closed()
         for number, one in tuple(self._held.get(place, {}).items()):
             if not one.is_open:
                 self._drop(place, number)
 
-    def _drop(self, place: Place, number: int) -> None:
+    def _drop(self, place: Place, number: int, at: float | None = None) -> None:
         held = self._held.get(place, {})
         if held.pop(number, None) is None or held:
             return
         del self._held[place]
         now = self._now()
-        self._left = {where: at for where, at in self._left.items() if at + self._pause > now}
-        self._left[place] = now
+        self._left = {where: then for where, then in self._left.items() if then + self._pause > now}
+        self._left[place] = now if at is None else at
 
 
 def _weakly(sock: socket.socket) -> ref[socket.socket] | Callable[[], socket.socket]:

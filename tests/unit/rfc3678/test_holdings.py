@@ -242,6 +242,24 @@ def test_what_was_closed_without_a_word_has_left_now() -> None:
     assert held.wait(PLACE) == 0.0
 
 
+def test_a_socket_may_be_closed_at_any_moment() -> None:
+    """A collection closes what nobody holds wherever it runs, also within."""
+    now = [100.0]
+    held = Holdings(0.25, lambda: now[0])
+    with socket.socket(type=socket.SOCK_DGRAM) as one, socket.socket(type=socket.SOCK_DGRAM) as other:
+        for sock in (one, other):
+            with held.changing(sock, PLACE, added()):
+                pass
+
+        def close(before: object) -> None:
+            held.closed(one)
+
+        with held.changing(other, PLACE, close):
+            pass
+        now[0] += 0.1
+        assert held.wait(PLACE) == pytest.approx(0.15)
+
+
 def test_the_last_of_several_is_waited_for() -> None:
     now = [100.0]
     held = Holdings(0.25, lambda: now[0])
