@@ -9,6 +9,7 @@ import ctypes
 import errno
 import ipaddress
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -97,6 +98,7 @@ class BsdHost:
         self.deaf: set[tuple[int, str]] = set()
         self.now = now
         self._open: dict[int, _Open] = {}
+        self._guard = threading.RLock()
         self._left: dict[tuple[int, str], float] = {}
 
     # What is there
@@ -126,6 +128,10 @@ class BsdHost:
 
     def closed(self, sock: socket.socket) -> None:
         """Take note that `sock` is about to be closed, which leaves its groups."""
+        with self._guard:
+            self._close(sock)
+
+    def _close(self, sock: socket.socket) -> None:
         opened = self._open.get(sock.fileno())
         if opened is not None and opened.sock() is sock:
             held = [(index, group) for index, model in opened.on.items() for group in model.held]
@@ -138,6 +144,10 @@ class BsdHost:
     def setsockopt(self, sock: socket.socket, level: int, option: int | None, value: int | bytes) -> None:
         """setsockopt(2)."""
         assert option is not None
+        with self._guard:
+            self._set_option(sock, level, option, value)
+
+    def _set_option(self, sock: socket.socket, level: int, option: int, value: int | bytes) -> None:
         opened = self._of(sock)
         if isinstance(value, int):
             opened.options[level, option] = value
@@ -163,7 +173,8 @@ class BsdHost:
 
     def libc_call(self, name: str, *arguments: Any) -> None:  # Any: what ctypes takes
         """A function of libc: what sourcefilter(3) does with its arguments, or sysctlbyname(3)."""
-        getattr(self, "_" + name)(*arguments)
+        with self._guard:
+            getattr(self, "_" + name)(*arguments)
 
     # libc
 

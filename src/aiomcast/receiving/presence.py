@@ -175,10 +175,8 @@ class Presence:
 
     def join_wait(self, wanted: SourceFilter) -> float:
         """Return how many seconds have to pass before a change to `wanted` is reported, where it joins."""
-        if not self._network.rejoin_pause or wanted.is_none:
-            return 0.0
-        indexes = [shards.interface.index for shards in self.shards]
-        return self._network.join_wait(self.binding.group, indexes)
+        indexes = (shards.interface.index for shards in self.shards)
+        return 0.0 if wanted.is_none else self._network.join_wait(self.binding.group, indexes)
 
     # Coming and going
 

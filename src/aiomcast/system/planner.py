@@ -1,7 +1,7 @@
 """From what the sockets of a membership hold to what is wanted: the calls to make. Pure.
 
-The rules of the kernels live here and nowhere else (Linux 6.18, measured; FreeBSD and macOS
-as their sources have it):
+The rules of the kernels live here and nowhere else (Linux 6.18 and FreeBSD 13.0, measured; macOS as its
+source has it):
 
 1. A full-state set is EINVAL unless the socket is a member already: join first, then set.
 2. Setting INCLUDE of nothing leaves the group: INCLUDE {} and "not a member" are one state.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import threading
 
 import pytest
 
 from aiomcast import FilterMode, LimitError, Membership, Receiver, SourceFilter, create_multicast_endpoint
 from aiomcast.endpoint.protocol import MulticastProtocol
+from aiomcast.rfc3678 import holdings
+from aiomcast.values.addresses import pack
 from tests.support.bsd_loopback import BsdLoopback, bsd_loopback
 from tests.support.inside import readers_of, sockets_of
 from tests.support.sending import LO
@@ -202,6 +206,51 @@ async def test_a_swap_during_a_refresh_waits_with_it(any_group: str, bsd_loopbac
         await feed.swap(["127.0.0.3"])
         await refreshing
         assert feed.kernel_filter() == feed.filter == SourceFilter.include(["127.0.0.3"])
+
+
+async def test_a_refresh_waits_for_whoever_leaves_last(any_group: str, bsd_loopback: BsdLoopback) -> None:
+    async with Receiver(heal=False) as receiver:
+        feed = await receiver.join(any_group, 5000, sources=["127.0.0.2"], interface="lo")
+        transport, _ = await create_multicast_endpoint(
+            MulticastProtocol, any_group, 5001, interface="lo", sources=["127.0.0.3"]
+        )
+        refreshing = asyncio.create_task(feed.refresh())
+        await asyncio.sleep(0.1)  # a part of the pause
+        assert len(bsd_loopback.members(LO, any_group)) == 1
+        transport.close()
+        await refreshing
+        assert feed.kernel_filter() == feed.filter == SourceFilter.include(["127.0.0.2"])
+
+
+def test_receivers_of_two_threads_share_the_room(any_group: str, bsd_loopback: BsdLoopback) -> None:
+    """What the kernel lists is never too much, whoever comes first, and all of it is given back."""
+    failed: list[BaseException] = []
+
+    async def walk(number: int) -> None:
+        draw = random.Random(number)
+        async with Receiver(heal=False) as receiver:
+            feed = await receiver.join(any_group, 5000 + number, sources=["127.0.0.2"], interface="lo")
+            for _ in range(60):
+                with contextlib.suppress(LimitError):
+                    await feed.swap(draw.sample(OTHERS, draw.randrange(1, 400)))
+                assert feed.kernel_filter() == feed.filter
+
+    def run(number: int) -> None:
+        try:
+            asyncio.run(walk(number))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert not bsd_loopback.members(LO, any_group)
+    known = holdings.of_process
+    assert known is not None
+    assert known.wait(holdings.Place(LO, pack(any_group))) > 0  # the last has left, and nobody holds any
 
 
 async def test_a_receiver_that_is_closed_while_a_join_waits(
