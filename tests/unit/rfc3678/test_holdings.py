@@ -14,7 +14,7 @@ import pytest
 import aiomcast
 from aiomcast import LimitError, SourceFilter
 from aiomcast.rfc3678 import calls, holdings, limits
-from aiomcast.rfc3678.abi import FREEBSD, native
+from aiomcast.rfc3678.abi import FREEBSD, MACOS, TABLES, native
 from aiomcast.rfc3678.holdings import Holdings, Place, added, left, replaced
 from aiomcast.values.addresses import pack
 from tests.support.bsd_host import BsdHost, in_place
@@ -58,8 +58,13 @@ def hold(sock: socket.socket, family: int, first: int, count: int) -> None:
         calls.setsourcefilter(sock, 2, GROUP[family], wanted)
 
 
-def test_nothing_is_kept_where_there_is_no_such_limit() -> None:
-    assert (holdings.of_process is None) is (native() is not FREEBSD)
+def test_nothing_is_kept_where_there_is_no_such_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (holdings.of_process is None) is (native() not in (FREEBSD, MACOS))
+    monkeypatch.setattr(holdings, "of_process", None)
+    assert holdings.join_wait(GROUP[4], [1, 2]) == 0.0
+    for table in TABLES:
+        monkeypatch.setattr(holdings, "ABI", table)
+        assert holdings._is_needed() is (table in (FREEBSD, MACOS))
 
 
 @both

@@ -26,6 +26,7 @@ def test_a_network_stands_for_its_host() -> None:
     assert net.place(GROUP, {A}, None) == net.host.place(GROUP, {A}, None)
     assert net.find("eth0") == net.host.interfaces[0]
     assert net.source_limit(GROUP) == net.host.source_limit(GROUP) == 10
+    assert net.join_wait(GROUP, [1]) == net.host.join_wait(GROUP, [1]) == 0.0
     assert repr(net.host) == "<MemoryHost host: eth0>"
 
 
