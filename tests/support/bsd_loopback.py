@@ -16,6 +16,7 @@ import pytest
 
 from aiomcast.endpoint import protocol
 from aiomcast.loops import network, read_loop
+from aiomcast.receiving import limit
 from aiomcast.rfc3678.abi import FREEBSD, native
 
 from .bsd_host import BsdHost, in_place
@@ -76,7 +77,8 @@ def bsd_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[BsdLoopback]:
     """Give a FreeBSD host on loopback in the place of the running system; no group is left deaf."""
     host = BsdLoopback()
     in_place(monkeypatch, host)
-    monkeypatch.setattr(protocol, "ABI", FREEBSD)
+    for module in (limit, protocol):
+        monkeypatch.setattr(module, "ABI", FREEBSD)
     monkeypatch.setattr(read_loop, "SHARED_STAMPS", FREEBSD.facts.shared_stamps)
     monkeypatch.setattr(network.SystemNetwork, "rejoin_pause", FREEBSD.facts.rejoin_pause)
     yield host

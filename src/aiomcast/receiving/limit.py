@@ -6,10 +6,13 @@ import warnings
 from typing import final
 
 from ..reading.contract import Network
+from ..rfc3678.abi import native
 from ..rfc3678.limits import source_sysctl
 from ..values.filters import SourceFilter
 
 __all__ = ["SourceLimit"]
+
+ABI = native()
 
 
 @final
@@ -38,12 +41,15 @@ class SourceLimit:
             self._is_warned = True
             warnings.warn(
                 f"{len(wanted.sources)} sources are blocked for {self._group}, but the kernel takes "
-                f"{self.value}: the others are refused in user space; raise "
-                f"{source_sysctl(self._group)} to have the kernel refuse them",
+                f"{self.value}: the others are refused in user space" + self._remedy(),
                 RuntimeWarning,
                 stacklevel=2,
             )
         return self.value
+
+    def _remedy(self) -> str:
+        sysctl = source_sysctl(self._group) if ABI.facts.excludes_block else None
+        return f"; raise {sysctl} to have the kernel refuse them" if sysctl is not None else ""
 
     def _is_exceeded(self, wanted: SourceFilter) -> bool:
         return self.value is not None and len(wanted.sources) > self.value

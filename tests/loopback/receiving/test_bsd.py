@@ -284,3 +284,11 @@ async def test_what_an_exclude_list_names_does_not_come(
         state = bsd_loopback.state(sockets_of(feed)[0], LO, any_group)
         assert state is not None
         assert state.mode is FilterMode.EXCLUDE
+
+
+async def test_no_setting_has_this_kernel_refuse_what_is_blocked(
+    any_group: str, bsd_loopback: BsdLoopback
+) -> None:
+    async with Receiver(heal=False) as receiver:
+        with pytest.warns(RuntimeWarning, match="65 sources are blocked.*refused in user space$"):
+            await receiver.join(any_group, 5000, sources=SourceFilter.exclude(OTHERS[:65]), interface="lo")
