@@ -144,16 +144,12 @@ def leave_group(sock: socket.socket, ifindex: int, group: Address) -> None:
 
 def join_source_group(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
     """MCAST_JOIN_SOURCE_GROUP: add one source to an INCLUDE list (RFC 3678, 5.1.2)."""
-    _source_call(
-        sock, ABI.MCAST_JOIN_SOURCE_GROUP, ifindex, group, source, "joining", shortage.of_source, added
-    )
+    _source_call(sock, ABI.MCAST_JOIN_SOURCE_GROUP, ifindex, group, source, "joining", *_MORE)
 
 
 def leave_source_group(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
     """MCAST_LEAVE_SOURCE_GROUP: take one source out of an INCLUDE list (RFC 3678, 5.1.2)."""
-    _source_call(
-        sock, ABI.MCAST_LEAVE_SOURCE_GROUP, ifindex, group, source, "leaving", shortage.of_less, removed
-    )
+    _source_call(sock, ABI.MCAST_LEAVE_SOURCE_GROUP, ifindex, group, source, "leaving", *_LESS)
 
 
 def block_source(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
@@ -163,9 +159,7 @@ def block_source(sock: socket.socket, ifindex: int, group: Address, source: Addr
 
 def unblock_source(sock: socket.socket, ifindex: int, group: Address, source: Address) -> None:
     """MCAST_UNBLOCK_SOURCE: take one source out of an EXCLUDE list (RFC 3678, 5.1.1)."""
-    _source_call(
-        sock, ABI.MCAST_UNBLOCK_SOURCE, ifindex, group, source, "unblocking", shortage.of_less, removed
-    )
+    _source_call(sock, ABI.MCAST_UNBLOCK_SOURCE, ifindex, group, source, "unblocking", *_LESS)
 
 
 def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: SourceFilter) -> None:
@@ -267,16 +261,12 @@ def drop_membership(sock: socket.socket, interface: Address, group: Address) -> 
 
 def add_source_membership(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
     """IP_ADD_SOURCE_MEMBERSHIP (RFC 3678, 4.1.2)."""
-    _ipv4_call(
-        sock, ABI.IP_ADD_SOURCE_MEMBERSHIP, interface, group, source, "joining", shortage.of_source, added
-    )
+    _ipv4_call(sock, ABI.IP_ADD_SOURCE_MEMBERSHIP, interface, group, source, "joining", *_MORE)
 
 
 def drop_source_membership(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
     """IP_DROP_SOURCE_MEMBERSHIP (RFC 3678, 4.1.2)."""
-    _ipv4_call(
-        sock, ABI.IP_DROP_SOURCE_MEMBERSHIP, interface, group, source, "leaving", shortage.of_less, removed
-    )
+    _ipv4_call(sock, ABI.IP_DROP_SOURCE_MEMBERSHIP, interface, group, source, "leaving", *_LESS)
 
 
 def block_ipv4_source(sock: socket.socket, interface: Address, group: Address, source: Address) -> None:
