@@ -1,13 +1,13 @@
-"""Every asyncio test runs on asyncio's own loop and on uvloop."""
+"""Every asyncio test runs on asyncio's own loop and on uvloop, on Windows on both of asyncio's."""
 
 import asyncio
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping
 
 import hypothesis
 import pytest
 
+from tests.support.loops import LOOPS
 from tests.support.stamping import stamping
 
 # A shell starts what it puts into the background with Ctrl-C ignored, and every process that a test
@@ -24,12 +24,7 @@ def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Name the loops there are on this platform."""
-    factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.SelectorEventLoop}
-    if sys.platform != "win32":
-        import uvloop
-
-        factories["uvloop"] = uvloop.new_event_loop
-    return factories
+    return LOOPS
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+
+import pytest
 
 from aiomcast import Statistics
 
@@ -16,5 +19,7 @@ def accounted(statistics: Statistics, taken: int) -> None:
 
 
 def open_descriptors() -> int:
-    """Return how many files this process has open."""
+    """Return how many files this process has open; skip the test where no system tells."""
+    if sys.platform == "win32":
+        pytest.skip("Windows does not list what a process has open")
     return len(os.listdir("/proc/self/fd"))

@@ -7,14 +7,12 @@ import asyncio
 import errno
 import gc
 import os
-import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
 import pytest
-import uvloop
 
 from aiomcast import (
     ArgumentTypeError,
@@ -31,6 +29,7 @@ from aiomcast.rfc3678 import calls
 from aiomcast.values import bounds
 from tests.support.accounts import accounted, open_descriptors
 from tests.support.interfaces import ipv6_way
+from tests.support.loops import LOOPS
 from tests.support.sending import LO, A, B, Sources, sending
 from tests.support.waiting import turns, until
 
@@ -598,6 +597,7 @@ async def test_resuming_takes_no_descriptor(any_group: str, sources: Sources) ->
         transport.pause_reading()
         await turns()
         sources.send(A, b"one")
+        resource = pytest.importorskip("resource", reason="Windows has no such limits")
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
         try:
@@ -609,7 +609,7 @@ async def test_resuming_takes_no_descriptor(any_group: str, sources: Sources) ->
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-MAKES = pytest.mark.parametrize("make", [asyncio.SelectorEventLoop, uvloop.new_event_loop])
+MAKES = pytest.mark.parametrize("make", LOOPS.values(), ids=LOOPS)
 
 
 @MAKES

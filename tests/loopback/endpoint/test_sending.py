@@ -9,13 +9,13 @@ from contextlib import closing
 from typing import Any, TypeVarTuple
 
 import pytest
-import uvloop
 
 import aiomcast
 from aiomcast import Interface, RefusedError
 from aiomcast.endpoint.sending import Writable, loop_of, open_sending, set_loop, set_ttl, ttl_of
 from tests.support.accounts import open_descriptors
 from tests.support.interfaces import ipv6_way
+from tests.support.loops import LOOPS
 from tests.support.packets import take
 from tests.support.seam import Faults, faults
 from tests.support.sending import LO, A
@@ -143,9 +143,7 @@ async def test_it_tells_of_room_until_it_is_stopped() -> None:
         writable.stop()
 
 
-@pytest.mark.parametrize(
-    "make", [asyncio.SelectorEventLoop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
-)
+@pytest.mark.parametrize("make", LOOPS.values(), ids=LOOPS)
 def test_stopping_after_the_loop_has_closed(make: Callable[[], asyncio.AbstractEventLoop]) -> None:
     loop = make()
     end, other = socket.socketpair()

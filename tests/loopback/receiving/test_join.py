@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import resource
 import shutil
 import socket
 import subprocess
@@ -213,6 +212,7 @@ async def test_a_refused_listen_leaves_no_descriptor(group: str, faults: Faults)
 @contextlib.contextmanager
 def spare_descriptors(spare: int) -> Iterator[None]:
     """Leave room for so many open files and no more."""
+    resource = pytest.importorskip("resource", reason="Windows has no such limits")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(map(int, os.listdir("/proc/self/fd"))) + 8
     filled: list[int] = []

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-import resource
+import os
 import socket
 import tracemalloc
 
@@ -42,7 +42,7 @@ async def one_round(group: str) -> None:
 
 def resident() -> int:
     with open("/proc/self/statm", encoding="ascii") as numbers:
-        return int(numbers.read().split()[1]) * resource.getpagesize()
+        return int(numbers.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def test_memory_stays_flat(any_group: str) -> None:
