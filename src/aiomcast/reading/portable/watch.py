@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import selectors
 import sys
@@ -57,6 +59,7 @@ elif sys.platform == "win32":
 
         def __init__(self) -> None:
             self._enabled: dict[int, None] = {}
+            self._is_closed = False
 
         def fileno(self) -> int:
             """Return -1: there is none."""
@@ -67,6 +70,8 @@ elif sys.platform == "win32":
 
         def enable(self, descriptor: int) -> None:
             """Tell when it is readable."""
+            if self._is_closed:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             self._enabled[descriptor] = None
 
         def disable(self, descriptor: int) -> None:
@@ -87,7 +92,8 @@ elif sys.platform == "win32":
                 return list(self._enabled)
 
         def close(self) -> None:
-            """Tell of nothing."""
+            """Tell of nothing, and take no more."""
+            self._is_closed = True
             self._enabled.clear()
 
 else:
