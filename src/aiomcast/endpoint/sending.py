@@ -18,6 +18,7 @@ from ..system.port_holders import why_in_use
 from ..system.sharing import bind_shared
 from ..values.addresses import family, pack
 from ..values.interface import Interface
+from ..values.lookup import needs_zone
 from ..values.shown import shown
 
 __all__ = [
@@ -120,7 +121,8 @@ def _opened(
             set_loop(sock, loop)
             chosen = source or _source_to(group, port, interface) or chosen
             six = kind == socket.AF_INET6
-            address = (chosen, source_port, 0, interface.index) if six else (chosen, source_port)
+            scope_id = interface.index if needs_zone(chosen) else 0
+            address = (chosen, source_port, 0, scope_id) if six else (chosen, source_port)
             bind_shared(sock, address, interface) if source_port else sock.bind(address)
         except BaseException:
             sock.close()

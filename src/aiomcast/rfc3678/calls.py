@@ -57,7 +57,7 @@ def _group_call(
         kernel.setsockopt(_socket(sock), _level(packed), option, ABI.group_req(_index(ifindex), packed))
     except OSError as error:
         doing = f"{verb} {canonical(group)} on interface {ifindex}"
-        raise refusal(error, doing, lambda: cause(sock, packed)) from error
+        raise refusal(error, doing, lambda: cause(sock, packed), ifindex=ifindex) from error
 
 
 def _source_call(
@@ -78,7 +78,7 @@ def _source_call(
     except OSError as error:
         doing = f"{verb} source {canonical(source)} of {canonical(group)} on interface {ifindex}"
         held = partial(full_state.count_by_index, sock, ifindex, packed)
-        raise refusal(error, doing, lambda: cause(sock, packed, held)) from error
+        raise refusal(error, doing, lambda: cause(sock, packed, held), ifindex=ifindex) from error
 
 
 def join_group(sock: socket.socket, ifindex: int, group: Address) -> None:
@@ -127,6 +127,7 @@ def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: S
             error,
             f"{_setting(wanted, group)} on interface {ifindex}",
             lambda: shortage.of_list(sock, packed, count, size),
+            ifindex=ifindex,
         ) from error
 
 

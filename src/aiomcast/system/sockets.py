@@ -14,6 +14,7 @@ from ..errors import (
     ArgumentError,
     ArgumentTypeError,
     InconsistentError,
+    InterfaceGoneError,
     MulticastError,
     RefusedError,
     StateError,
@@ -21,11 +22,11 @@ from ..errors import (
 from ..rfc3678 import calls, kernel
 from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
-from ..rfc3678.refusals import refusals
+from ..rfc3678.refusals import is_no_member, refusals
 from ..values.addresses import Address, check_port, family, group_address
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfaceLike
-from ..values.lookup import filter_on
+from ..values.lookup import filter_on, needs_zone
 from ..values.socket_options import SocketOption, SocketOptions
 from . import adopted
 from .doubts import why_invalid
@@ -161,7 +162,7 @@ class MulticastSocket(socket.socket):
         try:
             self._make(Step(Action.LEAVE_GROUP, SourceFilter.none()))
         except RefusedError as error:
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV):
+            if not is_no_member(error) and not isinstance(error, InterfaceGoneError):
                 raise
             self.filter = SourceFilter.none()
 
@@ -210,7 +211,8 @@ class MulticastSocket(socket.socket):
                     calls.unblock_source(self, index, group, step.source)
         except RefusedError as error:  # then nothing has changed
             self._is_certain = True
-            if error.errno == errno.EINVAL and step.action in (Action.JOIN_GROUP, Action.JOIN_SOURCE):
+            is_join = step.action in (Action.JOIN_GROUP, Action.JOIN_SOURCE)
+            if error.errno == errno.EINVAL and is_join and not isinstance(error, InterfaceGoneError):
                 error.hint = why_invalid(index, group)
             raise
         self.filter = step.after
@@ -331,7 +333,9 @@ def _opened(group: str, port: int, interface: Interface, options: Sequence[Socke
                 kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
             give(sock, options)
             host = group if ABI.facts.binds_to_group else _WILDCARD[sock.family]
-            address = (host, port, 0, interface.index) if v6 else (host, port)
+            # Elsewhere than on Linux a scope is refused for an address that needs none.
+            scope_id = interface.index if needs_zone(host) else 0
+            address = (host, port, 0, scope_id) if v6 else (host, port)
             if port:
                 bind_shared(sock, address, interface)
             else:  # among sockets that share, the system would choose a port that one of them has

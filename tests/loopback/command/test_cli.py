@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import pytest
 pytest.importorskip("typer")
 
 import aiomcast
+from tests.support.sending import LO, by_index
 
 from .test_demo import on_terminal
 
@@ -62,8 +62,7 @@ def ended(process: subprocess.Popen[bytes]) -> tuple[bytes, str]:
 def transmit(group: str, *payloads: bytes, source: str = A) -> int:
     """Send with the system's own socket; return the source port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        request = struct.pack("=4s4si", bytes(4), socket.inet_aton(source), socket.if_nametoindex("lo"))
-        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, request)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, by_index(LO))
         sock.bind((source, 0))
         for payload in payloads:
             sock.sendto(payload, (group, PORT))

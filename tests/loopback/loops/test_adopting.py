@@ -21,6 +21,7 @@ from aiomcast.values.options import Options
 from aiomcast.values.packets import Packet
 from tests.support.accounts import open_descriptors
 from tests.support.packets import payloads, take
+from tests.support.platforms import needs_adoption
 from tests.support.seam import Faults, faults
 from tests.support.sending import A, B
 from tests.support.sending import Sources as Senders
@@ -52,6 +53,7 @@ def end(reading: Reading, *readers: Reader) -> None:
     reading.close()
 
 
+@needs_adoption
 @every_kind
 @every_form
 async def test_it_is_read(kind: Kind, by: str, any_group: str, bound: socket.socket) -> None:
@@ -117,6 +119,7 @@ async def test_it_is_left_open_where_it_cannot_be_read(
     await turns(10)
 
 
+@needs_adoption
 @every_kind
 async def test_it_is_left_open_where_there_is_no_place(
     kind: Kind, any_group: str, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
@@ -149,6 +152,7 @@ async def test_options_that_cannot_be_met_leave_it_open(
     reading.close()
 
 
+@needs_adoption
 @every_form
 async def test_a_receiver_takes_it_over(by: str, any_group: str, bound: socket.socket) -> None:
     """Its membership keeps the port when its list is spread over more sockets, and over a handover."""

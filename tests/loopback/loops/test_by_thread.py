@@ -9,6 +9,7 @@ from aiomcast import Overflow, Receiver, SourceFilter
 from tests.support.accounts import accounted
 from tests.support.inside import is_settled
 from tests.support.packets import rest, take
+from tests.support.platforms import needs_drops
 from tests.support.sending import A, B, C, Sources
 from tests.support.waiting import turns, until
 
@@ -276,6 +277,7 @@ def test_empty_datagrams(any_group: str, sources: Sources) -> None:
     run(main())
 
 
+@needs_drops
 def test_what_the_kernel_drops_is_counted_where_it_tells(any_group: str, sources: Sources) -> None:
     async def main() -> None:
         async with Receiver(receive_buffer=4096) as receiver:
