@@ -8,6 +8,7 @@ import tracemalloc
 
 import aiomcast
 from aiomcast import SourceFilter
+from tests.support.platforms import linux_only
 
 A, B = "127.0.0.2", "127.0.0.3"
 PORT = 5000
@@ -45,6 +46,7 @@ def resident() -> int:
         return int(numbers.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+@linux_only
 async def test_memory_stays_flat(any_group: str) -> None:
     for _ in range(3):  # caches fill
         await one_round(any_group)
