@@ -1,4 +1,4 @@
-"""Every asyncio test runs on asyncio's own loop and on uvloop."""
+"""Every asyncio test runs on asyncio's own loop and on uvloop, on Windows on both of asyncio's."""
 
 import asyncio
 import signal

@@ -323,6 +323,7 @@ def in_place(monkeypatch: pytest.MonkeyPatch, host: BsdHost, table: Abi = FREEBS
     monkeypatch.setattr(holdings, "of_process", holdings.Holdings(table.facts.rejoin_pause, host.now))
     monkeypatch.setattr(sockets, "_RULES", Rules(empty_set_clears=table.facts.empty_set_clears))
     monkeypatch.setattr(socket, "if_indextoname", host.name_of)
+    monkeypatch.setattr(socket, "if_nameindex", lambda: [(one, host.name_of(one)) for one in host.interfaces])
     close = MulticastSocket.close
 
     def closing(sock: MulticastSocket) -> None:

@@ -14,7 +14,9 @@ NewLoop = Callable[[], asyncio.AbstractEventLoop]
 
 def _loops() -> dict[str, NewLoop]:
     loops: dict[str, NewLoop] = {"asyncio": asyncio.SelectorEventLoop}
-    if sys.platform != "win32" and os.environ.get("AIOMCAST_WITHOUT_UVLOOP") != "1":
+    if sys.platform == "win32":
+        loops["proactor"] = asyncio.ProactorEventLoop
+    elif os.environ.get("AIOMCAST_WITHOUT_UVLOOP") != "1":
         import uvloop
 
         loops["uvloop"] = uvloop.new_event_loop

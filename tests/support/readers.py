@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
 
 from aiomcast import MulticastSocket, SourceFilter, open_socket
-from aiomcast.reading import portable
+from aiomcast.reading import portable, windows
 
 from .sending import A, sending
 
@@ -20,7 +21,10 @@ except ImportError:
 
 __all__ = ["IMPLEMENTATIONS", "PORT", "native", "reading", "sender", "sock"]
 
-IMPLEMENTATIONS = [portable] if native is None else [portable, native]
+if sys.platform == "win32":
+    IMPLEMENTATIONS = [windows]
+else:
+    IMPLEMENTATIONS = [portable] if native is None else [portable, native]
 PORT = 5000
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from aiomcast.rfc3678 import kernel
 
-__all__ = ["Faults", "faults", "intercepted", "refusal"]
+__all__ = ["Faults", "changes_intercepted", "faults", "intercepted", "refusal"]
 
 
 def refusal(number: int) -> OSError:
@@ -38,8 +38,23 @@ def intercepted(name: str, before: Callable[..., object]) -> Iterator[None]:
         setattr(kernel, name, real)
 
 
+@contextmanager
+def changes_intercepted(before: Callable[..., object]) -> Iterator[None]:
+    """Show `before` every call that changes a socket, as `intercepted` does.
+
+    Those are `setsockopt`, and `wsa_ioctl` where it asks for nothing.
+    """
+
+    def before_ioctl(sock: object, code: int, value: bytes, room: int) -> None:
+        if not room:
+            before(sock, code, value)
+
+    with intercepted("setsockopt", before), intercepted("wsa_ioctl", before_ioctl):
+        yield
+
+
 class Faults:
-    """Counts the calls of `kernel.setsockopt`, and refuses the `failing` ones."""
+    """Counts the calls that change a socket, and refuses the `failing` ones."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -70,5 +85,5 @@ class Faults:
 def faults() -> Iterator[Faults]:
     """Give a seam whose calls can be refused."""
     made = Faults()
-    with intercepted("setsockopt", made.count):
+    with changes_intercepted(made.count):
         yield made

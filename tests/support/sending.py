@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-__all__ = ["LO", "A", "B", "C", "D", "Sources", "sending"]
+__all__ = ["LO", "A", "B", "C", "D", "Sources", "by_index", "sending"]
 
 A, B, C, D = "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
-LO = socket.if_nametoindex("lo")
-_MREQN = struct.Struct("=8xi")  # struct ip_mreqn: of which the index alone counts here
+_IS_WINDOWS = sys.platform == "win32"
+
+
+LO = min(index for index, _ in socket.if_nameindex())  # the first there is, by whichever name
+
+
+def by_index(ifindex: int) -> bytes:
+    """Return the value of IP_MULTICAST_IF that names an interface by its index."""
+    if _IS_WINDOWS:
+        return ifindex.to_bytes(4, "big")  # an address in 0.0.0.0/8
+    return struct.pack("=8xi", ifindex)  # struct ip_mreqn, of which the index alone counts here
 
 
 def sending(source: str, group: str, port: int, ifindex: int = LO) -> socket.socket:
@@ -25,7 +35,7 @@ def sending(source: str, group: str, port: int, ifindex: int = LO) -> socket.soc
             sock.bind((source, 0, 0, ifindex))
             sock.connect((group, port, 0, ifindex))
         else:
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, _MREQN.pack(ifindex))
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, by_index(ifindex))
             sock.bind((source, 0))
             sock.connect((group, port))
     except BaseException:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import os
 import select
@@ -234,7 +235,7 @@ async def _lines(descriptor: int) -> AsyncIterator[bytes]:
         read = os.read(descriptor, _LONGEST)
         *lines, rest = (rest + read).split(b"\n")
         for line in lines:
-            yield line
+            yield line.removesuffix(b"\r") if sys.platform == "win32" else line
         if rest and (not read or len(rest) > _LONGEST):  # too long for a datagram: sending it says so
             yield rest
             rest = b""
@@ -249,7 +250,12 @@ async def _write(descriptor: int, data: bytes) -> None:
     while left:
         if sys.platform != "win32" and not select.select((), (descriptor,), (), 0)[1]:
             await _until_ready(descriptor, loop.add_writer, loop.remove_writer)
-        left = left[os.write(descriptor, left[:portion]) :]
+        try:
+            left = left[os.write(descriptor, left[:portion]) :]
+        except OSError as error:
+            if sys.platform == "win32" and error.errno == errno.EINVAL:  # so Windows says it of a pipe
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
+            raise
 
 
 async def _until_ready(descriptor: int, add: Callable[..., Any], remove: Callable[[int], Any]) -> None:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TypeVar, Unpack
 
-from ..errors import ArgumentError, ArgumentTypeError, UnsupportedError
-from ..loops.read_loop import can_watch
+from ..errors import ArgumentError, ArgumentTypeError
 from ..reading import Reader
 from ..reading.options import set_receive_buffer
 from ..rfc3678.holdings import join_wait
@@ -60,9 +59,7 @@ async def create_multicast_endpoint(
     goes to the loop's exception handler, as in asyncio.
 
     Raises AddressError, ArgumentError, FilterError or InterfaceError for wrong arguments
-    (ArgumentTypeError and its like for wrong types),
-    RefusedError when the system refuses, and UnsupportedError on a loop without `add_reader`,
-    where `loop.create_datagram_endpoint(..., sock=open_socket(...))` does.
+    (ArgumentTypeError and its like for wrong types), and RefusedError when the system refuses.
     """
     if not callable(protocol_factory):
         raise ArgumentTypeError(f"protocol_factory {shown(protocol_factory)}", "give a class, or a callable")
@@ -82,11 +79,6 @@ async def create_multicast_endpoint(
             if options.receive_buffer is not None:
                 set_receive_buffer(member, options.receive_buffer)
             readers.append(Reader(member, wanted, ancillary=options.ancillary, gro=options.gro))
-        if not can_watch(running):
-            raise UnsupportedError(
-                "this event loop has no add_reader",
-                "use loop.create_datagram_endpoint(factory, sock=aiomcast.open_socket(...))",
-            )
         sending = SendingSide(
             running,
             readers[0].sock.group,

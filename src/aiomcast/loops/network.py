@@ -20,8 +20,7 @@ from ..values.doubts import Doubt
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
 from ..values.links import DeviceGroup, Link
-from .read_loop import ReadLoop, can_watch
-from .stock_loop import StockLoop
+from .read_loop import ReadLoop
 
 __all__ = ["SystemNetwork"]
 
@@ -43,8 +42,7 @@ class SystemNetwork:
 
     def open(self) -> Reading:
         """Return what opens readers in the running event loop. RefusedError when the system refuses."""
-        loop = asyncio.get_running_loop()
-        return ReadLoop(loop) if can_watch(loop) else StockLoop(loop)
+        return ReadLoop(asyncio.get_running_loop())
 
     def place(
         self, group: Address, sources: Sources, interface: InterfacesLike

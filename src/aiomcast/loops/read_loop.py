@@ -1,4 +1,4 @@
-"""Reading by an event loop that has `add_reader`."""
+"""Reading in an event loop: by itself where it has `add_reader`, else with a thread that waits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import contextlib
 import errno
 import os
 import socket
-import sys
 import weakref
+from collections.abc import Sequence
 
 from ..errors import UnsupportedError
 from ..reading import Reader, ReadSet
@@ -20,9 +20,10 @@ from ..values import bounds
 from ..values.filters import SourceFilter
 from ..values.options import Options
 from .in_loop import InLoop, rest, weakly
+from .waking import ByLoop, ByThread, Waking
 from .watching import PeriodicWatch, SharedWatch, Told
 
-__all__ = ["ReadLoop", "can_watch"]
+__all__ = ["ReadLoop"]
 
 _FATAL = frozenset({errno.EBADF, errno.ENOTSOCK})
 """What a socket reports that somebody has closed: it will never be read again."""
@@ -51,7 +52,6 @@ class ReadLoop(InLoop[Reader]):
         self._read = self._ready if is_held else weakly(self._ready)
         with refusals("watching sockets"):
             self._set = ReadSet()
-            self._watched = -1
             try:
                 self._watch()
             except BaseException:
@@ -67,13 +67,13 @@ class ReadLoop(InLoop[Reader]):
         """Read nothing until `resume`; the kernel's buffers fill."""
         if not self._paused:
             self._paused = True
-            self._loop.remove_reader(self._watched)
+            self._waking.pause()
 
     def resume(self) -> None:
         """End a pause."""
         if self._paused and not self._closed:
             self._paused = False
-            self._loop.add_reader(self._watched, self._read)
+            self._waking.begin()
             self._go_on()
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class ReadLoop(InLoop[Reader]):
         for timer in self._resting.values():
             if timer is not None:
                 timer.cancel()
-        self._unwatch()
+        self._waking.end()
         self._set.close()
         _anchored.difference_update(reader.sock for reader in self._placed)
 
@@ -101,10 +101,10 @@ class ReadLoop(InLoop[Reader]):
             reader.sock.abandon()
             _anchored.discard(reader.sock)
         self._placed.clear()
-        watched = [] if self._closed else [self._set]
+        watched = [] if self._closed else [(self._waking, self._set)]
         self._closed = self._paused = True
         timers = [timer for timer in self._resting.values() if timer is not None]
-        left = _Left(self._loop, watched, self._watched, timers, descriptors, self._watches)
+        left = _Left(watched, timers, descriptors, self._watches)
         try:
             self._loop.call_soon_threadsafe(left.close)
         except RuntimeError:  # the loop has closed
@@ -113,7 +113,7 @@ class ReadLoop(InLoop[Reader]):
     def _opened_watch(self, told: Told) -> Watch:
         try:
             return SharedWatch(self._loop, told)
-        except UnsupportedError:  # a sandbox may keep netlink from the process
+        except (UnsupportedError, NotImplementedError):  # no netlink, as in a sandbox, or no add_reader
             return PeriodicWatch(self._loop, told)
 
     def _reader_of(self, sock: MulticastSocket, wanted: SourceFilter, options: Options) -> Reader:
@@ -144,6 +144,7 @@ class ReadLoop(InLoop[Reader]):
         """Have it read; somebody has closed its descriptor where the system refuses that."""
         try:
             self._set.add(reader)
+            self._waking.changed()
         except OSError as error:
             self._resting[reader] = None
             self._set.forget(reader)
@@ -171,18 +172,32 @@ class ReadLoop(InLoop[Reader]):
 
     def _watch(self) -> None:
         self._watched = self._set.fileno()
-        if _KEEPS_PLACE:
-            self._loop.add_writer(self._watched, _nothing)
+        self._waking = self._made_waking()
         if not self._paused:
-            self._loop.add_reader(self._watched, self._read)
+            self._waking.begin()
 
-    def _unwatch(self) -> None:
-        _take_out(self._loop, self._watched)
+    def _made_waking(self) -> Waking:
+        if self._watched >= 0:
+            try:
+                self._loop.remove_reader(self._watched)
+            except NotImplementedError:
+                pass
+            else:
+                return ByLoop(self._loop, self._watched, self._read)
+        return self._by_thread()
+
+    def _by_thread(self) -> ByThread:
+        waited_for = weakref.WeakMethod(self._waited_for)
+        return ByThread(self._loop, lambda: of() if (of := waited_for()) is not None else (), self._read)
+
+    def _waited_for(self) -> Sequence[int]:
+        number = self._set.fileno()
+        return [number] if number >= 0 else self._set.waited_for()
 
     def _follow(self) -> None:
         """Watch the set's new descriptor where it had to make one."""
         if self._set.fileno() != self._watched and not self._closed:
-            self._unwatch()
+            self._waking.end()
             self._watch()
             self._set.renewed()
 
@@ -229,16 +244,12 @@ class _Left:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
-        sets: list[ReadSet],
-        watched: int,
+        sets: list[tuple[Waking, ReadSet]],
         timers: list[asyncio.TimerHandle],
         descriptors: list[int],
         watches: set[Watch],
     ) -> None:
-        self._loop = loop
         self._sets = sets  # that which is watched still, or none
-        self._watched = watched
         self._timers = timers
         self._descriptors = descriptors
         self._watches = watches
@@ -251,44 +262,15 @@ class _Left:
             with contextlib.suppress(RuntimeError):  # the loop has closed
                 self._watches.pop().close()
         while self._sets:
+            waking, watched = self._sets.pop()
             with contextlib.suppress(RuntimeError):  # the loop has closed
-                _take_out(self._loop, self._watched)
-            self._sets.pop().close()
+                waking.end()
+            watched.close()
         while self._descriptors:
             number = self._descriptors.pop()
             if number >= 0:
                 with contextlib.suppress(OSError):  # somebody has closed it
-                    os.close(number)
+                    socket.close(number)
 
     def __del__(self) -> None:  # the loop has closed before it came to it
         self.close()
-
-
-def _take_out(loop: asyncio.AbstractEventLoop, watched: int) -> None:
-    loop.remove_reader(watched)
-    if _KEEPS_PLACE:
-        loop.remove_writer(watched)
-
-
-# A descriptor that is taken out of an event loop and put back needs a new place in the loop's epoll
-# set, and the system may refuse it. So it stays in, as one to be told of when it can be written to,
-# which an epoll set never can.
-_KEEPS_PLACE = sys.platform == "linux"
-
-
-def _nothing() -> None:
-    """Never called."""
-
-
-def can_watch(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether `loop` has `add_reader`, and the system a set of sockets that can itself be watched."""
-    if sys.platform == "win32":
-        return False
-    with refusals("looking what the event loop can do"):
-        one, other = socket.socketpair()
-    with one, other:
-        try:
-            loop.remove_reader(one)
-        except NotImplementedError:
-            return False
-        return True

@@ -1,10 +1,11 @@
 """From a readable socket to a list of packets: the compiled path, or the same in pure Python.
 
-`implementation` says which one is in use: "native" or "portable". The environment variable
-AIOMCAST_READING forces one of them; "native" where it was not built is an ImportError.
+`implementation` says which one is in use: "native" or "portable", on Windows "windows". The environment
+variable AIOMCAST_READING forces one of the first two; "native" where it was not built is an ImportError.
 """
 
 import os
+import sys
 from typing import TYPE_CHECKING
 
 __all__ = ["PacketQueue", "ReadSet", "Reader", "implementation"]
@@ -14,7 +15,11 @@ if _forced not in ("", "native", "portable"):
     raise ImportError(f"AIOMCAST_READING is {_forced!r}: choose 'native' or 'portable'")
 
 implementation = "portable"
-if TYPE_CHECKING or _forced == "portable":
+if sys.platform == "win32":
+    from .windows import PacketQueue, Reader, ReadSet
+
+    implementation = "windows"
+elif TYPE_CHECKING or _forced == "portable":
     from .portable import PacketQueue, Reader, ReadSet
 else:
     try:

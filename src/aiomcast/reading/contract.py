@@ -1,8 +1,8 @@
 """What reads, as the floors above know it: the contract that every reader and every network keeps.
 
-`Reader` and `ReadSet` are kept by the compiled module, by `portable` and (the reader alone) by the
-reader of a stock transport; `Network` and `Reading` by the system's sockets and by whatever takes
-their place. The type checker holds all of them to it (`tests/unit/reading/test_contract.py`).
+`Reader` and `ReadSet` are kept by the compiled module, by `portable` and by `windows`; `Network` and
+`Reading` by the system's sockets and by whatever takes their place. The type checker holds all of them
+to it (`tests/unit/reading/test_contract.py`).
 """
 
 from __future__ import annotations

@@ -43,8 +43,12 @@ _HARDWARE = (ABI.SOF_TIMESTAMPING_RX_HARDWARE or 0) | (ABI.SOF_TIMESTAMPING_RAW_
 _BY_HARDWARE = (ABI.SOL_SOCKET, ABI.facts.hardware_time_option, _HARDWARE)
 
 # name -> {family: (level, option that asks, what the platform lacks is None, its value)}
+# Windows asks for IPv6's hop limit by the number that it is told by.
 _ASKING: dict[str, dict[int, tuple[int, int | None, int]]] = {
-    "hop_limit": {4: (ABI.IPPROTO_IP, ABI.IP_RECVTTL, 1), 6: (ABI.IPPROTO_IPV6, ABI.IPV6_RECVHOPLIMIT, 1)},
+    "hop_limit": {
+        4: (ABI.IPPROTO_IP, ABI.IP_RECVTTL, 1),
+        6: (ABI.IPPROTO_IPV6, ABI.IPV6_RECVHOPLIMIT or ABI.IPV6_HOPLIMIT, 1),
+    },
     "traffic_class": {4: (ABI.IPPROTO_IP, ABI.IP_RECVTOS, 1), 6: (ABI.IPPROTO_IPV6, ABI.IPV6_RECVTCLASS, 1)},
     "hardware_timestamp": {4: _BY_HARDWARE, 6: _BY_HARDWARE},
 }

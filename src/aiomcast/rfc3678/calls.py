@@ -93,9 +93,7 @@ def _group_call(
         raise
     except OSError as error:
         doing = f"{verb} {canonical(group)} on interface {ifindex}"
-        raise refusal(
-            error, doing, lambda: cause(sock, packed), is_gone=partial(_is_gone, ifindex)
-        ) from error
+        raise refusal(error, doing, lambda: cause(sock, packed), ifindex=ifindex) from error
 
 
 def _source_call(
@@ -119,17 +117,7 @@ def _source_call(
     except OSError as error:
         doing = f"{verb} source {canonical(source)} of {canonical(group)} on interface {ifindex}"
         held = partial(full_state.count_by_index, sock, ifindex, packed)
-        raise refusal(
-            error, doing, lambda: cause(sock, packed, held), is_gone=partial(_is_gone, ifindex)
-        ) from error
-
-
-def _is_gone(ifindex: int) -> bool:
-    """Whether there is no interface with this index; 0 is none, and cannot be gone."""
-    try:
-        return ifindex != 0 and not socket.if_indextoname(ifindex)
-    except OSError:
-        return True
+        raise refusal(error, doing, lambda: cause(sock, packed, held), ifindex=ifindex) from error
 
 
 def join_group(sock: socket.socket, ifindex: int, group: Address) -> None:
@@ -183,7 +171,7 @@ def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: S
             error,
             f"{_setting(wanted, group)} on interface {ifindex}",
             lambda: shortage.of_list(sock, packed, count, size, together),
-            is_gone=partial(_is_gone, ifindex),
+            ifindex=ifindex,
         ) from error
 
 

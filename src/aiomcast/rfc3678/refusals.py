@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import socket
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from ..errors import (
 from .abi import native
 from .sysctls import sysctl_value
 
-__all__ = ["Limit", "Shortage", "open_files", "refusal", "refusals"]
+__all__ = ["Limit", "Shortage", "is_no_member", "open_files", "refusal", "refusals"]
 
 ABI = native()
 
@@ -46,9 +47,10 @@ def open_files() -> int | None:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
+_LOOK_AGAIN = "look for the interface again, its index may have changed"
 _PLAIN: dict[int, tuple[type[RefusedError], str]] = {
-    errno.ENODEV: (InterfaceGoneError, "look for the interface again, its index may have changed"),
-    errno.ENXIO: (InterfaceGoneError, "look for the interface again, its index may have changed"),
+    errno.ENODEV: (InterfaceGoneError, _LOOK_AGAIN),
+    errno.ENXIO: (InterfaceGoneError, _LOOK_AGAIN),
     errno.EPERM: (NoPermissionError, "run with the needed privilege or ask for less"),
     errno.EACCES: (NoPermissionError, "ports below 1024 and some options need privilege"),
     errno.ENETUNREACH: (NoRouteError, "name the interface, or add a route"),
@@ -94,35 +96,53 @@ def refusal(
     *,
     sends: bool = False,
     in_use: Callable[[], str] | None = None,
-    is_gone: Callable[[], bool] | None = None,
+    ifindex: int = 0,
 ) -> RefusedError:
     """Return what `error` means while `doing` ("joining 232.1.1.1 on eth0").
 
     `shortage` is asked which limit was met when the error is ENOBUFS, ENOMEM or ENOSPC, `in_use` for the
-    hint when it is EADDRINUSE; `is_gone` whether the interface is, where EADDRNOTAVAIL can mean that;
-    `sends` says that it is a sender's.
+    hint when it is EADDRINUSE; `sends` says that it is a sender's, `ifindex` what interface it was about.
     """
     number = error.errno or 0
     detail = f"{doing}: {error.strerror or error}"
+    own_hint = next((hint for name, hint in ABI.facts.hints.items() if _is(number, name)), None)
+    if ifindex and _is(number, *ABI.facts.interface_gone) and not _is_there(ifindex):
+        return InterfaceGoneError(number, detail, _LOOK_AGAIN)
     if number in (errno.EMFILE, errno.ENFILE):
         return LimitError(
             number,
             detail,
-            "raise the limit of open files (ulimit -n)" + ": every membership takes a socket" * (not sends),
+            own_hint
+            or "raise the limit of open files (ulimit -n)"
+            + ": every membership takes a socket" * (not sends),
             limit="open files",
             value=open_files(),
         )
     if number in (errno.ENOBUFS, errno.ENOMEM, errno.ENOSPC) and shortage is not None:
-        return _limited(number, detail, shortage())
-    if number == errno.EADDRNOTAVAIL and not ABI.facts.tells_gone and is_gone is not None and is_gone():
-        return InterfaceGoneError(number, detail, _PLAIN[errno.ENODEV][1])
+        return _limited(number, detail, shortage(), own_hint)
     if number == errno.EADDRINUSE and in_use is not None:
-        return RefusedError(number, detail, in_use())
+        return RefusedError(number, detail, own_hint or in_use())
     kind, hint = (_SENDING.get(number) if sends else None) or _PLAIN.get(number, (RefusedError, ""))
-    return kind(number, detail, hint)
+    return kind(number, detail, own_hint or hint)
 
 
-def _limited(number: int, detail: str, shortage: Shortage) -> RefusedError:
+def _is_there(ifindex: int) -> bool:
+    try:
+        return any(index == ifindex for index, _ in socket.if_nameindex())
+    except OSError:  # it cannot be told
+        return True
+
+
+def is_no_member(error: OSError) -> bool:
+    """Whether a call about a group was refused as the socket is no member of it."""
+    return _is(error.errno, *ABI.facts.not_a_member)
+
+
+def _is(number: int | None, *names: str) -> bool:
+    return number in [getattr(errno, name) for name in names]
+
+
+def _limited(number: int, detail: str, shortage: Shortage, own_hint: str | None) -> RefusedError:
     limits = shortage.limits
     if limits and shortage.is_certain:
         first = limits[0]
@@ -132,7 +152,7 @@ def _limited(number: int, detail: str, shortage: Shortage) -> RefusedError:
         f"{one.name} ({_shown(one) if one.sysctl is None else f'{one.sysctl}, now {_shown(one)}'})"
         for one in limits
     )
-    hint = "the system is out of memory" + (
+    hint = (own_hint or "the system is out of memory") + (
         f", or of {candidates}: it cannot be told which" if limits else ""
     )
     if number == errno.ENOMEM:

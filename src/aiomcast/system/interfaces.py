@@ -307,7 +307,7 @@ class _WithoutNetlink:
             raise _unlisted(error) from error
         flags = _flags(name for _, name in named)
         return [
-            _told(index, name, flags.get(name), [one for one in adapters if one.index == index])
+            _told(index, name, flags.get(name), [one for one in adapters if _index_of(one) == index])
             for index, name in named
             if name in flags or ABI.SIOCGIFFLAGS is None  # else it is gone since
         ]
@@ -317,7 +317,8 @@ class _WithoutNetlink:
 
     def called(self, wanted: Address | int) -> list[Interface]:
         try:
-            return alike([one.interface for one in self.all()], wanted)
+            known = [one.interface for one in self.all()]
+            return alike(known, wanted) or _in_any_case(known, wanted)
         except LimitError:
             raise
         except RefusedError:
@@ -332,6 +333,22 @@ class _WithoutNetlink:
 
     def holding(self, address: str) -> list[Interface]:
         return holding([one.interface for one in self.all()], address)
+
+
+def _in_any_case(known: Sequence[Interface], wanted: Address | int) -> list[Interface]:
+    """Return those with this name on a system where case does not matter, as on Windows."""
+    if ABI.SIOCGIFFLAGS is not None or not isinstance(wanted, str):
+        return []
+    return [one for one in known if one.name.casefold() == wanted.casefold()]
+
+
+def _index_of(adapter: ifaddr.Adapter) -> int | None:
+    """Return its index, that of IPv6 where it has none for IPv4, as on Windows where IPv4 is off.
+
+    That one is the scope of its link-local address, which every interface with IPv6 has.
+    """
+    scopes = (one.ip[2] for one in adapter.ips if isinstance(one.ip, tuple))
+    return adapter.index or next((one for one in scopes if one), None)
 
 
 def _unlisted(error: OSError) -> RefusedError:
@@ -362,17 +379,19 @@ def _told(
 ) -> _Told:
     """Return what the flags tell, None where there are none, and ifaddr, None where it was not asked."""
     held = [one for adapter in adapters or () for one in adapter.ips]
-    # Windows: what the settings call it, and its device. Elsewhere it is the name again.
-    called = dict.fromkeys([*(one.nice_name for one in held), *(one.nice_name for one in adapters or ())])
+    # Windows: what the settings call it, which users know, and its device. Elsewhere it is the name again.
+    called = list(
+        dict.fromkeys([*(one.nice_name for one in held), name, *(one.nice_name for one in adapters or ())])
+    )
     found = Interface(
         index,
-        name,
+        called[0],
         [one.ip[0] if isinstance(one.ip, tuple) else one.ip for one in held],
         _has(flags, ABI.IFF_LOOPBACK, ABI.IFF_MULTICAST),
         prefix_lengths=None if adapters is None else [one.network_prefix for one in held],
         is_up=_has(flags, ABI.IFF_UP),
         is_loopback=_has(flags, ABI.IFF_LOOPBACK),
-        alternative_names=[one for one in called if one != name],
+        alternative_names=called[1:],
     )
     return _Told(found, found.is_up is not False and _has(flags, ABI.IFF_MULTICAST) is not False)
 

@@ -14,6 +14,7 @@ from ..errors import (
     ArgumentError,
     ArgumentTypeError,
     InconsistentError,
+    InterfaceGoneError,
     MulticastError,
     RefusedError,
     StateError,
@@ -21,7 +22,7 @@ from ..errors import (
 from ..rfc3678 import calls, holdings, kernel
 from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
-from ..rfc3678.refusals import refusals
+from ..rfc3678.refusals import is_no_member, refusals
 from ..values.addresses import Address, check_port, family, group_address
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfaceLike
@@ -163,7 +164,7 @@ class MulticastSocket(socket.socket):
         try:
             self._make(Step(Action.LEAVE_GROUP, SourceFilter.none()))
         except RefusedError as error:
-            if error.errno not in (errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENXIO):
+            if not is_no_member(error) and not isinstance(error, InterfaceGoneError):
                 raise
             self.filter = SourceFilter.none()
 
@@ -212,7 +213,8 @@ class MulticastSocket(socket.socket):
                     calls.unblock_source(self, index, group, step.source)
         except RefusedError as error:  # then nothing has changed
             self._is_certain = True
-            if error.errno == errno.EINVAL and step.action in (Action.JOIN_GROUP, Action.JOIN_SOURCE):
+            is_join = step.action in (Action.JOIN_GROUP, Action.JOIN_SOURCE)
+            if error.errno == errno.EINVAL and is_join and not isinstance(error, InterfaceGoneError):
                 error.hint = why_invalid(index, group)
             raise
         self.filter = step.after

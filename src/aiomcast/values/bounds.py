@@ -35,5 +35,3 @@ CHANGES_WAITING: Final = 8
 """Changes of mode that wait to be read out: beyond it the oldest goes before its time."""
 SOCKETS_LINGERING: Final = 64
 """Sockets kept open for latecomers: beyond it the oldest close."""
-KEPT_UNREAD: Final = 4096
-"""Datagrams that the reader of a stock transport keeps while nobody reads, as a kernel's buffer would."""

@@ -2,12 +2,10 @@
 
 import contextlib
 import os
-import pty
 import re
 import signal
 import subprocess
 import sys
-import termios
 
 import pytest
 
@@ -33,6 +31,9 @@ def counted(line: str) -> dict[str, int]:
 
 def on_terminal(command: list[str]) -> str:
     """Run `command` on a pseudo-terminal; return what it showed, without its control sequences."""
+    pty, termios = (
+        pytest.importorskip(name, reason="Windows has no such terminals") for name in ("pty", "termios")
+    )
     controller, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (40, 120))
     environment = os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}

@@ -7,7 +7,6 @@ import asyncio
 import errno
 import gc
 import os
-import resource
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -598,6 +597,7 @@ async def test_resuming_takes_no_descriptor(any_group: str, sources: Sources) ->
         transport.pause_reading()
         await turns()
         sources.send(A, b"one")
+        resource = pytest.importorskip("resource", reason="Windows has no such limits")
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
         try:

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import logging
-import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any, TypeAlias
@@ -236,6 +235,7 @@ async def test_a_socket_that_cannot_be_had_is_told_too(opening: Opening, faults:
 
 async def test_the_soft_limit_of_open_files_is_raised(opening: Opening) -> None:
     transport, protocol = await opening()
+    resource = pytest.importorskip("resource", reason="Windows has no such limits")
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
     try:

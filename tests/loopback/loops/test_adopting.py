@@ -14,22 +14,25 @@ import aiomcast
 from aiomcast import RefusedError, SourceFilter, UnsupportedError
 from aiomcast.loops.network import SystemNetwork
 from aiomcast.loops.read_loop import ReadLoop
-from aiomcast.loops.stock_loop import StockLoop
+from aiomcast.reading import options as asked
 from aiomcast.reading.contract import Reader, Reading
 from aiomcast.values.filters import Sources
 from aiomcast.values.options import Options
 from aiomcast.values.packets import Packet
 from tests.support.accounts import open_descriptors
 from tests.support.packets import payloads, take
+from tests.support.platforms import needs_adoption
 from tests.support.seam import Faults, faults
 from tests.support.sending import A, B
 from tests.support.sending import Sources as Senders
 from tests.support.waiting import turns, until
 
+from .unwatching import Woken
+
 __all__ = ["faults"]
 
 Kind = Callable[[asyncio.AbstractEventLoop], Reading]
-every_kind = pytest.mark.parametrize("kind", [ReadLoop, StockLoop])
+every_kind = pytest.mark.parametrize("kind", [ReadLoop, Woken])
 every_form = pytest.mark.parametrize("by", ["object", "descriptor"])
 network = SystemNetwork()
 
@@ -50,6 +53,7 @@ def end(reading: Reading, *readers: Reader) -> None:
     reading.close()
 
 
+@needs_adoption
 @every_kind
 @every_form
 async def test_it_is_read(kind: Kind, by: str, any_group: str, bound: socket.socket) -> None:
@@ -115,6 +119,7 @@ async def test_it_is_left_open_where_it_cannot_be_read(
     await turns(10)
 
 
+@needs_adoption
 @every_kind
 async def test_it_is_left_open_where_there_is_no_place(
     kind: Kind, any_group: str, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
@@ -133,8 +138,11 @@ async def test_it_is_left_open_where_there_is_no_place(
     reading.close()
 
 
-async def test_options_that_cannot_be_met_leave_it_open(any_group: str, bound: socket.socket) -> None:
-    reading, into = StockLoop(asyncio.get_running_loop()), list[Reader]()
+async def test_options_that_cannot_be_met_leave_it_open(
+    any_group: str, bound: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(asked._ASKING["hardware_timestamp"], 4, (1, None, 1))  # as where it is not told
+    reading, into = ReadLoop(asyncio.get_running_loop()), list[Reader]()
     options = Options(ancillary=["hardware_timestamp"])
     with pytest.raises(UnsupportedError) as caught:
         reading.open(any_group, 0, network.find("lo"), SourceFilter.none(), options, into, bound)
@@ -144,6 +152,7 @@ async def test_options_that_cannot_be_met_leave_it_open(any_group: str, bound: s
     reading.close()
 
 
+@needs_adoption
 @every_form
 async def test_a_receiver_takes_it_over(by: str, any_group: str, bound: socket.socket) -> None:
     """Its membership keeps the port when its list is spread over more sockets, and over a handover."""

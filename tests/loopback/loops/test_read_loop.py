@@ -1,4 +1,4 @@
-"""`ReadLoop` and `StockLoop` by themselves: opening, places, threads, and being let go of."""
+"""`ReadLoop` by itself, woken by the loop and by a thread: opening, places, threads, and being let go of."""
 
 import asyncio
 import errno
@@ -11,11 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
-from aiomcast import RefusedError, SourceFilter, StateError, UnsupportedError, create_multicast_endpoint
+from aiomcast import RefusedError, SourceFilter, StateError, create_multicast_endpoint
 from aiomcast.endpoint.protocol import MulticastProtocol
 from aiomcast.loops.network import SystemNetwork
 from aiomcast.loops.read_loop import ReadLoop
-from aiomcast.loops.stock_loop import StockLoop
 from aiomcast.reading.contract import Reader, Reading
 from aiomcast.values.options import Options
 from aiomcast.values.packets import Packet
@@ -25,10 +24,12 @@ from tests.support.seam import Faults, faults
 from tests.support.sending import A, Sources
 from tests.support.waiting import turns, until
 
+from .unwatching import Woken
+
 __all__ = ["faults"]
 
 PORT = 5000
-KINDS: list[Callable[[asyncio.AbstractEventLoop], Reading]] = [ReadLoop, StockLoop]
+KINDS: list[Callable[[asyncio.AbstractEventLoop], Reading]] = [ReadLoop, Woken]
 every_kind = pytest.mark.parametrize("kind", KINDS)
 network = SystemNetwork()
 
@@ -144,15 +145,6 @@ async def test_a_refused_opening_leaves_nothing(any_group: str, faults: Faults) 
     end(reading, *into)
 
 
-async def test_options_that_a_stock_transport_cannot_meet(any_group: str) -> None:
-    reading = StockLoop(loop())
-    before = open_descriptors()
-    for options in (Options(ancillary=["hop_limit"]), Options(gro=True)):
-        with pytest.raises(UnsupportedError):
-            opened(reading, any_group, options)
-    assert open_descriptors() == before
-
-
 @every_kind
 async def test_another_thread_or_loop_is_told_so(
     kind: Callable[[asyncio.AbstractEventLoop], Reading],
@@ -202,8 +194,6 @@ async def test_a_call_from_another_thread(any_group: str) -> None:
 async def test_what_is_abandoned_leaves_no_descriptors(
     kind: Callable[[asyncio.AbstractEventLoop], Reading], closed_before: bool, any_group: str
 ) -> None:
-    if kind is StockLoop and not isinstance(loop(), asyncio.SelectorEventLoop):
-        pytest.skip("it stands for a loop of asyncio's own: uvloop's transports never serve a receiver")
     with Sources(any_group, PORT) as sources:
         sources.send(A, b"opens the sender")
         before = open_descriptors()
@@ -223,8 +213,7 @@ async def test_what_is_abandoned_leaves_no_descriptors(
             del reading, reader
         gc.collect()
         sources.send(A, b"nobody is there")
-        await turns(10)
-        assert open_descriptors() == before
+        await until(lambda: open_descriptors() == before)
 
 
 async def test_it_can_be_abandoned_in_another_thread(any_group: str) -> None:

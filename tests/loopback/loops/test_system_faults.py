@@ -4,14 +4,14 @@ import sys
 
 import pytest
 
+if not sys.platform.startswith("linux"):
+    pytest.skip("faults before the C library, and epoll, are Linux's", allow_module_level=True)
+
 from tests.support.loops import LOOPS
 from tests.support.readers import IMPLEMENTATIONS
 from tests.support.system_faults import run
 
 from .scenes import SCENES
-
-if not sys.platform.startswith("linux"):
-    pytest.skip("faults before the C library, and epoll, are Linux's", allow_module_level=True)
 
 READERS = [module.__name__.rsplit(".", 1)[-1].strip("_") for module in IMPLEMENTATIONS]
 

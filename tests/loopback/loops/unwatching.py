@@ -11,11 +11,11 @@ import pytest
 
 import aiomcast
 from aiomcast import Receiver
-from aiomcast.loops.stock_reader import StockReader
-from tests.support.inside import readers_of
+from aiomcast.loops.read_loop import ReadLoop
+from aiomcast.loops.waking import Waking
 from tests.support.sending import Sources
 
-__all__ = ["ENDS", "PORT", "Unwatching", "run", "sources", "stock"]
+__all__ = ["ENDS", "PORT", "Unwatching", "Woken", "run", "sources"]
 
 PORT = 5000
 ENDS: dict[str, Callable[[Receiver, aiomcast.Membership], Awaitable[None]]] = {
@@ -32,6 +32,13 @@ class Unwatching(asyncio.SelectorEventLoop):
 
     def remove_reader(self, fd: object) -> bool:
         raise NotImplementedError
+
+
+class Woken(ReadLoop):
+    """Has a thread wait, whatever the event loop can."""
+
+    def _made_waking(self) -> Waking:
+        return self._by_thread()
 
 
 # Any: asyncio's own type for a coroutine, and for what a loop complains of
@@ -51,10 +58,3 @@ def sources(any_group: str) -> Iterator[Sources]:
     """Senders to the group of the test."""
     with Sources(any_group, PORT) as sources:
         yield sources
-
-
-def stock(membership: aiomcast.Membership) -> StockReader:
-    """Return its one reader."""
-    (reader,) = readers_of(membership)
-    assert isinstance(reader, StockReader)
-    return reader

@@ -19,6 +19,7 @@ from tests.loopback.conftest import Senders
 from tests.support.accounts import accounted
 from tests.support.inside import readers_of
 from tests.support.packets import payloads, take
+from tests.support.platforms import IS_WINDOWS
 from tests.support.readers import PORT, reading, sender, sock
 from tests.support.sending import A, sending
 from tests.support.waiting import turns, until
@@ -143,11 +144,11 @@ def close(one: socket.socket) -> None:
 
 
 def close_the_number(one: socket.socket) -> None:
-    os.close(one.fileno())
+    socket.close(one.fileno())
 
 
 def detach(one: socket.socket) -> None:
-    os.close(one.detach())
+    socket.close(one.detach())
 
 
 @pytest.mark.parametrize("copied", [False, True])
@@ -157,6 +158,8 @@ async def test_a_socket_that_is_taken_away(
     take_away: Callable[[socket.socket], None], copied: bool, shards: int, any_group: str, senders: Senders
 ) -> None:
     """Told once, typed; no processor time; everything else goes on; and it can be left."""
+    if IS_WINDOWS and (copied or take_away is close_the_number):
+        pytest.skip("Windows copies no socket by its number, and gives none a number of one's choice")
     sources = [A, *(f"127.0.1.{number}" for number in range(1, 10 * shards))]
     async with Receiver() as receiver:
         other = await receiver.join(any_group, PORT + 1, sources=[A], interface="lo")

@@ -18,12 +18,15 @@ import aiomcast
 from aiomcast import MulticastSocket, Packet, SourceFilter, UnsupportedError
 from aiomcast.reading import options, portable
 from tests.support.interfaces import ipv6_way
+from tests.support.platforms import linux_only
 from tests.support.readers import native, reading, sender, sock
 from tests.support.seam import intercepted
 from tests.support.sending import A, sending
 from tests.support.system_faults import run
 
 __all__ = ["reading", "sender", "sock"]
+
+pytestmark = linux_only
 
 # asm-generic/socket.h, linux/net_tstamp.h
 SO_TIMESTAMPING, SO_TIMESTAMPING_NEW = 37, 65

@@ -11,6 +11,7 @@ from aiomcast import SourceFilter, open_socket
 from aiomcast.reading.lanes import Lanes
 from aiomcast.system.sockets import MulticastSocket
 from tests.support.packets import payloads
+from tests.support.platforms import needs_stamps
 from tests.support.readers import PORT, reading
 from tests.support.sending import A, B, sending
 
@@ -43,6 +44,7 @@ def lanes_of(
     return Lanes([reading.Reader(sock, sock.filter) for sock in socks], time_ns=time_ns)
 
 
+@needs_stamps
 def test_they_are_merged_by_the_time_of_arrival(reading: ModuleType, socks: list[MulticastSocket]) -> None:
     lanes = lanes_of(reading, socks)
     sent = send(socks[0].group, 0, 2, 1, 3, 4, 5)
@@ -51,6 +53,7 @@ def test_they_are_merged_by_the_time_of_arrival(reading: ModuleType, socks: list
     assert lanes.read(100) == ([], 0)
 
 
+@needs_stamps
 def test_what_came_after_the_clock_was_read_waits(reading: ModuleType, socks: list[MulticastSocket]) -> None:
     """By then another socket, which was found empty before, may hold something earlier."""
     now = time.time_ns() - 1_000_000_000
@@ -76,6 +79,7 @@ def test_datagrams_that_are_refused_were_read_all_the_same(
     assert lanes.read(100) == ([], 0)
 
 
+@needs_stamps
 def test_what_was_held_goes_over_to_those_after(reading: ModuleType, socks: list[MulticastSocket]) -> None:
     before = lanes_of(reading, socks, lambda: 0)
     sent = send(socks[0].group, 0, 1, 2, 3)

@@ -10,10 +10,11 @@ import pytest
 
 import aiomcast
 from aiomcast import SourceFilter, open_socket
-from aiomcast.reading import portable
+from aiomcast.reading import options, portable
 from aiomcast.system.sockets import MulticastSocket
 from tests.support.interfaces import ipv6_way
 from tests.support.packets import payloads
+from tests.support.platforms import IS_WINE, needs_stamps
 from tests.support.readers import PORT, reading, sender, sock
 from tests.support.sending import LO, A, B, sending
 from tests.support.waiting import wait_readable
@@ -38,7 +39,7 @@ def test_read(reading: ModuleType, sock: MulticastSocket, sender: socket.socket)
     assert all(packet[3:] == (False, None, None, None) for packet in packets)
     assert [hash(packet) for packet in packets] == [hash(tuple(packet)) for packet in packets]
     stamps = [packet.timestamp_ns for packet in packets]
-    assert stamps == sorted(stamps)
+    assert stamps == ([None] * 3 if not options.STAMPS else sorted(stamps))
     assert (reader.received, reader.octets, reader.filtered, reader.truncated) == (3, 65510, 0, 0)
     assert (reader.error, reader.kernel_drops) == (None, 0)
 
@@ -57,6 +58,7 @@ def test_an_empty_socket_is_told_from_one_whose_datagrams_are_refused(
     assert reader.read(2) == ([], 0)
 
 
+@needs_stamps
 def test_the_time_of_the_last_packet(
     reading: ModuleType, sock: MulticastSocket, sender: socket.socket
 ) -> None:
@@ -134,6 +136,7 @@ def test_the_gate(
     assert payloads(reader.read(5)[0]) == [b"waiting"]
 
 
+@needs_stamps
 def test_a_cut_in_time(reading: ModuleType, sock: MulticastSocket, sender: socket.socket) -> None:
     reader = reading.Reader(sock, SourceFilter.any())
     for payload in (b"1", b"2", b"3"):
@@ -157,6 +160,7 @@ def probe(sock: MulticastSocket, sender: socket.socket) -> int:
     return time.time_ns()
 
 
+@needs_stamps
 def test_another_sockets_times(reading: ModuleType, any_group: str, sender: socket.socket) -> None:
     """Two sockets in one group: up to the cut the old one delivers, after it the new one."""
     with open_socket(any_group, PORT, "lo") as one, open_socket(any_group, PORT, "lo") as two:
@@ -230,13 +234,15 @@ def test_ipv6(reading: ModuleType, group6: str) -> None:
         sock.set_filter(include([source]))
         reader = reading.Reader(sock, include([source]), ancillary=["hop_limit", "traffic_class"])
         sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 9)
-        sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0xB8)
+        traffic = 0 if IS_WINE else 0xB8  # Wine sets none
+        if traffic:
+            sender.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, traffic)
         sender.send(b"six")
         wait_readable(sock)
         (packet,), _ = reader.read(5)
         port = sender.getsockname()[1]
         assert packet.flow == aiomcast.Flow(source, port, group6, PORT, interface.index)
-        assert (packet.data, packet.hop_limit, packet.traffic_class) == (b"six", 9, 0xB8)
+        assert (packet.data, packet.hop_limit, packet.traffic_class) == (b"six", 9, traffic)
 
 
 @pytest.mark.parametrize("gro", [None, True, False])
@@ -276,8 +282,11 @@ def test_coalesced_datagrams_are_split(
 def test_a_coalesced_read_that_was_cut_short_says_so(
     reading: ModuleType, sock: MulticastSocket, sender: socket.socket
 ) -> None:
+    try:
+        sender.setsockopt(SOL_UDP, UDP_SEGMENT, 100)
+    except OSError:
+        pytest.skip("no UDP_SEGMENT here")
     reader = reading.Reader(sock, SourceFilter.any(), gro=True, size=250)
-    sender.setsockopt(SOL_UDP, UDP_SEGMENT, 100)
     sender.send(bytes(1000))
     packets, _ = reader.read(5)
     assert [len(packet.data) for packet in packets] == [100, 100, 50]

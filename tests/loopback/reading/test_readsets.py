@@ -1,7 +1,7 @@
 """`ReadSet` and `PacketQueue` of both readers, and the parser of control messages."""
 
 import asyncio
-import select
+import errno
 import socket
 import struct
 from collections.abc import Iterator
@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 import aiomcast
 from aiomcast import SourceFilter, open_socket
 from aiomcast.reading import portable
+from aiomcast.system.readiness import ready
 from tests.support.packets import payloads
+from tests.support.platforms import IS_WINDOWS, wrong_in_wine
 from tests.support.readers import PORT, native, reading
 from tests.support.sending import A, B, sending
 
@@ -57,17 +59,20 @@ def reads(reading: ModuleType, any_group: str) -> Iterator[Reads]:
         yield Reads(reading, any_group, stack)
 
 
-def readable(descriptor: int) -> bool:
-    return bool(select.select([descriptor], [], [], 0)[0])
+def readable(reads: "portable.ReadSet") -> bool:
+    """Whether whoever waits for the set would be woken."""
+    number = reads.fileno()
+    waited_for = [number] if number >= 0 else reads.waited_for()
+    return bool(waited_for) and bool(ready(waited_for))
 
 
 def test_a_set_is_readable_while_one_of_its_sockets_is(reads: Reads) -> None:
     reads.add(), reads.add()
-    assert not readable(reads.set.fileno())
+    assert not readable(reads.set)
     reads.send(1, 3)
-    assert readable(reads.set.fileno())
+    assert readable(reads.set)
     reads.set.read(100)
-    assert not readable(reads.set.fileno())
+    assert not readable(reads.set)
     assert (reads.got(0), reads.got(1)) == ([], [b"0", b"1", b"2"])
     reads.set.read(100)
     assert len(reads.batches[1]) == 1
@@ -79,7 +84,7 @@ def test_adding_twice_and_taking_out(reads: Reads) -> None:
     reads.send(0, 1)
     reads.set.discard(reader)
     reads.set.discard(reader)
-    assert not readable(reads.set.fileno())
+    assert not readable(reads.set)
     reads.set.read(10)
     assert reads.got(0) == []
     reads.set.add(reader)
@@ -103,7 +108,7 @@ def test_a_flood_starves_nobody(reads: Reads, refused: bool) -> None:
         reads.set.read(100)
     assert [reads.got(number) for number in range(1, 21)] == [[b"0"]] * 20
     assert flooded.received < 500
-    while readable(reads.set.fileno()):
+    while readable(reads.set):
         reads.set.read(100)
     assert flooded.received == 500
     assert reads.got(0) == ([] if refused else [b"%d" % one for one in range(500)])
@@ -120,7 +125,8 @@ def test_a_socket_that_closes_in_the_set_and_its_number_used_again(reads: Reads)
     reads.set.read(10)
     assert reads.got(1) == [b"0"]
     new = reads.add()
-    assert new.sock.fileno() == number
+    if not IS_WINDOWS:  # which uses a number again at a time of its own
+        assert new.sock.fileno() == number
     reads.send(2, 1)
     reads.set.read(10)
     assert reads.got(2) == [b"0"]
@@ -128,7 +134,9 @@ def test_a_socket_that_closes_in_the_set_and_its_number_used_again(reads: Reads)
     reads.send(2, 1)
     reads.set.read(10)
     assert reads.got(2) == [b"0", b"0"]
-    assert (reads.got(0), reads.errors) == ([], [])
+    # epoll forgets what is closed; where every socket is asked that one tells of it.
+    told = [errno.EBADF] if IS_WINDOWS else []
+    assert (reads.got(0), [error.errno for error in reads.errors]) == ([], told)
     assert stays.received == 1
 
 
@@ -164,6 +172,7 @@ def test_a_sink_may_change_the_set(reads: Reads, doing: str) -> None:
         assert reads.got(1) == before
 
 
+@wrong_in_wine("its poll does not tell of an error alone")
 def test_a_failure_may_close_the_set(reads: Reads) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind(("127.0.0.1", 0))

@@ -18,7 +18,7 @@ from aiomcast import InconsistentError, LimitError, Membership, Receiver, Refuse
 from aiomcast.system.sockets import MulticastSocket
 from tests.support.accounts import open_descriptors
 from tests.support.inside import readers_of, shards_of
-from tests.support.seam import Faults, faults, intercepted, refusal
+from tests.support.seam import Faults, changes_intercepted, faults, refusal
 from tests.support.sending import A, B, C, sending
 from tests.support.waiting import turns, until
 
@@ -345,7 +345,7 @@ async def test_a_refused_apply_costs_no_packet_while_it_tries(what: str, any_gro
             for failing in itertools.count(1):
                 watched = Watched(sender, PORT + 1, failing)
                 refused = False
-                with intercepted("setsockopt", watched.count):
+                with changes_intercepted(watched.count):
                     try:
                         await receiver.filters.apply({one: after, two: growing})
                     except RefusedError:

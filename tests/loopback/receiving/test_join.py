@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import errno
 import os
-import resource
 import shutil
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from aiomcast import AddressError, ArgumentError, FilterError, InterfaceError, S
 from tests.loopback.conftest import Senders
 from tests.support.accounts import open_descriptors
 from tests.support.packets import take
+from tests.support.platforms import linux_only
 from tests.support.seam import Faults, faults
 from tests.support.sending import LO, A, B
 
@@ -213,6 +213,7 @@ async def test_a_refused_listen_leaves_no_descriptor(group: str, faults: Faults)
 @contextlib.contextmanager
 def spare_descriptors(spare: int) -> Iterator[None]:
     """Leave room for so many open files and no more."""
+    resource = pytest.importorskip("resource", reason="Windows has no such limits")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest = max(map(int, os.listdir("/proc/self/fd"))) + 8
     filled: list[int] = []
@@ -279,6 +280,7 @@ def said(before: list[str], *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=50, check=True).stdout.strip()
 
 
+@linux_only
 def test_no_permission() -> None:
     with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
         if int(file.read()) <= 100:

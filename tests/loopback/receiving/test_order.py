@@ -14,6 +14,7 @@ from aiomcast import Receiver, SourceFilter
 from aiomcast.receiving.shards import Shards
 from tests.support.inside import readers_of, shards_of
 from tests.support.packets import payloads, take
+from tests.support.platforms import needs_stamps
 from tests.support.sending import A, B, C, Sources
 from tests.support.waiting import turns, until
 
@@ -52,6 +53,7 @@ async def test_a_list_over_several_sockets_comes_in_order(
             assert payloads(await take(aiter(one), len(MANY))) == sender.sent
 
 
+@needs_stamps
 async def test_a_stalled_stream_goes_on_in_order_over_several_sockets(
     any_group: str, sender: Sources
 ) -> None:
@@ -156,6 +158,7 @@ CHANGES = {
 }
 
 
+@needs_stamps
 @pytest.mark.parametrize("pending", ["deliver", "discard"])
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("stalled", [False, True])
@@ -203,6 +206,7 @@ async def test_a_clock_that_is_set_back_costs_and_doubles_nothing(
         assert len(stream) == 0
 
 
+@needs_stamps
 async def test_a_long_block_list_lets_nothing_in_that_came_while_it_was_refused(
     any_group: str, sender: Sources
 ) -> None:
@@ -221,6 +225,7 @@ async def test_a_long_block_list_lets_nothing_in_that_came_while_it_was_refused(
         assert payloads(await take(stream, 2)) == between + after
 
 
+@needs_stamps
 @pytest.mark.parametrize("set_back", [False, True])
 async def test_a_long_block_list_leaks_no_longer_than_the_cut_lasts(
     set_back: bool, any_group: str, sender: Sources, monkeypatch: pytest.MonkeyPatch
@@ -260,6 +265,7 @@ async def test_a_stream_that_fills_while_old_sockets_end_loses_nothing(
         assert receiver.statistics().queue_drops == 0
 
 
+@needs_stamps
 async def test_a_swap_refuses_what_old_sockets_gave_ahead_before_a_stream_goes_on(
     any_group: str, sender: Sources
 ) -> None:

@@ -10,6 +10,7 @@ from aiomcast import ArgumentError, RefusedError, SourceFilter, StateError
 from aiomcast.rfc3678 import kernel
 from tests.support.inside import readers_of
 from tests.support.packets import take
+from tests.support.platforms import needs_adoption
 
 A, B = "127.0.0.2", "127.0.0.3"
 MANY = [f"127.0.1.{number}" for number in range(1, 40)]
@@ -53,6 +54,7 @@ async def test_listen_on_a_port_that_the_system_chooses(group: str) -> None:
         await hears(feed, aiter(feed), b"one")
 
 
+@needs_adoption
 async def test_a_socket_is_adopted_and_closed_with_the_membership(any_group: str) -> None:
     sock = bound(any_group)
     number, port = sock.fileno(), sock.getsockname()[1]
@@ -65,6 +67,7 @@ async def test_a_socket_is_adopted_and_closed_with_the_membership(any_group: str
         await hears(feed, packets, b"another")
 
 
+@needs_adoption
 async def test_a_socket_that_cannot_be_adopted_stays_as_it_was(any_group: str) -> None:
     async with aiomcast.Receiver() as receiver:
         with bound(any_group) as sock:
@@ -77,6 +80,7 @@ async def test_a_socket_that_cannot_be_adopted_stays_as_it_was(any_group: str) -
         assert receiver.memberships == ()
 
 
+@needs_adoption
 async def test_a_join_that_is_refused_closes_what_it_has_adopted(
     any_group: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ from tests.loopback.conftest import Senders
 from tests.support.accounts import open_descriptors
 from tests.support.inside import readers_of
 from tests.support.packets import payloads, take
+from tests.support.platforms import needs_drops
 from tests.support.sending import A, B
 from tests.support.waiting import turns
 
@@ -200,6 +201,7 @@ async def test_an_error_of_one_membership_is_its_own(group: str, senders: Sender
             await stream.aclose()
 
 
+@needs_drops
 async def test_kernel_drops_are_told(group: str, senders: Senders, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "aiomcast")
     async with Receiver(receive_buffer=4096) as receiver, receiver.events() as events:

@@ -163,23 +163,30 @@ def windows(without_netlink: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_friendly_names(windows: None) -> None:
     for wanted in ("ethernet_1", "Ethernet", "ETHERNET", "intel(r) pro/1000", 7, "192.0.2.1", "fe80::1%7"):
         found = find_interface(wanted)
-        assert (found.index, found.name, found.multicast) == (7, "ethernet_1", None)
-        assert found.alternative_names == ("Ethernet", "Intel(R) PRO/1000")
+        assert (found.index, found.name, found.multicast) == (7, "Ethernet", None)
+        assert found.alternative_names == ("ethernet_1", "Intel(R) PRO/1000")
         assert (found.addresses, found.prefix_lengths) == (("192.0.2.1", "fe80::1"), (24, 24))
         assert (found.is_up, found.is_running, found.is_loopback, found.mtu) == (None, None, None, None)
     assert find_interface("wi-fi").index == 9
     assert [one.index for one in find_interfaces(ALL_INTERFACES)] == [7, 9], "no flags: every one there is"
     with pytest.raises(NoSuchInterfaceError) as caught:
         find_interface("Tunnel")
-    assert caught.value.hint == "there are ethernet_1, wireless_1"
+    assert caught.value.hint == "there are Ethernet, Wi-Fi"
 
 
 def test_a_friendly_name_that_two_have(windows: None, monkeypatch: pytest.MonkeyPatch) -> None:
     told = [adapter("{1}", "A", 7, "Lan", "192.0.2.1"), adapter("{2}", "B", 9, "LAN", "192.0.2.2")]
     monkeypatch.setattr(ifaddr, "get_adapters", lambda: told)
     assert (find_interface("Lan").index, find_interface("LAN").index) == (7, 9)
-    with pytest.raises(InterfaceError, match="any of ethernet_1, wireless_1"):
+    with pytest.raises(InterfaceError, match="any of Lan, LAN"):
         find_interface("lan")
+
+
+def test_one_that_has_an_index_for_ipv6_alone(windows: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = [adapter("{1}", "A", 0, "Six", ("2001:db8::1", 0, 0), ("fe80::1", 0, 9))]
+    monkeypatch.setattr(ifaddr, "get_adapters", lambda: told)
+    found = find_interface("six")
+    assert (found.index, found.name, found.addresses) == (9, "Six", ("2001:db8::1", "fe80::1"))
 
 
 def test_interfaces_whose_flags_cannot_be_asked_for(

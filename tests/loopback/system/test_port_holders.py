@@ -23,7 +23,9 @@ from aiomcast.system.port_holders import why_in_use
 from tests.support.port_holder import BOUND, CAN_BE_NOBODY, NOBODY, OPTIONS, command
 from tests.support.sandbox import apart, without_privilege
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="it is Linux that tells")
+if not sys.platform.startswith("linux"):
+    pytest.skip("it is Linux that tells", allow_module_level=True)
+
 little_endian = pytest.mark.skipif(sys.byteorder != "little", reason="it was recorded on such a machine")
 needs_nobody = pytest.mark.skipif(not CAN_BE_NOBODY, reason="only root starts programs of another user")
 

@@ -11,9 +11,7 @@ import pytest
 from aiomcast import SourceFilter, open_socket
 from aiomcast.loops.network import SystemNetwork
 from aiomcast.loops.read_loop import ReadLoop
-from aiomcast.loops.stock_loop import StockLoop
-from aiomcast.loops.stock_reader import StockReader
-from aiomcast.reading import contract, portable
+from aiomcast.reading import Reader, contract, portable, windows
 from aiomcast.reading.lanes import Lanes
 from aiomcast.system.sockets import MulticastSocket
 from tests.support.readers import native
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     from aiomcast.reading import _native
 
     # Never run: each line is an error of the type checker where a class breaks the contract.
-    def readers(a: portable.Reader, b: _native.Reader, c: StockReader) -> list[contract.Reader]:
+    def readers(a: portable.Reader, b: _native.Reader, c: windows.Reader) -> list[contract.Reader]:
         return [a, b, c]
 
     def read_set(a: portable.ReadSet) -> contract.ReadSet[portable.Reader]:
@@ -31,8 +29,8 @@ if TYPE_CHECKING:
     def compiled_read_set(a: _native.ReadSet) -> contract.ReadSet[_native.Reader]:
         return a
 
-    def readings(a: ReadLoop, b: StockLoop) -> list[contract.Reading]:
-        return [a, b]
+    def reading(a: ReadLoop) -> contract.Reading:
+        return a
 
     def network(a: SystemNetwork) -> contract.Network:
         return a
@@ -58,18 +56,16 @@ async def lacking(protocol: type, make: Callable[[MulticastSocket], object]) -> 
     with open_socket("239.77.1.2", 5000, "lo") as sock:
         made = make(sock)
         missing = {name for name in members(protocol) if not hasattr(made, name)}
-        if isinstance(made, (StockReader, ReadLoop, StockLoop)):
+        if isinstance(made, ReadLoop):
             made.close()
         await asyncio.sleep(0)
     return missing
 
 
 MADE: dict[str, tuple[type, Callable[[MulticastSocket], object]]] = {
-    "portable.Reader": (contract.Reader, lambda sock: portable.Reader(sock, SourceFilter.any())),
+    "Reader": (contract.Reader, lambda sock: Reader(sock, SourceFilter.any())),
     "portable.ReadSet": (contract.ReadSet, lambda sock: portable.ReadSet()),
-    "StockReader": (contract.Reader, lambda sock: StockReader(sock, SourceFilter.any())),
     "ReadLoop": (contract.Reading, lambda sock: ReadLoop(asyncio.get_running_loop())),
-    "StockLoop": (contract.Reading, lambda sock: StockLoop(asyncio.get_running_loop())),
     "SystemNetwork": (contract.Network, lambda sock: SystemNetwork()),
     "Lanes": (contract.Together, lambda sock: Lanes([])),
     "MulticastSocket": (contract.Socket, lambda sock: sock),
@@ -85,11 +81,13 @@ async def test_every_name_of_the_contract_is_there(name: str) -> None:
 
 
 async def test_a_place_is_one_of_the_contract() -> None:
-    loop = StockLoop(asyncio.get_running_loop())
+    loop = ReadLoop(asyncio.get_running_loop())
     with open_socket("239.77.1.2", 5000, "lo") as sock:
-        reader = StockReader(sock, SourceFilter.any())
+        reader = Reader(sock, SourceFilter.any())
         assert reader.place is None
         place = loop.reserve(reader)
         assert reader.place is place
         assert members(contract.Place) <= set(dir(place))
+        place.forget()
         reader.close()
+        loop.close()

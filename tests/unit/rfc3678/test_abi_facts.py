@@ -78,7 +78,7 @@ def test_how_a_platform_behaves(table: Abi) -> None:
     assert facts.reuse_port_groups is is_linux
     assert facts.shared_stamps is is_linux
     assert facts.hides_sysctls is is_linux
-    assert facts.tells_gone is is_linux
+    assert (not facts.interface_gone) is is_linux
     assert facts.groups_ipv4_sysctl == ("net.ipv4.igmp_max_memberships" if is_linux else None)
     assert facts.option_memory_sysctl == ("net.core.optmem_max" if is_linux else None)
 

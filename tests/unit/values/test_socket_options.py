@@ -19,7 +19,10 @@ from aiomcast.values.socket_options import socket_options
         ([[1, 12, True]], ((1, 12, 1),)),
         (iter([(1, 12, 5), (1, 12, 6)]), ((1, 12, 5), (1, 12, 6))),
         ([(0, 1, bytearray(b"ab")), (0, 1, memoryview(b"cd"))], ((0, 1, b"ab"), (0, 1, b"cd"))),
-        ([(socket.SOL_SOCKET, socket.SO_RCVBUF, -(1 << 31))], ((1, socket.SO_RCVBUF, -(1 << 31)),)),
+        (
+            [(socket.SOL_SOCKET, socket.SO_RCVBUF, -(1 << 31))],
+            ((socket.SOL_SOCKET, socket.SO_RCVBUF, -(1 << 31)),),
+        ),
     ],
 )
 def test_what_is_taken(given: Any, expected: object) -> None:

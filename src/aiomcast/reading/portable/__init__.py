@@ -4,7 +4,7 @@ The tests hold both to one behaviour.
 """
 
 from .queue import PacketQueue
-from .reader import Reader
+from .reader import MAX_DATAGRAM, Reader
 from .readset import ReadSet
 
-__all__ = ["PacketQueue", "ReadSet", "Reader"]
+__all__ = ["MAX_DATAGRAM", "PacketQueue", "ReadSet", "Reader"]

@@ -141,7 +141,7 @@ class Reader:
         try:
             if self.sock.fileno() != self.descriptor:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            receive, size, append = self.sock.recvmsg, self._size, packets.append
+            receive, size, append = self._receive(), self._size, packets.append
             passing = {} if self._timed else self._passing
             while number < limit:
                 if not self._stamped:
@@ -178,6 +178,10 @@ class Reader:
         if packets and (latest := packets[-1].timestamp_ns) is not None:
             self.latest_ns = latest
         return packets, self.received - received
+
+    def _receive(self) -> Callable[[int, int], tuple[bytes, list[_Control], int, Any]]:
+        """Return what reads a datagram, as `recvmsg` does. Any: see `_flows`."""
+        return self.sock.recvmsg
 
     def _before_a_read(self) -> int:
         """Return the time, once there is something to read; BlockingIOError while there is not.

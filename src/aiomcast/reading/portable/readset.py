@@ -37,8 +37,15 @@ class ReadSet:
         """What sockets reported in the last `read`."""
 
     def fileno(self) -> int:
-        """Return the one descriptor to watch: another one after a `forget` that had to make a new set."""
+        """Return the one descriptor to watch: another one after a `forget` that had to make a new set.
+
+        -1 on Windows, where none stands for others.
+        """
         return self._watch.fileno()
+
+    def waited_for(self) -> list[int]:
+        """Return the descriptors to wait for where there is none for all of them; from whichever thread."""
+        return [reader.descriptor for reader in tuple(self._read)]
 
     @property
     def is_pending(self) -> bool:

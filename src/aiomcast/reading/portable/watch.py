@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import selectors
 import sys
 from typing import cast
+
+from ...system import readiness
 
 __all__ = ["Watch"]
 
@@ -47,6 +51,50 @@ if sys.platform == "linux":
         def close(self) -> None:
             """Close the one descriptor."""
             self._epoll.close()
+
+elif sys.platform == "win32":
+
+    class Watch:
+        """The same where no descriptor stands for others: whoever waits asks for all of them."""
+
+        def __init__(self) -> None:
+            self._enabled: dict[int, None] = {}
+            self._is_closed = False
+
+        def fileno(self) -> int:
+            """Return -1: there is none."""
+            return -1
+
+        def reserve(self, descriptor: int) -> None:
+            """Do nothing."""
+
+        def enable(self, descriptor: int) -> None:
+            """Tell when it is readable."""
+            if self._is_closed:
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+            self._enabled[descriptor] = None
+
+        def disable(self, descriptor: int) -> None:
+            """Tell no more."""
+            self._enabled.pop(descriptor, None)
+
+        def forget(self, descriptor: int) -> None:
+            """Tell no more, if it was told of."""
+            self._enabled.pop(descriptor, None)
+
+        def ready(self) -> list[int]:
+            """Return those that are readable now; all of them where the system refuses to tell."""
+            if not self._enabled:
+                return []
+            try:
+                return readiness.ready(self._enabled)
+            except OSError:  # all are closed, which a read of each will show
+                return list(self._enabled)
+
+        def close(self) -> None:
+            """Tell of nothing, and take no more."""
+            self._is_closed = True
+            self._enabled.clear()
 
 else:
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import attrs
@@ -38,8 +39,15 @@ class Facts:
     """Whether an IPv6 socket that has had no multicast option yet hears its group without having joined."""
     rejoin_pause: float
     """Seconds from leaving a group to joining it again: a join before that is reported to nobody."""
-    tells_gone: bool
-    """Whether an interface that is gone has an errno of its own; else the interface is to be looked up."""
+
+    # Errors, by their names in errno.
+    not_a_member: frozenset[str] = frozenset({"EADDRNOTAVAIL"})
+    """What a call about a group that the socket is no member of is refused with."""
+    interface_gone: frozenset[str] = frozenset()
+    """What a call on an interface that is gone is refused with, and also others are, beside ENODEV and ENXIO,
+    which mean nothing else."""
+    hints: Mapping[str, str] = {}
+    """What to do about an error where that is not what it is on the systems that have sysctls."""
 
     # The time of arrival.
     time_option: int | None

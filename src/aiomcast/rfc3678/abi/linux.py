@@ -119,7 +119,6 @@ LINUX_64 = Abi(
         excludes_block=True,
         hears_unjoined=False,
         rejoin_pause=0.0,
-        tells_gone=True,
         time_option=35,  # SO_TIMESTAMPNS
         time_kind=35,
         time_in_nanoseconds=True,

@@ -111,7 +111,17 @@ WINDOWS = Abi(
         excludes_block=True,
         hears_unjoined=False,
         rejoin_pause=0.0,
-        tells_gone=False,
+        not_a_member=frozenset({"EADDRNOTAVAIL", "EINVAL"}),
+        interface_gone=frozenset({"EADDRNOTAVAIL", "EINVAL"}),
+        hints={
+            "EACCES": "another program has this port for itself alone, or Windows has reserved it: "
+            "netsh interface ipv4 show excludedportrange protocol=udp lists those",
+            "EADDRINUSE": "another socket has this port and no SO_REUSEADDR, or the group is joined already",
+            "EMFILE": "Windows gives this process no more sockets: close some, every membership takes one",
+            "ENOBUFS": "Windows is out of socket buffers or takes no such number of groups or sources: "
+            "close sockets, ask for smaller receive buffers, or give shorter lists",
+            "EFAULT": "Windows takes no list as long as this one: give a shorter one",
+        },
         time_option=None,
         time_kind=None,
         time_in_nanoseconds=False,
