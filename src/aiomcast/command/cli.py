@@ -11,14 +11,13 @@ import errno
 import functools
 import os
 import select
-import signal
 import socket
 import stat
 import sys
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Annotated, Any
 
 import aiomcast
 
@@ -29,6 +28,7 @@ try:
 
     from . import demo as demonstration
     from .formats import FORMATS, Format
+    from .running import run
 except ModuleNotFoundError as _missing:
     if (_missing.name or "").partition(".")[0] not in ("rich", "typer"):
         raise
@@ -38,7 +38,6 @@ except ModuleNotFoundError as _missing:
 __all__ = ["main"]
 
 STDIN, STDOUT, STDERR = range(3)
-T = TypeVar("T")
 _WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[2]  # its module differs among typer's versions
 _LONGEST = 65535  # bytes: no datagram is longer
 _FOREVER = 1e9  # seconds: longer than any wait, and what a clock can still add
@@ -100,7 +99,7 @@ def listen(
     sources = aiomcast.SourceFilter.exclude(exclude) if exclude else source or None
     ancillary = ("hop_limit", "traffic_class") if form is Format.JSON else ()
     feed = aiomcast.listen(group, port, sources=sources, interface=_interface(interface), ancillary=ancillary)
-    _run(_listen(feed, FORMATS[form], count, seconds))
+    run(_listen(feed, FORMATS[form], count, seconds))
 
 
 @app.command()
@@ -127,7 +126,7 @@ def send(
     if rate is None:
         rate = 0 if stdin else 1
     with_options = functools.partial(aiomcast.Sender, interface=_interface(interface), ttl=ttl, source=source)
-    _run(_send(with_options(group, port), payloads, rate, count))
+    run(_send(with_options(group, port), payloads, rate, count))
 
 
 @app.command()
@@ -156,7 +155,7 @@ def demo(seconds: Annotated[float, typer.Option(metavar="S", min=0.3, help="How 
     Three sources send to one group, and a receiver swaps its source list every second. The
     verdict is computed from the packets that came in; the status is 1 when it is not "ok".
     """
-    return _run(demonstration.run(seconds))
+    return run(demonstration.run(seconds))
 
 
 async def _listen(
@@ -278,25 +277,6 @@ def _interface(given: str | None) -> str | int | None:
     except OSError:
         return int(given)
     return given
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` on uvloop (asyncio's loop on Windows); Ctrl-C and SIGTERM cancel it once."""
-
-    async def cancelled_by_signals() -> T:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError):
-                loop.add_signal_handler(number, task.cancel)
-        return await work
-
-    if sys.platform == "win32":
-        new_loop = None
-    else:
-        from uvloop import new_event_loop as new_loop
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        return runner.run(cancelled_by_signals())
 
 
 def _say(line: object) -> None:

@@ -1,8 +1,7 @@
 """Network interfaces: by name, index, address, or the routes to sources. No asyncio.
 
 Linux is asked by netlink, for the one that is meant: the time does not grow with the number of the others.
-Where there is no netlink ifaddr lists them, and in a sandbox, where nothing can be listed, names and
-indexes are found still.
+Elsewhere `adapters` lists them, and in a sandbox, where nothing is listed, names and indexes are found.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ import errno
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias, Union
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, Union
 
 import attrs
-import ifaddr
 
 from ..errors import (
     InterfaceError,
@@ -49,9 +47,13 @@ from ..values.lookup import (
     zones_of,
 )
 from ..values.shown import shown
+from .adapters import index_of, list_adapters
 from .links import find_address, find_label, find_link, list_addresses, list_links
 from .netlink import Netlink
 from .routes import routes_to
+
+if TYPE_CHECKING:
+    from ifaddr import Adapter
 
 __all__ = ["as_interface", "find_interface", "find_interfaces", "list_interfaces", "placed"]
 
@@ -296,18 +298,16 @@ class _ByNetlink:
 
 
 class _WithoutNetlink:
-    """The same by ifaddr. In a sandbox, which refuses a list, one is found by its name or index alone."""
+    """The same by `adapters`. In a sandbox, which refuses a list, one is found by its name or index alone."""
 
     def all(self) -> list[_Told]:
         try:
-            adapters, named = list(ifaddr.get_adapters()), sorted(socket.if_nameindex())
-        except UnicodeDecodeError as error:
-            raise _unlisted(OSError(errno.EILSEQ, "the name of one is no UTF-8")) from error
+            adapters, named = list_adapters(), sorted(socket.if_nameindex())
         except OSError as error:
             raise _unlisted(error) from error
         flags = _flags(name for _, name in named)
         return [
-            _told(index, name, flags.get(name), [one for one in adapters if _index_of(one) == index])
+            _told(index, name, flags.get(name), [one for one in adapters if index_of(one) == index])
             for index, name in named
             if name in flags or ABI.SIOCGIFFLAGS is None  # else it is gone since
         ]
@@ -342,15 +342,6 @@ def _in_any_case(known: Sequence[Interface], wanted: Address | int) -> list[Inte
     return [one for one in known if one.name.casefold() == wanted.casefold()]
 
 
-def _index_of(adapter: ifaddr.Adapter) -> int | None:
-    """Return its index, that of IPv6 where it has none for IPv4, as on Windows where IPv4 is off.
-
-    That one is the scope of its link-local address, which every interface with IPv6 has.
-    """
-    scopes = (one.ip[2] for one in adapter.ips if isinstance(one.ip, tuple))
-    return adapter.index or next((one for one in scopes if one), None)
-
-
 def _unlisted(error: OSError) -> RefusedError:
     refused = refusal(error, "listing the interfaces")
     refused.hint = refused.hint or "a sandbox may keep the list from this process: give a name or an index"
@@ -374,10 +365,8 @@ def _unlisted_one(wanted: Address | int) -> list[Interface]:
     return [attrs.evolve(found, alternative_names=() if wanted in (index, name) else (str(wanted),))]
 
 
-def _told(
-    index: int, name: str, flags: int | None, adapters: Sequence[ifaddr.Adapter] | None = None
-) -> _Told:
-    """Return what the flags tell, None where there are none, and ifaddr, None where it was not asked."""
+def _told(index: int, name: str, flags: int | None, adapters: Sequence[Adapter] | None = None) -> _Told:
+    """Return what flags tell, None where there are none, and adapters, None where they were not listed."""
     held = [one for adapter in adapters or () for one in adapter.ips]
     # Windows: what the settings call it, which users know, and its device. Elsewhere it is the name again.
     called = list(

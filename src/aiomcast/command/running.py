@@ -1,0 +1,45 @@
+"""Runs what a command does: on which event loop, and what ends it early."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+__all__ = ["run"]
+
+T = TypeVar("T")
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:  # what it yields and is sent is its loop's
+    """Run `work` on uvloop where that is installed, else on asyncio's loop, and return what it returns.
+
+    Ctrl-C and SIGTERM cancel it once. A uvloop that is there and cannot be loaded is a RuntimeWarning.
+    """
+
+    async def cancelled_by_signals() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):
+                loop.add_signal_handler(number, task.cancel)
+        return await work
+
+    with asyncio.Runner(loop_factory=_new_loop()) as runner:
+        return runner.run(cancelled_by_signals())
+
+
+def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    try:
+        from uvloop import new_event_loop
+    except ImportError as error:
+        if error.name != "uvloop":  # it is there, but broken
+            warnings.warn(f"uvloop cannot be loaded ({error}): asyncio's loop serves", RuntimeWarning, 1)
+        return None
+    return new_event_loop
