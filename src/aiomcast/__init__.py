@@ -42,6 +42,7 @@ from .receiving.receiver import Receiver
 from .streams.packet_stream import PacketBatches, PacketStream
 from .system.sockets import MulticastSocket, open_socket
 from .values.addresses import Address, Scope, is_ssm, scope
+from .values.capabilities import Capabilities
 from .values.events import EventKind
 from .values.filters import FilterMode, SourceFilter, Sources
 from .values.options import Options, Overflow
@@ -59,6 +60,7 @@ __all__ = [
     "AllInterfaces",
     "ArgumentError",
     "ArgumentTypeError",
+    "Capabilities",
     "Channel",
     "Event",
     "EventKind",

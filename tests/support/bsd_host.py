@@ -20,7 +20,7 @@ import pytest
 from aiomcast import FilterMode
 from aiomcast.rfc3678 import calls, full_state, holdings, limits, refusals, shortage, sysctls
 from aiomcast.rfc3678.abi import FREEBSD, Abi
-from aiomcast.system import sharing, sockets
+from aiomcast.system import keeping_out, sharing, sockets
 from aiomcast.system.planner import Rules
 from aiomcast.system.sockets import MulticastSocket
 
@@ -316,7 +316,18 @@ def in_place(monkeypatch: pytest.MonkeyPatch, host: BsdHost, table: Abi = FREEBS
     """Have the package's calls, sockets and limits go to `host`, by its `table`."""
     monkeypatch.setattr(full_state, "set_by_index", full_state._set_bsd)
     monkeypatch.setattr(full_state, "_get_by_index", full_state._get_bsd)
-    for module in (calls, full_state, holdings, limits, refusals, shortage, sysctls, sharing, sockets):
+    for module in (
+        calls,
+        full_state,
+        holdings,
+        limits,
+        refusals,
+        shortage,
+        sysctls,
+        keeping_out,
+        sharing,
+        sockets,
+    ):
         monkeypatch.setattr(module, "ABI", table)
         if hasattr(module, "kernel"):
             monkeypatch.setattr(module, "kernel", host)

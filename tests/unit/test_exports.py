@@ -100,7 +100,7 @@ def test_the_public_modules_export_public_names() -> None:
 # What each has without an underscore: all of it, documented, and nothing that came by accident.
 NAMES = {
     "Receiver": """
-        aclose batches events filters join membership_of memberships options packets refresh
+        aclose batches capabilities events filters join membership_of memberships options packets refresh
         statistics
     """,
     "Membership": """

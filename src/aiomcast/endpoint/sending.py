@@ -135,13 +135,11 @@ def _prepare(sock: socket.socket, interface: Interface, source: str | None) -> N
     if sock.family == socket.AF_INET6:
         kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_IF, interface.index)
         kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_V6ONLY, 1)
-        if ABI.IPV6_MULTICAST_ALL is not None:
-            kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_ALL, 0)
+        kernel.offer(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_ALL, 0)
         return
     outgoing = ABI.outgoing(pack(source or "0.0.0.0"), interface.index)
     kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_IF, outgoing)
-    if ABI.IP_MULTICAST_ALL is not None:
-        kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
+    kernel.offer(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
 
 
 def _source_to(group: str, port: int, interface: Interface) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from ..errors import UnsupportedError
+from ..reading.capabilities import capabilities
 from ..reading.contract import Reading
 from ..rfc3678.abi import native
 from ..rfc3678.holdings import join_wait
@@ -16,6 +17,7 @@ from ..system.doubts import look
 from ..system.interfaces import find_interface, placed
 from ..system.queries import report_again
 from ..values.addresses import Address
+from ..values.capabilities import Capabilities
 from ..values.doubts import Doubt
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
@@ -33,6 +35,11 @@ class SystemNetwork:
 
     def __hash__(self) -> int:
         return hash(SystemNetwork)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the running system has. See `values.capabilities`."""
+        return capabilities()
 
     rejoin_pause: float = native().facts.rejoin_pause
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ..errors import UnsupportedError
 from ..reading import Reader, ReadSet
 from ..reading.contract import Watch
-from ..reading.options import SHARED_STAMPS
+from ..reading.options import SHARED_STAMPS, are_stamps_told
 from ..rfc3678.refusals import refusals
 from ..system.sockets import MulticastSocket
 from ..values import bounds
@@ -51,17 +51,14 @@ class ReadLoop(InLoop[Reader]):
         self._resting: dict[Reader, asyncio.TimerHandle | None] = {}  # None: for ever
         self._read = self._ready if is_held else weakly(self._ready)
         with refusals("watching sockets"):
+            self.shared_stamps: bool = SHARED_STAMPS and are_stamps_told()
+            """Whether two sockets see the same time of arrival for the same packet."""
             self._set = ReadSet()
             try:
                 self._watch()
             except BaseException:
                 self._set.close()
                 raise
-
-    @property
-    def shared_stamps(self) -> bool:
-        """Whether two sockets see the same time of arrival for the same packet."""
-        return SHARED_STAMPS
 
     def pause(self) -> None:
         """Read nothing until `resume`; the kernel's buffers fill."""

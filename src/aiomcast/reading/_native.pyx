@@ -20,7 +20,7 @@ from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.errno cimport EAGAIN, EBADF, EINTR, ENOTSOCK, errno
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
@@ -59,6 +59,8 @@ cdef extern from *:
     #define AIOMCAST_TIMESTAMPNS_OLD 35
     #define AIOMCAST_TIMESTAMPING_OLD 37
     #define AIOMCAST_TIMESTAMPING_NEW 65
+    #define AIOMCAST_IP_PKTINFO 8
+    #define AIOMCAST_IPV6_PKTINFO 50
     #define AIOMCAST_SOL_UDP 17
     #define AIOMCAST_UDP_GRO 104
 
@@ -226,7 +228,7 @@ cdef extern from *:
     int SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6, IP_TTL, IP_TOS, IPV6_HOPLIMIT, IPV6_TCLASS
     int SO_TIMESTAMPNS_NEW, SO_RXQ_OVFL
     int AIOMCAST_TIMESTAMPNS_OLD, AIOMCAST_TIMESTAMPING_OLD, AIOMCAST_TIMESTAMPING_NEW
-    int AIOMCAST_SOL_UDP, AIOMCAST_UDP_GRO
+    int AIOMCAST_IP_PKTINFO, AIOMCAST_IPV6_PKTINFO, AIOMCAST_SOL_UDP, AIOMCAST_UDP_GRO
     int MSG_TRUNC, MSG_DONTWAIT, AF_INET, AF_INET6
     object aiomcast_packet(type, const char *, Py_ssize_t, object, object, object, object, object, object)
     void aiomcast_set_send(type, void *)
@@ -343,6 +345,7 @@ cdef struct Tags:
     int64_t hardware    # nanoseconds of the interface's clock, 0 unknown
     int64_t dropped     # SO_RXQ_OVFL, -1 absent
     int hops            # -1 unknown
+    int place           # index of the interface it came in on, -1 unknown
     int traffic         # -1 unknown
     Py_ssize_t segment  # UDP_GRO's datagram size, 0 where nothing was coalesced
 
@@ -362,9 +365,10 @@ cdef void _parse(msghdr *header, Tags *tags) noexcept nogil:
     cdef uint8_t *end = <uint8_t *>header.msg_control + header.msg_controllen
     cdef size_t length
     cdef int64_t time[6]
+    cdef int32_t short_time[2]
     cdef uint32_t count
     cdef int size
-    tags.stamp = tags.dropped = tags.hops = tags.traffic = -1
+    tags.stamp = tags.dropped = tags.hops = tags.traffic = tags.place = -1
     tags.hardware = tags.segment = 0
     entry = CMSG_FIRSTHDR(header)
     while entry != NULL:
@@ -380,6 +384,9 @@ cdef void _parse(msghdr *header, Tags *tags) noexcept nogil:
             ) and length == 16:
                 memcpy(time, data, 16)
                 tags.stamp = <int64_t>(<uint64_t>time[0] * 1000000000 + <uint64_t>time[1])
+            elif entry.cmsg_type == AIOMCAST_TIMESTAMPNS_OLD and length == 8 == 2 * sizeof(long):
+                memcpy(short_time, data, 8)
+                tags.stamp = <int64_t>short_time[0] * 1000000000 + short_time[1]
             elif entry.cmsg_type == SO_RXQ_OVFL and length == 4:
                 memcpy(&count, data, 4)
                 tags.dropped = count
@@ -395,11 +402,15 @@ cdef void _parse(msghdr *header, Tags *tags) noexcept nogil:
                 tags.hops = _octet(data, length)
             elif entry.cmsg_type == IP_TOS:
                 tags.traffic = _octet(data, length)
+            elif entry.cmsg_type == AIOMCAST_IP_PKTINFO and length >= 4:  # struct in_pktinfo
+                memcpy(&tags.place, data, 4)
         elif entry.cmsg_level == IPPROTO_IPV6:
             if entry.cmsg_type == IPV6_HOPLIMIT:
                 tags.hops = _octet(data, length)
             elif entry.cmsg_type == IPV6_TCLASS:
                 tags.traffic = _octet(data, length)
+            elif entry.cmsg_type == AIOMCAST_IPV6_PKTINFO and length >= 20:  # struct in6_pktinfo
+                memcpy(&tags.place, data + 16, 4)
         elif entry.cmsg_level == AIOMCAST_SOL_UDP and entry.cmsg_type == AIOMCAST_UDP_GRO and length >= 4:
             memcpy(&size, data, 4)
             tags.segment = size if size > 0 else 1
@@ -477,7 +488,9 @@ cdef class Reader:
         self.sink = _nowhere
         self.failed = _unheard
         self.lost = _unnoticed
-        self.coalesces = options.ask(sock, ancillary, gro)
+        granted = options.ask(sock, ancillary, gro)
+        self.coalesces = granted.coalesces
+        self.stamped = not granted.stamps
         self.dropped = options.dropped(sock) or 0
         self.descriptor = sock.fileno()
         self.v6 = sock.family == AF_INET6
@@ -649,6 +662,8 @@ cdef class Reader:
         if self.timed:
             allowed = self.gate.allows(sender.flow.source, None if tags.stamp < 0 else tags.stamp)
             self.timed = self.gate.timed
+        if allowed and tags.place >= 0:  # asked for where the kernel keeps nothing out
+            allowed = tags.place == <int>self.sock.interface.index
         if not allowed:
             self.filtered += part
             return 0

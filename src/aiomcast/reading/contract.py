@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from ..values.addresses import Address
+from ..values.capabilities import Capabilities
 from ..values.doubts import Doubt
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
@@ -310,6 +311,10 @@ class Reading(Protocol):
 
 class Network(Protocol):
     """Where groups are joined: the system, or what takes its place. `Receiver(network=...)` takes one."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the system has, of what a receiver makes use of. RefusedError when it cannot be asked."""
 
     @property
     def rejoin_pause(self) -> float:

@@ -6,6 +6,7 @@ import errno
 import socket
 import struct
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from ..errors import RefusedError, UnsupportedError
 from ..rfc3678 import kernel
@@ -20,7 +21,11 @@ __all__ = [
     "SHARED_STAMPS",
     "STAMPS",
     "TIME_KIND",
+    "Granted",
+    "are_stamps_told",
     "ask",
+    "ask_coalescing",
+    "ask_time",
     "dropped",
     "receive_buffer",
     "set_receive_buffer",
@@ -29,11 +34,11 @@ __all__ = [
 ABI = native()
 NANOSECONDS = ABI.facts.time_in_nanoseconds
 """Whether the time of arrival is a struct timespec; else it is a struct timeval."""
-_TIME_OPTION = ABI.facts.time_option
+_TIME_OPTIONS = dict.fromkeys((ABI.facts.time_option, ABI.SO_TIMESTAMPNS))  # before 5.1 there is no newer one
 TIME_KIND = ABI.facts.time_kind
 """The type of the control message that the time of arrival comes in."""
-STAMPS = _TIME_OPTION is not None
-"""Whether the system tells the time of arrival at all."""
+STAMPS = ABI.facts.time_option is not None
+"""Whether the system tells the time of arrival, unless its kernel is too old."""
 SHARED_STAMPS = ABI.facts.shared_stamps
 """Whether two sockets see the same time of arrival for the same packet."""
 
@@ -56,8 +61,17 @@ _NEARLY = 1024  # bytes: how near to the largest buffer the search for it ends
 _MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h: SK_MEMINFO_*; the last is drops
 
 
-def ask(sock: MulticastSocket, ancillary: Iterable[str], gro: bool | None) -> bool:
-    """Make the kernel tell time of arrival, drops and the `ancillary` tags; say if it coalesces.
+class Granted(NamedTuple):
+    """What the kernel has granted a socket: times of arrival, and coalesced datagrams."""
+
+    stamps: bool
+    coalesces: bool
+
+
+def ask(sock: MulticastSocket, ancillary: Iterable[str], gro: bool | None) -> Granted:
+    """Make the kernel tell time of arrival, drops and the `ancillary` tags; say if it stamps and coalesces.
+
+    An old kernel may do without the first two, `capabilities` tells.
 
     `gro` None uses UDP_GRO where the kernel has it, True insists, False leaves it off.
     Both are as in `Options`, which has checked them. UnsupportedError for a tag that this platform
@@ -71,16 +85,26 @@ def ask(sock: MulticastSocket, ancillary: Iterable[str], gro: bool | None) -> bo
                 f"this platform does not tell the {name} of IPv{version}", "leave it out of ancillary"
             )
     with refusals("asking for packet information"):
-        if _TIME_OPTION is not None:
-            kernel.setsockopt(sock, ABI.SOL_SOCKET, _TIME_OPTION, 1)
-        if ABI.SO_RXQ_OVFL is not None:
-            kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_RXQ_OVFL, 1)
+        stamps = ask_time(sock)
+        kernel.offer(sock, ABI.SOL_SOCKET, ABI.SO_RXQ_OVFL, 1)
         for level, option, value in asked.values():
             kernel.setsockopt(sock, level, option, value)
-    return gro is not False and _ask_coalescing(sock, insist=gro is True)
+    return Granted(stamps, gro is not False and ask_coalescing(sock, insist=gro is True))
 
 
-def _ask_coalescing(sock: MulticastSocket, insist: bool) -> bool:
+def ask_time(sock: socket.socket) -> bool:
+    """Make the kernel tell the time of arrival; say whether it can."""
+    return any(kernel.offer(sock, ABI.SOL_SOCKET, option, 1) for option in _TIME_OPTIONS)
+
+
+def are_stamps_told() -> bool:
+    """Whether the running kernel tells times of arrival. OSError when it gives no socket to ask."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        return ask_time(sock)
+
+
+def ask_coalescing(sock: socket.socket, *, insist: bool = False) -> bool:
+    """Make the kernel coalesce; say whether it can. With `insist` it is an UnsupportedError if not."""
     if ABI.UDP_GRO is None or ABI.SOL_UDP is None:
         if insist:
             raise UnsupportedError("this platform has no UDP_GRO", "leave gro=None")

@@ -24,6 +24,7 @@ from ..rfc3678.limits import with_open_files
 from ..streams.packet_stream import PacketBatches, PacketStream
 from ..streams.pausing import pass_pause
 from ..values.addresses import Address, check_port, group_address, split_zone
+from ..values.capabilities import Capabilities
 from ..values.closing import Closing
 from ..values.events import EventKind
 from ..values.filters import SourceFilter, Sources
@@ -267,6 +268,14 @@ class Receiver(Closing):
         """Return a new stream of what happens to the memberships from now on."""
         self._check()
         return self._keeper.telling.stream(self._dispatcher.check_loop)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the running system has of what a receiver makes use of, and so which guarantees are weaker.
+
+        It is asked anew each time, some 0.1 ms. RefusedError when it gives no socket to ask.
+        """
+        return self._network.capabilities
 
     def statistics(self) -> Statistics:
         """Return the counters of all memberships, those that were left included."""

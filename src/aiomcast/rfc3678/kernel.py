@@ -6,13 +6,14 @@ Nothing is decided here. Tests put their faults in the place of these functions.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 import sys
 
 from ..errors import UnsupportedError
 
-__all__ = ["getsockopt", "libc_call", "setsockopt", "wsa_ioctl"]
+__all__ = ["getsockopt", "libc_call", "offer", "setsockopt", "wsa_ioctl"]
 
 
 def setsockopt(sock: socket.socket, level: int, option: int | None, value: int | bytes) -> None:
@@ -20,6 +21,22 @@ def setsockopt(sock: socket.socket, level: int, option: int | None, value: int |
     if option is None:
         raise _missing()
     sock.setsockopt(level, option, value)
+
+
+def offer(sock: socket.socket, level: int, option: int | None, value: int) -> bool:
+    """Set an option that an old kernel may not have; say whether it has.
+
+    OSError for any other refusal. An option that the platform lacks (None) is not set.
+    """
+    if option is None:
+        return False
+    try:
+        setsockopt(sock, level, option, value)
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+        return False
+    return True
 
 
 def getsockopt(sock: socket.socket, level: int, option: int | None, value: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from ..values.interface import Interface
 from ..values.shown import shown
 from ..values.socket_options import SocketOption
 from . import destination
+from .keeping_out import keep_out
 from .sharing import device_of
 from .socket_options import give, names_filter
 
@@ -103,17 +105,13 @@ def make_ready(
         give(other, options)  # what is refused is so before anything has changed
     undo.callback(os.set_blocking, sock.fileno(), os.get_blocking(sock.fileno()))
     sock.setblocking(False)
-    _set(sock, ABI.SOL_SOCKET, socket.SO_REUSEADDR, 1, undo)
+    _set(sock, ABI.SOL_SOCKET, socket.SO_REUSEADDR, 1, undo=undo)
     if ABI.facts.reuse_port:
-        _set(sock, ABI.SOL_SOCKET, ABI.SO_REUSEPORT, 1, undo)
-    if family(group) == 4:
-        _set(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0, undo)
-    else:
-        _set(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_ALL, 0, undo)
-        _set(sock, ABI.SOL_SOCKET, ABI.SO_BINDTOIFINDEX, interface.index, undo)
-        if ABI.facts.hears_unjoined:  # until it has had an option of multicast, whatever the value
-            looped = sock.getsockopt(ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_LOOP)
-            kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_LOOP, looped)
+        _set(sock, ABI.SOL_SOCKET, ABI.SO_REUSEPORT, 1, undo=undo)
+    keep_out(sock, interface, functools.partial(_set, undo=undo))
+    if family(group) == 6 and ABI.facts.hears_unjoined:  # until it has had an option of multicast, any value
+        looped = sock.getsockopt(ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_LOOP)
+        kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_LOOP, looped)
     if is_wild:
         destination.attach(sock, group)
         undo.callback(_quietly, destination.detach, sock)
@@ -135,13 +133,21 @@ def _check_filter(sock: socket.socket, group: str, options: Sequence[SocketOptio
         )
 
 
-def _set(sock: socket.socket, level: int, option: int | None, value: int, undo: ExitStack) -> None:
+def _set(sock: socket.socket, level: int, option: int | None, value: int, *, undo: ExitStack) -> bool:
+    """Set an option and push what undoes it to `undo`; say whether the kernel has it, as `kernel.offer`."""
     if option is None:
-        return
-    before = sock.getsockopt(level, option)
+        return False
+    try:
+        before = sock.getsockopt(level, option)
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+        return False
     if before != value:
-        kernel.setsockopt(sock, level, option, value)
+        if not kernel.offer(sock, level, option, value):
+            return False
         undo.callback(_quietly, kernel.setsockopt, sock, level, option, before)
+    return True
 
 
 def _quietly(call: Callable[P, None], *arguments: P.args, **keywords: P.kwargs) -> None:

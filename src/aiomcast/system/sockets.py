@@ -31,6 +31,7 @@ from ..values.socket_options import SocketOption, SocketOptions
 from . import adopted
 from .doubts import why_invalid
 from .interfaces import find_interface
+from .keeping_out import keep_out
 from .planner import Action, Rules, Step, plan
 from .port_holders import why_in_use
 from .sharing import bind_shared, share
@@ -330,9 +331,10 @@ def _opened(group: str, port: int, interface: Interface, options: Sequence[Socke
             sock._begin(group, port, interface)
             sock.setblocking(False)
             if v6:
-                _prepare_ipv6(sock, interface)
-            elif ABI.IP_MULTICAST_ALL is not None:
-                kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
+                kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_V6ONLY, 1)
+                if ABI.facts.hears_unjoined:  # any option of multicast does
+                    kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_LOOP, 1)
+            keep_out(sock, interface)
             give(sock, options)
             host = group if ABI.facts.binds_to_group else _WILDCARD[sock.family]
             # A zone where none is needed is refused by FreeBSD and Windows.
@@ -377,14 +379,3 @@ def _adopted(
     plain.detach()
     if isinstance(given, socket.socket):
         given.detach()
-
-
-def _prepare_ipv6(sock: MulticastSocket, interface: Interface) -> None:
-    kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_V6ONLY, 1)
-    if ABI.IPV6_MULTICAST_ALL is not None:
-        kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_ALL, 0)
-    if ABI.SO_BINDTOIFINDEX is not None:
-        # Linux's IPv6 source filter does not look at the interface a packet came in on.
-        kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_BINDTOIFINDEX, interface.index)
-    if ABI.facts.hears_unjoined:
-        kernel.setsockopt(sock, ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_LOOP, 1)  # any option of multicast does

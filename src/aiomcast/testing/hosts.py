@@ -9,6 +9,7 @@ from weakref import WeakSet
 from ..errors import ArgumentError
 from ..reading.contract import Reading
 from ..values.addresses import Address, check_port, group_address
+from ..values.capabilities import Capabilities
 from ..values.doubts import Doubt
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
@@ -18,7 +19,12 @@ from .lookup import placed
 from .reading import MemoryReading
 from .station import Station
 
-__all__ = ["MemoryHost"]
+__all__ = ["IN_MEMORY", "MemoryHost"]
+
+IN_MEMORY = Capabilities(
+    timestamps=True, lossless_switch=True, kernel_drops=True, coalescing=False, kept_out_by_kernel=True
+)
+"""What a network in memory has."""
 
 
 @final
@@ -88,6 +94,11 @@ class MemoryHost:
             sock.fail(error)
 
     # What a receiver asks of a network
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything but coalescing."""
+        return IN_MEMORY
 
     @property
     def rejoin_pause(self) -> float:

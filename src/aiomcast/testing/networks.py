@@ -11,13 +11,14 @@ from weakref import WeakSet
 from ..errors import ArgumentError, ArgumentTypeError
 from ..reading.contract import Reading
 from ..values.addresses import Address, check_port, group_address, source_address
+from ..values.capabilities import Capabilities
 from ..values.doubts import Doubt
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
 from ..values.links import DeviceGroup, Link
 from ..values.shown import shown
 from .clock import Clock, nanoseconds
-from .hosts import MemoryHost
+from .hosts import IN_MEMORY, MemoryHost
 from .impairments import Impairments
 from .reading import MemoryReading
 from .refusing import Call
@@ -234,6 +235,11 @@ class MemoryNetwork:
         self._wire.source_limit = _limit(limit)
 
     # What a receiver asks of a network
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything but coalescing."""
+        return IN_MEMORY
 
     @property
     def rejoin_pause(self) -> float:

@@ -115,7 +115,7 @@ def test_ipv6(reading: ModuleType, group6: str) -> None:
 def by_portable(level: int, kind: int, data: bytes) -> tuple[int | None, int | None]:
     """Return the times, of the kernel and of the interface, as the reader in Python finds them."""
     reader = portable.Reader.__new__(portable.Reader)
-    stamp, _, _, _, hardware = reader._control([(level, kind, data)])
+    stamp, _, _, _, hardware, _ = reader._control([(level, kind, data)])
     return stamp, hardware
 
 

@@ -87,9 +87,10 @@ class Reader:
         self.rests: bool = False
         self.is_retired: bool = False
         self.received = self.octets = self.filtered = self.truncated = self.kernel_drops = self.unmade = 0
-        self.coalesces: bool = options.ask(sock, ancillary, gro)
+        granted = options.ask(sock, ancillary, gro)
+        self.coalesces: bool = granted.coalesces
         self.descriptor: int = sock.fileno()
-        self._stamped = not options.STAMPS
+        self._stamped = not granted.stamps
         self._dropped = options.dropped(sock) or 0
         self._flows: dict[Any, Flow] = {}  # Any: an address as the socket module makes it
         self._passing: dict[Any, Flow] = {}  # those of `_flows` that the filter in force allows
@@ -233,7 +234,7 @@ class Reader:
         begun: int,
     ) -> None:
         """Make the packets of one read, or count them as filtered: whatever it holds."""
-        stamp, hops, traffic, segment, hardware = self._control(control)
+        stamp, hops, traffic, segment, hardware, place = self._control(control)
         parts = [data]
         if segment is not None and segment < len(data):
             parts = [data[start : start + segment] for start in range(0, len(data), segment)]
@@ -244,7 +245,8 @@ class Reader:
             else:
                 self._stamped = True
         flow = self._flow(address)
-        if not self.gate.allows(flow.source, stamp):
+        strange = place is not None and place != self.sock.interface.index
+        if strange or not self.gate.allows(flow.source, stamp):
             self.filtered += len(parts)
             return
         if not self._timed:
@@ -266,12 +268,12 @@ class Reader:
 
     def _control(
         self, control: list[_Control]
-    ) -> tuple[int | None, int | None, int | None, int | None, int | None]:
-        stamp = hops = traffic = segment = hardware = None
+    ) -> tuple[int | None, int | None, int | None, int | None, int | None, int | None]:
+        stamp = hops = traffic = segment = hardware = place = None
         for level, kind, data in control:
             if level == ABI.SOL_SOCKET:
-                if kind == _TIME and len(data) == 16:
-                    whole, fraction = _stamp(data)
+                if kind in _TIMES and len(data) in _STAMPS:
+                    whole, fraction = _STAMPS[len(data)](data)
                     stamp = whole * 1_000_000_000 + fraction
                 elif kind == ABI.SO_RXQ_OVFL and len(data) == 4:
                     self._drops_are(int.from_bytes(data, sys.byteorder))
@@ -284,7 +286,10 @@ class Reader:
                 traffic = _small(data)
             elif level == ABI.SOL_UDP and kind == ABI.UDP_GRO and len(data) >= 4:
                 segment = max(_int(data[:4])[0], 1)
-        return stamp, hops, traffic, segment, hardware
+            elif (level, kind) in _PLACES and len(data) >= _PLACES[level, kind] + 4:
+                at = _PLACES[level, kind]
+                place = _int(data[at : at + 4])[0]
+        return stamp, hops, traffic, segment, hardware, place
 
 
 _timespec = struct.Struct("@qq").unpack
@@ -298,7 +303,13 @@ def _seconds_and_nanoseconds(timeval: bytes) -> tuple[int, int]:
 
 _stamp: Callable[[bytes], tuple[int, int]] = _timespec if options.NANOSECONDS else _seconds_and_nanoseconds
 _TRUNCATED = socket.MSG_TRUNC
+_STAMPS: dict[int, Callable[[bytes], tuple[int, int]]] = {16: _stamp}
+if options.NANOSECONDS:
+    _STAMPS[8] = struct.Struct("@ii").unpack  # of a 32-bit Linux before 5.1
 _TIME = options.TIME_KIND
+_TIMES = {_TIME, ABI.SCM_TIMESTAMPNS} - {None}
+# Where a packet came in: the interface's index in struct in_pktinfo and in6_pktinfo, by what tells it.
+_PLACES = {(ABI.IPPROTO_IP, ABI.IP_PKTINFO): 0, (ABI.IPPROTO_IPV6, ABI.IPV6_PKTINFO): 16}
 _HARDWARE = options.HARDWARE_KINDS
 _HOPS = {
     (ABI.IPPROTO_IP, ABI.IP_TTL),
