@@ -17,6 +17,7 @@ __all__ = [
     "linux_only",
     "needs_adoption",
     "needs_drops",
+    "needs_source_limit",
     "needs_stamps",
     "wrong_in_wine",
 ]
@@ -34,6 +35,9 @@ IS_WINE = _is_wine()
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="it is Linux' own")
 needs_drops = pytest.mark.skipif(native().SO_MEMINFO is None, reason="this system counts no drops")
+needs_source_limit = pytest.mark.skipif(
+    native().facts.sources_ipv4.default is None, reason="this system names no limit of sources"
+)
 needs_stamps = pytest.mark.skipif(not options.STAMPS, reason="this system tells no time of arrival")
 
 

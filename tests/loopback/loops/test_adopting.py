@@ -89,6 +89,7 @@ async def test_port_0(kind: Kind, any_group: str) -> None:
     await turns(10)
 
 
+@needs_adoption
 @every_kind
 @every_form
 async def test_it_is_left_open_where_it_cannot_be_read(

@@ -20,7 +20,7 @@ async def test_only_the_joined_source_gets_in(group: str, senders: Senders) -> N
         assert [packet.data for packet in packets] == [b"one", b"two"]
         assert {(p.source, p.group, p.port) for p in packets} == {(A, group, senders.port)}
         assert {p.interface_index for p in packets} == {feed.interface.index}
-        assert (packets[0].timestamp_ns is None) is not STAMPS
+        assert packets[0].timestamp_ns is not None or not STAMPS
         assert feed.kernel_filter() == feed.filter
 
 

@@ -12,6 +12,7 @@ from tests.loopback.conftest import Senders
 from tests.support.accounts import accounted, open_descriptors
 from tests.support.inside import readers_of
 from tests.support.packets import payloads, take
+from tests.support.platforms import needs_source_limit
 from tests.support.seam import Faults, faults
 from tests.support.sending import A, B, C, D
 from tests.support.waiting import turns, until
@@ -141,6 +142,7 @@ async def test_deliver_with_a_stalled_stream_keeps_what_sits_at_a_socket_that_go
         assert payloads(await take(stream, 22)) == [b"full"] * 2 + [b"waiting"] * 20
 
 
+@needs_source_limit
 async def test_fifty_sources_come_once_each_and_the_kernel_holds_all(group: str, senders: Senders) -> None:
     async with aiomcast.listen(group, senders.port, sources=MANY, interface="lo") as feed:
         stream = feed.packets()
@@ -158,6 +160,7 @@ async def test_fifty_sources_come_once_each_and_the_kernel_holds_all(group: str,
         assert len(readers_of(feed)) == 1
 
 
+@needs_source_limit
 async def test_a_long_block_list_warns_once_and_refuses_all_of_it(any_group: str, senders: Senders) -> None:
     async with aiomcast.Receiver() as receiver:
         with pytest.warns(RuntimeWarning, match=r"net\.ipv4\.igmp_max_msf") as caught:

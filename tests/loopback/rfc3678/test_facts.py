@@ -14,8 +14,10 @@ from aiomcast.rfc3678.abi import native
 from aiomcast.rfc3678.abi.facts import Setting
 from aiomcast.system import interfaces, sharing, sockets
 from aiomcast.system.netlink import Netlink
+from tests.support.platforms import linux_only
 
 ABI = native()
+pytestmark = linux_only  # which has all that others lack
 
 
 def having(**facts: Any) -> Any:

@@ -6,15 +6,17 @@ import errno
 import socket
 import struct
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 import aiomcast
 from aiomcast import ArgumentError, NoPermissionError, RefusedError, open_socket
 from aiomcast.rfc3678.abi import LINUX_64 as L
+from aiomcast.system import sockets
 from tests.support.inside import sockets_of
 from tests.support.seam import intercepted, refusal
-from tests.support.sending import A, sending
+from tests.support.sending import LO, A, sending
 from tests.support.waiting import wait_readable
 
 IP, IPV6, SOCKET, UDP = socket.IPPROTO_IP, socket.IPPROTO_IPV6, socket.SOL_SOCKET, 17
@@ -135,3 +137,15 @@ async def test_the_options_of_a_receiver(any_group: str) -> None:
         assert sock.getsockopt(SOCKET, socket.SO_PRIORITY) == 4
         await membership.swap([f"127.0.1.{number}" for number in range(1, 25)])
         assert {one.getsockopt(SOCKET, socket.SO_PRIORITY) for one in sockets_of(membership)} == {4}
+
+
+@pytest.mark.parametrize(("group", "has_scope"), [("ff0e::4321", False), ("ff02::4321", True)])
+def test_a_scope_id_is_bound_with_a_group_that_needs_one_alone(
+    group: str, has_scope: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Elsewhere than on Linux it is refused for another."""
+    bound: list[Any] = []  # Any: an address as the socket module takes it
+    monkeypatch.setattr(sockets, "bind_shared", lambda sock, address, interface: bound.append(address))
+    open_socket(group, 5000, "lo").close()
+    ((host, _, _, scope_id),) = bound
+    assert scope_id == (LO if has_scope and host == group else 0)
