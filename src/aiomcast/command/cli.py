@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import functools
+import importlib.util
 import os
 import select
 import socket
@@ -16,146 +16,82 @@ import stat
 import sys
 import time
 import warnings
+from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import aiomcast
 
-try:
-    import rich
-    import typer
-    from rich.table import Table
+from .arguments import LONGEST, WrongUsage, parser
+from .formats import FORMATS, Format
+from .running import run
 
-    from . import demo as demonstration
-    from .formats import FORMATS, Format
-    from .running import run
-except ModuleNotFoundError as _missing:
-    if (_missing.name or "").partition(".")[0] not in ("rich", "typer"):
-        raise
+if importlib.util.find_spec("rich") is None:
     print("aiomcast: the command line is an extra: pip install 'aiomcast[cli]'", file=sys.stderr)
-    raise SystemExit(2) from None
+    raise SystemExit(2)
 
 __all__ = ["main"]
 
 STDIN, STDOUT, STDERR = range(3)
-_WRONG_USAGE: type[Exception] = typer.BadParameter.__mro__[2]  # its module differs among typer's versions
-_LONGEST = 65535  # bytes: no datagram is longer
 _FOREVER = 1e9  # seconds: longer than any wait, and what a clock can still add
 
-app: typer.Typer = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 
-
-def _version(asked: bool) -> None:
-    if asked:
-        print("aiomcast", aiomcast.__version__)
-        raise typer.Exit
-
-
-Group = Annotated[str, typer.Argument(metavar="GROUP", help="Multicast group, IPv4 or IPv6.")]
-Port = Annotated[int, typer.Argument(metavar="PORT", help="UDP port.")]
-On = Annotated[
-    str | None, typer.Option("--interface", metavar="I", help="Name, index or address; else by the route.")
-]
-Count = Annotated[int | None, typer.Option(metavar="N", min=1, help="End after N packets.")]
-Only = Annotated[list[str] | None, typer.Option(metavar="A", help="Let source A in; repeat it for more.")]
-But = Annotated[list[str] | None, typer.Option(metavar="A", help="Let all in but A; repeat it for more.")]
-Rate = Annotated[
-    float | None, typer.Option(metavar="N", min=0, help="Packets per second; 0: as fast as can be.")
-]
-Size = Annotated[
-    int | None, typer.Option(metavar="BYTES", min=0, max=_LONGEST, help="Pad the numbers with spaces.")
-]
-
-
-@app.callback()
-def _aiomcast(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")
-    ] = False,
-) -> None:
-    """Receive and send multicast, with the source filters of RFC 3678."""
-
-
-@app.command()
-def listen(
-    group: Group,
-    port: Port,
-    source: Only = None,
-    exclude: But = None,
-    interface: On = None,
-    count: Count = None,
-    seconds: Annotated[float | None, typer.Option(metavar="S", min=0, help="End after S seconds.")] = None,
-    form: Annotated[Format, typer.Option("--format", help="What is written.")] = Format.TEXT,
-) -> None:
-    """Write the packets of a group to standard output, what is going on to standard error.
-
-    text: a line per packet. json: an object per line with every tag, "data" is the payload in
-    base64 and "size" its length. hex: a hex dump. raw: the payloads, nothing between them.
-
-    Ends with Ctrl-C, SIGTERM, --count, --seconds or a closed pipe, each with status 0.
-    """
-    if source and exclude:
+def listen(given: Namespace) -> int:
+    """Do what `aiomcast listen` is for, with the arguments of its parser, and return the status."""
+    if given.source and given.exclude:
         raise aiomcast.ArgumentError("--source and --exclude together", "give one of the two")
-    sources = aiomcast.SourceFilter.exclude(exclude) if exclude else source or None
-    ancillary = ("hop_limit", "traffic_class") if form is Format.JSON else ()
-    feed = aiomcast.listen(group, port, sources=sources, interface=_interface(interface), ancillary=ancillary)
-    run(_listen(feed, FORMATS[form], count, seconds))
+    sources = aiomcast.SourceFilter.exclude(given.exclude) if given.exclude else given.source or None
+    ancillary = ("hop_limit", "traffic_class") if given.form is Format.JSON else ()
+    interface = _interface(given.interface)
+    feed = aiomcast.listen(given.group, given.port, sources=sources, interface=interface, ancillary=ancillary)
+    run(_listen(feed, FORMATS[given.form], given.count, given.seconds))
+    return 0
 
 
-@app.command()
-def send(
-    group: Group,
-    port: Port,
-    source: Annotated[str | None, typer.Option(metavar="A", help="Local address to send from.")] = None,
-    interface: On = None,
-    rate: Rate = None,
-    count: Count = None,
-    size: Size = None,
-    ttl: Annotated[int, typer.Option(metavar="N", help="TTL or hop limit; 1 stays on the link.")] = 1,
-    stdin: Annotated[bool, typer.Option("--stdin", help="Send the lines of standard input.")] = False,
-) -> None:
-    """Send numbered packets, "1", "2" and so on, or the lines of standard input.
-
-    Numbers go out once per second unless --rate is given; lines as they come, without their
-    line feed. Ends with Ctrl-C, SIGTERM, --count or the end of the input, and says on standard
-    error what was sent.
-    """
-    if stdin and size is not None:
+def send(given: Namespace) -> int:
+    """The same for `aiomcast send`."""
+    if given.stdin and given.size is not None:
         raise aiomcast.ArgumentError("--size with --stdin", "it pads numbered packets only")
-    payloads = _lines(STDIN) if stdin else _numbered(size)
-    if rate is None:
-        rate = 0 if stdin else 1
-    with_options = functools.partial(aiomcast.Sender, interface=_interface(interface), ttl=ttl, source=source)
-    run(_send(with_options(group, port), payloads, rate, count))
+    payloads = _lines(STDIN) if given.stdin else _numbered(given.size)
+    rate = (0 if given.stdin else 1) if given.rate is None else given.rate
+    interface = _interface(given.interface)
+    sender = aiomcast.Sender(given.group, given.port, interface=interface, ttl=given.ttl, source=given.source)
+    run(_send(sender, payloads, rate, given.count))
+    return 0
 
 
-@app.command()
-def interfaces() -> None:
-    """List the interfaces: index, name, addresses, and whether they can multicast.
-
-    A table on a terminal; elsewhere lines with tabs between the four, commas between addresses.
-    """
+def interfaces(given: Namespace) -> int:
+    """The same for `aiomcast interfaces`."""
     capable = {True: "yes", False: "no", None: "unknown"}
     rows = [(str(i.index), i.name, i.addresses, capable[i.multicast]) for i in aiomcast.list_interfaces()]
     if not os.isatty(STDOUT):
         lines = ("\t".join((index, name, ",".join(held), can)) for index, name, held, can in rows)
         print("\n".join(lines), flush=True)
-        return
+        return 0
+    import rich  # as late as can be: it takes longer than the rest of what most commands do
+    from rich.table import Table
+
     table = Table("index", "name", "addresses", "multicast", header_style="bold")
     table.columns[0].justify = "right"
     for index, name, held, can in rows:
         table.add_row(index, name, "\n".join(held), can, style="dim" if can == "no" else None)
     rich.print(table)
+    return 0
 
 
-@app.command()
-def demo(seconds: Annotated[float, typer.Option(metavar="S", min=0.3, help="How long.")] = 6.0) -> int:
-    """Watch source filters at work, on loopback alone and without privileges.
+def demo(given: Namespace) -> int:
+    """The same for `aiomcast demo`."""
+    from . import demo as demonstration  # which draws with rich
 
-    Three sources send to one group, and a receiver swaps its source list every second. The
-    verdict is computed from the packets that came in; the status is 1 when it is not "ok".
-    """
-    return run(demonstration.run(seconds))
+    return run(demonstration.run(given.seconds))
+
+
+_COMMANDS: dict[str, Callable[[Namespace], int]] = {
+    "listen": listen,
+    "send": send,
+    "interfaces": interfaces,
+    "demo": demo,
+}
 
 
 async def _listen(
@@ -231,11 +167,11 @@ async def _lines(descriptor: int) -> AsyncIterator[bytes]:
     loop, rest = asyncio.get_running_loop(), b""
     while True:
         await _until_ready(descriptor, loop.add_reader, loop.remove_reader)
-        read = os.read(descriptor, _LONGEST)
+        read = os.read(descriptor, LONGEST)
         *lines, rest = (rest + read).split(b"\n")
         for line in lines:
             yield line.removesuffix(b"\r") if sys.platform == "win32" else line
-        if rest and (not read or len(rest) > _LONGEST):  # too long for a datagram: sending it says so
+        if rest and (not read or len(rest) > LONGEST):  # too long for a datagram: sending it says so
             yield rest
             rest = b""
         if not read:
@@ -298,18 +234,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: _say(f"aiomcast: {message}")
-            return app(arguments, prog_name="aiomcast", standalone_mode=False) or 0
+            return _run(arguments)
     except aiomcast.MulticastError as error:
         line, status = str(error), 2 if isinstance(error, aiomcast.ArgumentError) else 1
-    except _WRONG_USAGE as error:
-        command = getattr(getattr(error, "ctx", None), "command_path", "aiomcast")
-        message: str = error.format_message()  # type: ignore[attr-defined]
-        line, status = f"{message.rstrip('.')}: see {command} --help", 2
-    except SystemExit:  # typer's and rich's answer to a closed pipe
+    except WrongUsage as error:
+        line, status = f"{error}: see {error.prog} --help", 2
+    except (BrokenPipeError, SystemExit):  # SystemExit: rich's answer to a closed pipe
+        _drop_the_rest()
         return 0
     except OSError as error:
+        _drop_the_rest()
         line, status = error.strerror or str(error), 1
-    except (asyncio.CancelledError, KeyboardInterrupt, typer.Abort):
+    except (asyncio.CancelledError, KeyboardInterrupt):
         return 130
     _say("aiomcast: " + " ".join(line.split()))
     return status
+
+
+def _drop_the_rest() -> None:
+    """Have what standard output did not take go nowhere: at its end Python would try and fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, STDOUT)
+    os.close(nowhere)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        given = parser().parse_args(arguments)
+    except SystemExit:  # --help and --version have been answered
+        sys.stdout.flush()
+        return 0
+    if given.command is None:
+        raise WrongUsage("Missing command", "aiomcast")
+    return _COMMANDS[given.command](given)

@@ -16,7 +16,7 @@ from typing import IO
 
 import pytest
 
-pytest.importorskip("typer")
+pytest.importorskip("rich")
 
 import aiomcast
 from aiomcast.reading import options
@@ -343,7 +343,16 @@ def test_a_port_in_use_is_a_refusal(group: str) -> None:
     assert "Address already in use" in line
 
 
-@pytest.mark.parametrize("command", ["interfaces", "demo --seconds 0.5"])
+@pytest.mark.parametrize("command", ["interfaces", "--version", "send --help"])
+def test_a_full_disk_is_said_once(command: str) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*COMMAND, *command.split()], stdout=full, stderr=subprocess.PIPE, timeout=SECONDS
+        )
+    assert (done.returncode, done.stderr) == (1, b"aiomcast: No space left on device\n")
+
+
+@pytest.mark.parametrize("command", ["interfaces", "demo --seconds 0.5", "--version", "--help"])
 def test_a_pipe_closed_from_the_start(command: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -393,11 +402,8 @@ def test_interfaces_as_a_table() -> None:
     assert "127.0.0.1" in shown
 
 
-@pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
-    code = (
-        f"import sys; sys.modules[{missing!r}] = None\nfrom aiomcast.__main__ import main; sys.exit(main())"
-    )
+def test_without_the_extra_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['rich'] = None\nfrom aiomcast.__main__ import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

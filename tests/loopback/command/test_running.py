@@ -42,7 +42,7 @@ def test_a_uvloop_that_cannot_be_loaded_is_said(tmp_path: Path, source: str, why
     (tmp_path / "uvloop.py").write_text(source)
     done = subprocess.run(
         [sys.executable, "-m", "aiomcast", *SEND],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
         capture_output=True,
         text=True,
         timeout=30,
