@@ -30,7 +30,10 @@ def extensions() -> list[Extension]:
     from Cython.Build import cythonize
 
     source = Extension(
-        "aiomcast.reading._native", ["src/aiomcast/reading/_native.pyx"], extra_compile_args=["-O2"]
+        "aiomcast.reading._native",
+        ["src/aiomcast/reading/_native.pyx"],
+        extra_compile_args=["-O2"],
+        extra_link_args=["-Wl,-s"],  # without symbols, most of which are for debugging: a sixth of the size
     )
     built: list[Extension] = cythonize(source, language_level=3)
     for extension in built:
