@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import aiomcast
 
 from .formats import Format
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 __all__ = ["LONGEST", "WrongUsage", "parser"]
 
@@ -34,6 +37,10 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise WrongUsage(message, self.prog)
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Write help and version: argparse's own passes over a full disk."""
+        print(message, end="", file=file)
 
     def parse_known_args(  # type: ignore[override]  # of its overloads only the one that is called
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
