@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias, final
 
 from ..errors import ArgumentError, InconsistentError, LimitError, RefusedError
 from ..reading.contract import Reader
+from ..rfc3678.holdings import keeping
 from ..values.filters import SourceFilter
 from ..values.shown import shown
 from .shards import Shards
@@ -28,7 +29,8 @@ def make_all(changes: list[Change], pending: Pending = "discard") -> None:
     if not changes:
         return
     try:
-        _call(changes)
+        with keeping():
+            _call(changes)
         _commit(changes, deliver)
     except BaseException:
         # A signal handler may raise anywhere: where the calls stand, the rest of it is done first.

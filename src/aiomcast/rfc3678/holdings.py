@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple, TypeAlias, final
 from weakref import ref
 
@@ -22,7 +22,18 @@ from ..values.addresses import pack, unpack
 from .abi import native
 from .limits import host_source_limit
 
-__all__ = ["Change", "Holdings", "Place", "added", "join_wait", "left", "of_process", "removed", "replaced"]
+__all__ = [
+    "Change",
+    "Holdings",
+    "Place",
+    "added",
+    "join_wait",
+    "keeping",
+    "left",
+    "of_process",
+    "removed",
+    "replaced",
+]
 
 ABI = native()
 
@@ -80,6 +91,7 @@ class Holdings:
         self._guard = threading.Lock()
         self._held: dict[Place, dict[int, _Held]] = {}  # and by the identity of the socket
         self._left: dict[Place, float] = {}  # when the last socket left
+        self._kept: dict[int, dict[Place, set[bytes]]] = {}  # given up for now, by thread
         self._closed: deque[tuple[int, float]] = deque()  # which sockets, and when: not looked at yet
 
     @contextmanager
@@ -97,7 +109,19 @@ class Holdings:
             is_gone = after is None and error.errno == errno.EADDRNOTAVAIL
             self._settle(sock, place, None if is_gone else before)
             raise
-        self._settle(sock, place, after)
+        self._settle(sock, place, after, before)
+
+    @contextmanager
+    def keeping(self) -> Iterator[None]:
+        """Keep what sockets give up in this context from other threads: it may have to be put back."""
+        thread = threading.get_ident()
+        with self._guard:
+            self._kept[thread] = {}
+        try:
+            yield
+        finally:
+            with self._guard:
+                del self._kept[thread]
 
     def closed(self, sock: socket.socket) -> None:
         """Take note that `sock` was closed, and has left everything.
@@ -130,6 +154,9 @@ class Holdings:
             both = (before or frozenset()) | (after or frozenset())
             if before is None or not both <= before:
                 everyone = both.union(*(one.sources for one in held.values()))
+                own = self._kept.get(threading.get_ident(), {}).get(place, set())
+                if not both - (before or frozenset()) <= own:  # what is put back, others have left room for
+                    everyone = everyone.union(*self._kept_of_others(place))
                 self._check(place, len(everyone), len(both))
             if both or after is not None:
                 self._note(sock, place, both)
@@ -152,8 +179,15 @@ class Holdings:
             sysctl=sysctl,
         )
 
-    def _settle(self, sock: socket.socket, place: Place, sources: Sources) -> None:
+    def _kept_of_others(self, place: Place) -> list[set[bytes]]:
+        thread = threading.get_ident()
+        return [kept[place] for one, kept in self._kept.items() if one != thread and place in kept]
+
+    def _settle(self, sock: socket.socket, place: Place, sources: Sources, before: Sources = None) -> None:
         with self._guard:
+            kept = self._kept.get(threading.get_ident())
+            if kept is not None and before:
+                kept.setdefault(place, set()).update(before)
             if sources is None:
                 self._drop(place, id(sock))
             else:
@@ -210,3 +244,8 @@ def join_wait(group: str, indexes: Iterable[int]) -> float:
         return 0.0
     packed = pack(group)
     return max((of_process.wait(Place(index, packed)) for index in indexes), default=0.0)
+
+
+def keeping() -> AbstractContextManager[None]:
+    """Keep what sockets give up in this context for them: see `Holdings.keeping`."""
+    return nullcontext() if of_process is None else of_process.keeping()

@@ -231,6 +231,39 @@ def test_sockets_of_several_threads(host: BsdHost) -> None:
     assert not held._held
 
 
+def test_what_may_have_to_be_put_back_is_kept_from_other_threads(host: BsdHost) -> None:
+    host.sysctls["net.inet.ip.mcast.maxgrpsrc"] = 2
+    held, first, second = Holdings(0.0), sources(4, 0, 1).sources, sources(4, 1, 1).sources
+    outcomes: list[str] = []
+
+    def elsewhere() -> None:
+        with socket.socket(type=socket.SOCK_DGRAM) as other:
+            try:
+                with held.changing(other, PLACE, replaced(sources(4, 2, 1).sources)):
+                    outcomes.append("made")
+            except LimitError:
+                outcomes.append("refused")
+
+    def try_elsewhere() -> None:
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        with held.changing(sock, PLACE, replaced(first)):
+            pass
+        with held.keeping():
+            with held.changing(sock, PLACE, replaced(second)):
+                pass
+            try_elsewhere()
+            with held.changing(sock, PLACE, replaced(first)):  # undone
+                pass
+            with held.changing(sock, PLACE, replaced(sources(4, 5, 1).sources)):  # its own is no hindrance
+                pass
+        try_elsewhere()
+    assert outcomes == ["refused", "made"]
+
+
 def test_what_was_closed_without_a_word_has_left_now() -> None:
     now = [100.0]
     held = Holdings(0.25, lambda: now[0])
