@@ -127,3 +127,17 @@ def test_there_are_wheels_for_every_python() -> None:
     built = set(linux["CIBW_BUILD"].split())
     assert {f"cp3{minor}-*" for minor in range(11, int(newest) + 1)} <= built
     assert f"cp3{newest}t-*" in built
+
+
+@pytest.mark.parametrize("page", [*sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name)
+def test_tests_that_pages_name_are_there(page: Path) -> None:
+    for path, test in re.findall(r"`(tests/[\w/]+\.\w+)(?:::(\w+))?`", page.read_text(encoding="utf-8")):
+        there = (ROOT / path).read_text(encoding="utf-8")
+        assert not test or f"def {test}(" in there, f"{path}::{test}"
+
+
+def test_every_row_of_the_feature_matrix_names_what_shows_it() -> None:
+    text = (ROOT / "docs/platforms.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"^\| \| Linux \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    for row in table.splitlines():
+        assert re.search(r"`tests/[^`]+` \|$", row), row

@@ -343,11 +343,16 @@ def test_a_port_in_use_is_a_refusal(group: str) -> None:
     assert "Address already in use" in line
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("command", ["interfaces", "--version", "send --help"])
-def test_a_full_disk_is_said_once(command: str) -> None:
+def test_a_full_disk_is_said_once(command: str, unbuffered: str) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [*COMMAND, *command.split()], stdout=full, stderr=subprocess.PIPE, timeout=SECONDS
+            [*COMMAND, *command.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=SECONDS,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
         )
     assert (done.returncode, done.stderr) == (1, b"aiomcast: No space left on device\n")
 
