@@ -12,15 +12,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from aiomcast import Receiver, RefusedError
+from aiomcast import Packet, Receiver, RefusedError, SourceFilter
 from aiomcast.loops import waking
+from aiomcast.loops.network import SystemNetwork
 from aiomcast.loops.waking import ByThread
+from aiomcast.reading.contract import Reader
 from aiomcast.system.readiness import ready
+from aiomcast.values.options import Options
 from tests.support.accounts import open_descriptors
-from tests.support.sending import A
+from tests.support.sending import A, sending
 from tests.support.waiting import turns, until
 
-from .unwatching import PORT, Unwatching, run
+from .unwatching import PORT, Unwatching, Woken, run
 
 
 def threads() -> list[threading.Thread]:
@@ -137,6 +140,42 @@ def test_it_ends_with_an_event_loop_that_nobody_tells_of(
     thread.join(10)
     assert not thread.is_alive()
     woken.end()
+
+
+class Each(Woken):
+    """Has the thread wait for sockets one by one, as on Windows: for those in `asked`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.asked: list[int] = []
+        self.looks = 0
+        super().__init__(loop)
+
+    def _waited_for(self) -> list[int]:
+        self.looks += 1
+        return list(self.asked)
+
+
+async def test_a_socket_that_is_added_is_waited_for_at_once(
+    any_group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waking, "_LOOKS", 1000.0)
+    reading, into = Each(asyncio.get_running_loop()), list[Reader]()
+    interface = SystemNetwork().find("lo")
+    reading.open(any_group, PORT, interface, SourceFilter.include([A]), Options(), into)
+    (reader,) = into
+    reader.sock.set_filter([A])
+    got: list[Packet] = []
+    reader.sink = got.extend
+    await until(lambda: reading.looks > 0)  # it waits for nothing but to be told of more
+    reading.asked.append(reader.sock.fileno())
+    assert reader.place is not None
+    with sending(A, any_group, PORT) as sender:
+        sender.send(b"1")
+        reader.place.add()
+        await until(lambda: len(got) == 1)
+    reader.place.forget()
+    reader.close()
+    reading.close()
 
 
 async def test_more_sockets_than_select_takes() -> None:
