@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -96,6 +97,7 @@ async def test_it_is_left_open_where_it_cannot_be_read(
     kind: Kind, by: str, any_group: str, bound: socket.socket, faults: Faults
 ) -> None:
     """Whichever call of the system is refused, and for options that nobody can meet."""
+    await until(lambda: not any("waits for sockets" in one.name for one in threading.enumerate()))
     reading, into = kind(asyncio.get_running_loop()), list[Reader]()
     before, blocking = open_descriptors(), os.get_blocking(bound.fileno())
     given = bound if by == "object" else bound.fileno()

@@ -10,7 +10,7 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
 
 from ...rfc3678.abi import native
 from ...system.sockets import MulticastSocket
@@ -51,6 +51,11 @@ class Reader:
     counters were added up. `latest_ns` is the kernel's time of the last packet made of what was
     read, None before the first that has one.
     """
+
+    _places: ClassVar[dict[tuple[int, int | None], int]] = {
+        (ABI.IPPROTO_IP, ABI.IP_PKTINFO): 0,
+        (ABI.IPPROTO_IPV6, ABI.IPV6_PKTINFO): 16,
+    }  # where a packet came in: the index of the interface in struct in_pktinfo and in6_pktinfo
 
     sink: Callable[[list[Packet]], None]
     failed: Callable[[OSError], None]
@@ -286,8 +291,7 @@ class Reader:
                 traffic = _small(data)
             elif level == ABI.SOL_UDP and kind == ABI.UDP_GRO and len(data) >= 4:
                 segment = max(_int(data[:4])[0], 1)
-            elif (level, kind) in _PLACES and len(data) >= _PLACES[level, kind] + 4:
-                at = _PLACES[level, kind]
+            elif (at := self._places.get((level, kind))) is not None and len(data) >= at + 4:
                 place = _int(data[at : at + 4])[0]
         return stamp, hops, traffic, segment, hardware, place
 
@@ -308,8 +312,6 @@ if options.NANOSECONDS:
     _STAMPS[8] = struct.Struct("@ii").unpack  # of a 32-bit Linux before 5.1
 _TIME = options.TIME_KIND
 _TIMES = {_TIME, ABI.SCM_TIMESTAMPNS} - {None}
-# Where a packet came in: the interface's index in struct in_pktinfo and in6_pktinfo, by what tells it.
-_PLACES = {(ABI.IPPROTO_IP, ABI.IP_PKTINFO): 0, (ABI.IPPROTO_IPV6, ABI.IPV6_PKTINFO): 16}
 _HARDWARE = options.HARDWARE_KINDS
 _HOPS = {
     (ABI.IPPROTO_IP, ABI.IP_TTL),

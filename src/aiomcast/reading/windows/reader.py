@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any  # an address, as in `portable.Reader`
+from typing import Any, ClassVar  # Any: an address, as in `portable.Reader`
 
 from ...rfc3678 import kernel
 from ...rfc3678.abi import WINDOWS, winsock
@@ -32,6 +32,8 @@ class Reader(portable.Reader):
     than the group, or came in on another interface than the socket's, is counted in `filtered` and goes no
     further, nor does what the system does not tell that of.
     """
+
+    _places: ClassVar[dict[tuple[int, int | None], int]] = {}  # `_is_ours` judges
 
     filtered: int
 
