@@ -22,8 +22,8 @@ _LOAD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 
 needs_seccomp = pytest.mark.skipif(
-    not sys.platform.startswith("linux") or platform.machine() not in _MACHINES,
-    reason="the numbers of this machine's calls are not known here",
+    not sys.platform.startswith("linux") or platform.machine() not in _MACHINES or struct.calcsize("P") < 8,
+    reason="this machine's calls have numbers not known here, or (32 bits) arguments that no filter sees",
 )
 
 

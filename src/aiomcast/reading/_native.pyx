@@ -384,7 +384,10 @@ cdef void _parse(msghdr *header, Tags *tags) noexcept nogil:
             ) and length == 16:
                 memcpy(time, data, 16)
                 tags.stamp = <int64_t>(<uint64_t>time[0] * 1000000000 + <uint64_t>time[1])
-            elif entry.cmsg_type == AIOMCAST_TIMESTAMPNS_OLD and length == 8 == 2 * sizeof(long):
+            elif (
+                entry.cmsg_type == AIOMCAST_TIMESTAMPNS_OLD and length == 8 == 2 * sizeof(long)
+                and entry.cmsg_len == CMSG_LEN(8)  # not one that was cut short
+            ):
                 memcpy(short_time, data, 8)
                 tags.stamp = <int64_t>short_time[0] * 1000000000 + short_time[1]
             elif entry.cmsg_type == SO_RXQ_OVFL and length == 4:

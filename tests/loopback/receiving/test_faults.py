@@ -230,9 +230,7 @@ async def test_a_new_socket_that_cannot_be_undone_is_closed_and_that_is_enough(
 ) -> None:
     """A join is one source, then the list. The list is refused, and so is the leave: no harm is done."""
     async with Receiver() as receiver:
-        await (
-            await receiver.join(any_group, PORT, sources=[A], interface="lo")
-        ).leave()  # asks what is there
+        await (await receiver.join(any_group, PORT, sources=[A], interface="lo")).leave()  # asks once
         faults.fail(lambda call: False)
         await (await receiver.join(any_group, PORT, sources=[A, B], interface="lo")).leave()
         descriptors = open_descriptors()
