@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import sys
 from collections.abc import Iterator
 
 import attrs
@@ -45,7 +46,8 @@ async def test_it_is_as_large_as_can_be(size: int, any_group: str, granting: Gra
         await receiver.join(any_group, 5000, interface="lo")
         last = [one for one in granting.asked if one < MOST][-1]
         assert MOST - 1024 <= last < MOST
-        assert receiver.statistics().receive_buffer == 2 * last  # Linux doubles it for its own need
+        doubled = sys.platform.startswith("linux")  # for its own need
+        assert receiver.statistics().receive_buffer == last * (1 + doubled)
         assert len(granting.asked) < 30
     if size < MOST:
         assert granting.asked == [size]
