@@ -193,7 +193,7 @@ class _Waiter:
         return loop is not None and not loop.is_closed()
 
     def _wait(self) -> None:
-        waits = {one: frozenset(one.waited_for()) for one in tuple(self._waits)}
+        waits = {one: frozenset(one.waited_for()) for one in self._waits.copy()}
         rung = self._rung.fileno()
         try:
             found = ready({rung}.union(*waits.values()), _LOOKS)

@@ -45,7 +45,7 @@ class ReadSet:
 
     def waited_for(self) -> list[int]:
         """Return the descriptors to wait for where there is none for all of them; from whichever thread."""
-        return [reader.descriptor for reader in tuple(self._read)]
+        return [reader.descriptor for reader in self._read.copy()]
 
     @property
     def is_pending(self) -> bool:
