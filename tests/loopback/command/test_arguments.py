@@ -4,8 +4,9 @@ import argparse
 
 import pytest
 
-from aiomcast.command.arguments import WrongUsage, parser
+from aiomcast.command.arguments import parser
 from aiomcast.command.formats import Format
+from aiomcast.command.options import WrongUsage
 
 LISTEN = ["listen", "232.1.1.1", "5000"]
 

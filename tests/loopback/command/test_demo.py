@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("rich")
 
 from aiomcast import FilterMode, Flow, Packet, SourceFilter
-from aiomcast.command import demo
+from aiomcast.command import demonstration as demo
 
 DEMO = [sys.executable, "-m", "aiomcast", "demo"]
 VERDICT = re.compile(
