@@ -12,7 +12,7 @@ from aiomcast.errors import UnsupportedError
 from aiomcast.rfc3678 import limits, refusals, shortage
 from aiomcast.rfc3678.abi import native
 from aiomcast.rfc3678.abi.facts import Setting
-from aiomcast.system import interfaces, sharing, sockets
+from aiomcast.system import asking, interfaces, sharing, sockets
 from aiomcast.system.netlink import Netlink
 from tests.support.platforms import linux_only
 
@@ -44,9 +44,9 @@ def test_interfaces_whose_flags_cannot_be_asked_for(monkeypatch: pytest.MonkeyPa
     def without() -> Netlink:
         raise UnsupportedError("this system has none")
 
-    monkeypatch.setattr(interfaces, "Netlink", without)
+    monkeypatch.setattr(asking, "Netlink", without)
     assert {one.multicast for one in interfaces.list_interfaces()} <= {True, False}
-    monkeypatch.setattr(interfaces, "ABI", attrs.evolve(ABI, SIOCGIFFLAGS=None))
+    monkeypatch.setattr(asking, "ABI", attrs.evolve(ABI, SIOCGIFFLAGS=None))
     assert {one.multicast for one in interfaces.list_interfaces()} == {None}
 
 

@@ -15,8 +15,9 @@ import aiomcast
 from aiomcast import ALL_INTERFACES, Interface, InterfaceError, NoRouteError, RefusedError, list_interfaces
 from aiomcast.errors import LimitError, NoSuchInterfaceError, UnsupportedError
 from aiomcast.rfc3678.abi import WINDOWS, native
-from aiomcast.system import interfaces, routes
-from aiomcast.system.interfaces import as_interface, find_interface, find_interfaces
+from aiomcast.system import asking, interfaces, routes
+from aiomcast.system.asking import as_interface
+from aiomcast.system.interfaces import find_interface, find_interfaces
 from aiomcast.system.netlink import Netlink
 from aiomcast.values.addresses import canonical
 from aiomcast.values.links import IFF_LOOPBACK, IFF_MULTICAST, IFF_RUNNING, IFF_UP, Link, LinkAddress
@@ -32,7 +33,7 @@ class Refused(Netlink):
 
 @pytest.fixture
 def without_netlink(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interfaces, "Netlink", Refused)
+    monkeypatch.setattr(asking, "Netlink", Refused)
     monkeypatch.setattr(routes, "Netlink", Refused)
 
 
@@ -60,7 +61,7 @@ def test_the_list_is_the_systems(way: str) -> None:
 
 def test_both_ways_tell_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     told = [list_interfaces(), list(find_interfaces(ALL_INTERFACES))]
-    monkeypatch.setattr(interfaces, "Netlink", Refused)
+    monkeypatch.setattr(asking, "Netlink", Refused)
     for by_netlink, by_ifaddr in zip(
         told, [list_interfaces(), list(find_interfaces(ALL_INTERFACES))], strict=True
     ):
@@ -157,7 +158,7 @@ def windows(without_netlink: None, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     monkeypatch.setattr(ifaddr, "get_adapters", lambda: told)
     monkeypatch.setattr(socket, "if_nameindex", lambda: [(9, "wireless_1"), (7, "ethernet_1")])
-    monkeypatch.setattr(interfaces, "ABI", WINDOWS)
+    monkeypatch.setattr(asking, "ABI", WINDOWS)
 
 
 def test_friendly_names(windows: None) -> None:
@@ -192,7 +193,7 @@ def test_one_that_has_an_index_for_ipv6_alone(windows: None, monkeypatch: pytest
 def test_interfaces_whose_flags_cannot_be_asked_for(
     without_netlink: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interfaces, "ABI", attrs.evolve(native(), SIOCGIFFLAGS=None))
+    monkeypatch.setattr(asking, "ABI", attrs.evolve(native(), SIOCGIFFLAGS=None))
     assert {(one.multicast, one.is_up, one.is_loopback) for one in list_interfaces()} == {(None, None, None)}
     assert loopback() in find_interfaces(ALL_INTERFACES)
 
