@@ -268,6 +268,8 @@ cdef struct Buffers:
     char *data
     char *names
     char *controls
+    int used        # messages that the last call may have written to
+    size_t size     # of each datagram's room
     Buffers *next
 
 # Sets of buffers that no read is in. Python code runs between the system call and the last packet
@@ -309,6 +311,7 @@ cdef Buffers *_borrow_buffers() except NULL:
         free(borrowed.messages)
         free(borrowed)
         raise MemoryError("no memory for the receive buffers")
+    borrowed.used = MESSAGES
     for i in range(MESSAGES):
         borrowed.vectors[i].iov_base = borrowed.data + i * <size_t>STRIDE
         borrowed.messages[i].msg_hdr.msg_iov = &borrowed.vectors[i]
@@ -316,6 +319,21 @@ cdef Buffers *_borrow_buffers() except NULL:
         borrowed.messages[i].msg_hdr.msg_name = borrowed.names + i * NAME_ROOM
         borrowed.messages[i].msg_hdr.msg_control = borrowed.controls + i * CONTROL_ROOM
     return borrowed
+
+
+cdef void _prepare(Buffers *buffers, size_t size) noexcept:
+    """Make all of it ready for the next call: what the last one has not touched is."""
+    cdef msghdr *header
+    cdef int i
+    for i in range(buffers.used):
+        header = &buffers.messages[i].msg_hdr
+        header.msg_namelen = NAME_ROOM
+        header.msg_controllen = CONTROL_ROOM
+    buffers.used = 0
+    if buffers.size != size:
+        buffers.size = size
+        for i in range(MESSAGES):
+            buffers.vectors[i].iov_len = size
 
 
 cdef void _give_back(Buffers *borrowed) noexcept:
@@ -582,7 +600,6 @@ cdef class Reader:
         cdef int got, i, count = MESSAGES if limit > MESSAGES else <int>limit
         cdef int64_t received = self.received, filtered = self.filtered, begun = 0
         cdef Py_ssize_t made = PyList_GET_SIZE(packets)
-        cdef msghdr *header
         cdef Buffers *buffers
         cdef Tags tags
         self.dry = True
@@ -598,12 +615,9 @@ cdef class Reader:
             count = 1
         buffers = _borrow_buffers()
         try:
-            for i in range(count):
-                header = &buffers.messages[i].msg_hdr
-                header.msg_namelen = NAME_ROOM
-                header.msg_controllen = CONTROL_ROOM
-                buffers.vectors[i].iov_len = self.size
+            _prepare(buffers, self.size)
             got = recvmmsg(self.descriptor, buffers.messages, count, MSG_DONTWAIT, NULL)
+            buffers.used = got + 1 if 0 <= got < MESSAGES else MESSAGES
             if got < 0:
                 if errno != EAGAIN and errno != EINTR:
                     self.error = OSError(errno, os.strerror(errno))
@@ -754,6 +768,8 @@ cdef class ReadSet:
     cdef int descriptor
     cdef list places  # readers by descriptor; None where there is none
     cdef dict holding
+    cdef Reader alone  # the only one that is read, once it has been looked for
+    cdef bint is_looked_for
     cdef long turn
     cdef readonly list failing
     cdef list stale  # descriptors that may be watched still
@@ -790,6 +806,21 @@ cdef class ReadSet:
             return <Reader>self.places[number]
         return None
 
+    cdef Reader only_one(self):
+        """Return the one reader that is read; None where there is none, or another, or it has lanes."""
+        cdef Reader reader, found = None
+        if not self.is_looked_for:
+            self.is_looked_for = True
+            self.alone = None
+            for reader in self.places:
+                if reader is not None and reader.is_read:
+                    if found is not None:
+                        return None
+                    found = reader
+            self.alone = found
+        found = self.alone
+        return found if found is not None and found.lanes is None and not found.rests else None
+
     cdef int control(self, int operation, int number, int events) except -1:
         cdef epoll_event event
         memset(&event, 0, sizeof(event))
@@ -813,7 +844,7 @@ cdef class ReadSet:
         while len(self.places) <= number:
             self.places.append(None)
         self.control(EPOLL_CTL_ADD, number, 0)
-        reader.is_read = False
+        self.is_looked_for = reader.is_read = False
         self.places[number] = reader
 
     @cython.critical_section
@@ -826,13 +857,13 @@ cdef class ReadSet:
         self.reserve(reader)
         self.control(EPOLL_CTL_MOD, reader.descriptor, EPOLLIN)
         reader.is_read = True
-        reader.rests = False
+        self.is_looked_for = reader.rests = False
 
     @cython.critical_section
     def discard(self, Reader reader not None):
         """See `portable.ReadSet.discard`."""
         if self.at(reader.descriptor) is reader and reader.is_read:
-            reader.is_read = False
+            self.is_looked_for = reader.is_read = False
             try:
                 self.control(EPOLL_CTL_MOD, reader.descriptor, 0)
             except OSError:
@@ -843,7 +874,7 @@ cdef class ReadSet:
         """See `portable.ReadSet.forget`."""
         if reader is None or self.at(reader.descriptor) is not reader:
             return
-        reader.is_read = False
+        self.is_looked_for = reader.is_read = False
         self.places[reader.descriptor] = None
         try:
             self.control(EPOLL_CTL_DEL, reader.descriptor, 0)
@@ -865,7 +896,7 @@ cdef class ReadSet:
                     self.control(EPOLL_CTL_ADD, number, EPOLLIN if reader.is_read else 0)
                 except OSError:
                     self.places[number] = None
-                    reader.is_read = False
+                    self.is_looked_for = reader.is_read = False
         return 0
 
     @cython.critical_section
@@ -874,6 +905,7 @@ cdef class ReadSet:
         for reader in self.places:
             if reader is not None:
                 (<Reader>reader).is_read = False
+        self.alone = None
         self.places = []
         self.holding = {}
         if self.descriptor >= 0:
@@ -895,14 +927,19 @@ cdef class ReadSet:
         cdef int i, ready
         cdef int64_t before
         cdef Py_ssize_t spent
-        cdef bint any_read
+        cdef bint is_more
         cdef Reader reader, last = None
         cdef list batch = []
         self.begin()
         while budget > 0 and self.descriptor >= 0:
             self.turn += 1
-            ready = epoll_wait(self.descriptor, events, EVENTS, 0)
-            any_read = False
+            reader = self.only_one()
+            if reader is not None and not self.holding:  # the reading says whether it is readable
+                events[0].data.fd = reader.descriptor
+                ready = 1
+            else:
+                ready = epoll_wait(self.descriptor, events, EVENTS, 0)
+            is_more = ready == EVENTS
             for i in range(ready):
                 reader = self.at(events[i].data.fd)
                 if reader is None or reader.rests or not reader.is_read:  # removed since, or failing
@@ -918,14 +955,14 @@ cdef class ReadSet:
                         self.hand_on(batch, reader)
                         batch = []
                         spent = self.visit(reader.lanes, reader, budget)
-                        any_read |= spent > 0
+                        is_more |= spent > 0
                         budget -= spent
                         continue
-                    any_read = True
                     last = reader
                     before = reader.received
                     reader.read_into(batch, budget // reader.coalesced + 1 if budget > 0 else 1)
                     budget -= reader.received - before if reader.received > before else 1
+                    is_more |= not reader.dry
                     if reader.error is not None:
                         self.hand_on(batch, reader)
                         batch = []
@@ -946,9 +983,9 @@ cdef class ReadSet:
                     reader = self.any_read_of(lanes)
                     if reader is not None and budget > 0:
                         spent = self.visit(lanes, reader, budget)
-                        any_read |= spent > 0
+                        is_more |= spent > 0
                         budget -= spent
-            if not any_read:
+            if not is_more:
                 break
         self.hand_on(batch, last)
 
