@@ -795,6 +795,10 @@ cdef class ReadSet:
         """See `portable.ReadSet.fileno`."""
         return self.descriptor
 
+    def waited_for(self):
+        """See `portable.ReadSet.waited_for`: there is the one for all of them, until it is closed."""
+        return []
+
     @property
     @cython.critical_section
     def is_pending(self):

@@ -66,6 +66,13 @@ def readable(reads: "portable.ReadSet") -> bool:
     return bool(waited_for) and bool(ready(waited_for))
 
 
+def test_a_set_that_is_closed_can_still_be_asked_what_to_wait_for(reads: Reads) -> None:
+    # A thread that waits may ask in the moment in which it closes.
+    reads.add()
+    reads.set.close()
+    assert (reads.set.fileno(), reads.set.waited_for()) == (-1, [])
+
+
 def test_a_set_is_readable_while_one_of_its_sockets_is(reads: Reads) -> None:
     reads.add(), reads.add()
     assert not readable(reads.set)

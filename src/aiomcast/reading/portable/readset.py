@@ -39,9 +39,12 @@ class ReadSet:
     def fileno(self) -> int:
         """Return the one descriptor to watch: another one after a `forget` that had to make a new set.
 
-        -1 on Windows, where none stands for others.
+        -1 on Windows, where none stands for others, and once it is closed.
         """
-        return self._watch.fileno()
+        try:
+            return self._watch.fileno()
+        except ValueError:  # it has closed, perhaps just now, in another thread
+            return -1
 
     def waited_for(self) -> list[int]:
         """Return the descriptors to wait for where there is none for all of them; from whichever thread."""
