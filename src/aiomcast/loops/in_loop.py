@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import socket
+import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
@@ -79,11 +80,15 @@ class InLoop(ABC, Generic[R]):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._thread = threading.get_ident()  # in which it was last seen to run
         self._placed: set[R] = set()
         self._watches: set[contract.Watch] = set()
 
     def check(self) -> None:
         """Raise a StateError unless its event loop runs in this thread, and no other."""
+        # What runs here is asked for last: on Python 3.11 that is a system call.
+        if self._thread == threading.get_ident() and self._loop.is_running():
+            return
         try:
             running = asyncio.get_running_loop()
         except RuntimeError:
@@ -93,6 +98,7 @@ class InLoop(ABC, Generic[R]):
             ) from None
         if running is not self._loop:
             raise StateError("it belongs to another event loop", "make and use it in one event loop")
+        self._thread = threading.get_ident()
 
     @staticmethod
     def time_ns() -> int:

@@ -1106,10 +1106,14 @@ cdef class PacketQueue:
         if self._waiter is not None:
             raise busy()
         if self.index >= PyList_GET_SIZE(self.current) and not self.next_batch():
-            return self._wait()
+            return _Wait(self, False)
         awaitable = _Next.__new__(_Next)
         awaitable.queue = self
         return awaitable
+
+    def _next_list(self):
+        """See `portable.PacketQueue._next_list`."""
+        return _Wait(self, True)
 
     @cython.critical_section
     def _advance(self):
@@ -1134,6 +1138,11 @@ cdef class PacketQueue:
             raise empty()
         return self.pop()
 
+    cdef inline bint is_ready(self) except -1:
+        if self._waiter is not None:
+            raise busy()
+        return self.index < PyList_GET_SIZE(self.current) or self.next_batch()
+
     cdef inline object pop(self):
         item = <object>PyList_GET_ITEM(self.current, self.index)
         self.index += 1
@@ -1142,9 +1151,9 @@ cdef class PacketQueue:
         return item
 
     @cython.critical_section
-    def _take_batch(self):
+    cpdef list _take_batch(self):
         """See `portable.PacketQueue._take_batch`."""
-        batch = self.current[self.index :] if self.index else self.current
+        cdef list batch = self.current[self.index :] if self.index else self.current
         self.current = []
         self.index = 0
         self.relax()
@@ -1184,7 +1193,7 @@ cdef class PacketQueue:
     def _wake(self):
         raise AssertionError("a queue that is waited for can wake")
 
-    def _wait(self):
+    def _begin_waiting(self):
         raise AssertionError("a queue that is awaited can wait")
 
     def _pause(self):
@@ -1204,7 +1213,7 @@ cdef class _Next:
     """
 
     cdef PacketQueue queue
-    cdef object inner
+    cdef _Wait inner
 
     def __await__(self):
         return self
@@ -1225,20 +1234,9 @@ cdef class _Next:
 
     def throw(self, kind, value=None, traceback=None):
         """As a coroutine's: a cancelled wait ends properly."""
-        if self.inner is not None:
-            if value is None and traceback is None:
-                return self.inner.throw(kind)
-            return self.inner.throw(kind, value, traceback)
-        if isinstance(kind, type) and issubclass(kind, BaseException):
-            if not isinstance(value, kind):
-                value = kind() if value is None else kind(value)
-        elif isinstance(kind, BaseException):
-            if value is not None:
-                raise TypeError("instance exception may not have a separate value")
-            value = kind
-        else:
-            raise TypeError("exceptions must be classes or instances deriving from BaseException")
-        raise value if traceback is None else value.with_traceback(traceback)
+        if self.inner is None:
+            _raise(kind, value, traceback)
+        return self.inner.throw(kind, value, traceback)
 
     def close(self):
         """As a coroutine's."""
@@ -1246,17 +1244,98 @@ cdef class _Next:
             self.inner.close()
 
     cdef bint ready(self) except -1:
-        cdef PacketQueue queue = self.queue
-        if queue is None:
+        if self.queue is None:
             raise TypeError("made by __anext__ of a queue alone")
-        if queue._waiter is not None:
-            raise busy()
-        return queue.index < PyList_GET_SIZE(queue.current) or queue.next_batch()
+        return self.queue.is_ready()
 
-    cdef object wait(self):
+    cdef _Wait wait(self):
         if self.inner is None:
-            self.inner = self.queue._wait()
+            self.inner = _Wait(self.queue, False)
         return self.inner
+
+
+@cython.final
+cdef class _Wait:
+    """What `__anext__` returns when nothing is ready: the next item, or a list of all that is there.
+
+    A coroutine in all but name, which awaits one future after another until something is there.
+    """
+
+    cdef PacketQueue queue
+    cdef object waiter  # the iterator of the future it awaits
+    cdef bint all
+
+    def __init__(self, PacketQueue queue not None, bint all):
+        self.queue = queue
+        self.all = all
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef int outcome = -1
+        result = self.step(&outcome)
+        if outcome == 0:
+            raise StopIteration(result)
+        return result
+
+    def send(self, value):
+        """As a coroutine's."""
+        return self.__next__()
+
+    def throw(self, kind, value=None, traceback=None):
+        """As a coroutine's: a cancelled wait ends properly."""
+        self.end()
+        _raise(kind, value, traceback)
+
+    def close(self):
+        """As a coroutine's."""
+        self.end()
+
+    cdef object step(self, int *outcome):
+        """Return what is yielded (outcome 1), or the result (outcome 0)."""
+        cdef PacketQueue queue = self.queue
+        if self.waiter is not None:
+            try:
+                result = next(self.waiter)
+            except StopIteration:
+                self.end()
+            except BaseException:
+                self.end()
+                raise
+            else:
+                outcome[0] = 1
+                return result
+        with cython.critical_section(queue):
+            if queue.is_ready():
+                outcome[0] = 0
+                return queue._take_batch() if self.all else queue.pop()
+        self.waiter = iter(queue._begin_waiting())
+        outcome[0] = 1
+        return next(self.waiter)
+
+    cdef int end(self) except -1:
+        if self.waiter is not None:
+            self.waiter = None
+            self.queue._waiter = None
+        return 0
+
+
+cdef int _raise(kind, value, traceback) except -1:
+    """Raise what is given to a `throw`."""
+    if isinstance(kind, type) and issubclass(kind, BaseException):
+        if not isinstance(value, kind):
+            value = kind() if value is None else kind(value)
+    elif isinstance(kind, BaseException):
+        if value is not None:
+            raise TypeError("instance exception may not have a separate value")
+        value = kind
+    else:
+        raise TypeError("exceptions must be classes or instances deriving from BaseException")
+    raise value if traceback is None else value.with_traceback(traceback)
 
 
 # PySendResult: PYGEN_RETURN 0, PYGEN_ERROR -1, PYGEN_NEXT 1
@@ -1269,16 +1348,17 @@ cdef PyObject *_step(_Next awaitable, int *outcome) except NULL:
                 result = awaitable.queue.pop()
                 Py_INCREF(result)
                 return <PyObject *>result
-    try:
-        result = awaitable.wait().send(None)
-        outcome[0] = 1
-    except StopIteration as stop:
-        result = stop.value
-        outcome[0] = 0
+    result = awaitable.wait().step(outcome)
+    Py_INCREF(result)
+    return <PyObject *>result
+
+cdef PyObject *_step_of_wait(_Wait awaitable, int *outcome) except NULL:
+    cdef object result = awaitable.step(outcome)
     Py_INCREF(result)
     return <PyObject *>result
 
 ctypedef PyObject *(*_raw_step)(_Next, int *) noexcept
+ctypedef PyObject *(*_raw_step_of_wait)(_Wait, int *) noexcept
 
 
 cdef int _send(PyObject *awaitable, PyObject *value, PyObject **result) noexcept:
@@ -1287,5 +1367,12 @@ cdef int _send(PyObject *awaitable, PyObject *value, PyObject **result) noexcept
     return outcome if result[0] != NULL else -1
 
 
+cdef int _send_to_wait(PyObject *awaitable, PyObject *value, PyObject **result) noexcept:
+    cdef int outcome = -1
+    result[0] = (<_raw_step_of_wait>_step_of_wait)(<_Wait>awaitable, &outcome)
+    return outcome if result[0] != NULL else -1
+
+
 aiomcast_set_send(_Next, <void *>_send)
+aiomcast_set_send(_Wait, <void *>_send_to_wait)
 aiomcast_set_dealloc(Packet)

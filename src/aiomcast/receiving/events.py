@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import weakref
 from collections.abc import Callable
@@ -93,9 +94,9 @@ class EventStream(Stream[Event]):
     An async iterator and context manager, as a `PacketStream` is.
     """
 
-    def __init__(self, check: Callable[[], None]) -> None:
+    def __init__(self, new_future: Callable[[], asyncio.Future[None]]) -> None:
         super().__init__(bounds.EVENTS)
-        self._check_loop = check
+        self._new_future = new_future
 
     def __repr__(self) -> str:
         return f"<EventStream: {'closed, ' if self._ended else ''}{len(self)} queued>"
@@ -104,8 +105,8 @@ class EventStream(Stream[Event]):
         if not getattr(self, "_ended", True):
             self._forgotten()
 
-    def _check(self) -> None:
-        self._check_loop()
+    def _new_waiter(self) -> asyncio.Future[None]:
+        return self._new_future()
 
     def _put(self, event: Event) -> None:
         self._feed([event])
@@ -119,9 +120,9 @@ class Telling:
     def __init__(self) -> None:
         self._streams: tuple[weakref.ref[EventStream], ...] = ()
 
-    def stream(self, check: Callable[[], None]) -> EventStream:
-        """Return a new stream; `check` raises where it is awaited in vain."""
-        opened = EventStream(check)
+    def stream(self, new_future: Callable[[], asyncio.Future[None]]) -> EventStream:
+        """Return a new stream; `new_future` raises where it is awaited in vain."""
+        opened = EventStream(new_future)
         self._streams = (*(one for one in self._streams if _open(one) is not None), weakref.ref(opened))
         return opened
 

@@ -267,7 +267,7 @@ class Receiver(Closing):
     def events(self) -> EventStream:
         """Return a new stream of what happens to the memberships from now on."""
         self._check()
-        return self._keeper.telling.stream(self._dispatcher.check_loop)
+        return self._keeper.telling.stream(self._dispatcher.new_future)
 
     @property
     def capabilities(self) -> Capabilities:

@@ -13,6 +13,7 @@ nobody listened, as filtered where those who listen had asked for other tags.
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Callable
 from typing import TypeAlias, final
@@ -138,9 +139,9 @@ class Outlet:
 
     # What streams call
 
-    def check(self) -> None:
-        """Raise a StateError in another event loop than the receiver's."""
-        self._dispatcher.check_loop()
+    def new_waiter(self) -> asyncio.Future[None]:
+        """Return a future. StateError in another event loop than the receiver's."""
+        return self._dispatcher.new_future()
 
     def full(self, stream: PacketStream) -> None:
         """Stop reading for this membership."""
@@ -193,6 +194,7 @@ class Dispatcher:
         self.dropped_count: int = 0
         self.unwanted_count: int = 0
         """Of memberships that have been left."""
+        self._create_future: Callable[[], asyncio.Future[None]] | None = None
         self._stalled = stalled
         self._outlets: dict[Key, Outlet] = {}
         self._watched: weakref.WeakSet[PacketStream] = weakref.WeakSet()
@@ -282,16 +284,20 @@ class Dispatcher:
 
     # What streams call
 
-    def check(self) -> None:
-        """Raise a StateError in another event loop than the receiver's, and where nothing is joined."""
+    def new_waiter(self) -> asyncio.Future[None]:
+        """Return a future. StateError where nothing is joined, and in a wrong event loop."""
         if not self._outlets:
             raise StateError("the receiver has joined nothing", "await join() before you wait for packets")
-        self.check_loop()
+        return self.new_future()
 
-    def check_loop(self) -> None:
-        """Raise a StateError in another event loop than the receiver's."""
-        if self.reading is not None:
-            self.reading.check()
+    def new_future(self) -> asyncio.Future[None]:
+        """Return a future of the running event loop. StateError where that is another than the receiver's."""
+        if self.reading is None:
+            return asyncio.get_running_loop().create_future()
+        self.reading.check()
+        if self._create_future is None:  # once: what loop is running is a system call on Python 3.11
+            self._create_future = asyncio.get_running_loop().create_future
+        return self._create_future()
 
     def full(self, stream: PacketStream) -> None:
         """Stop all reading."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, Self, TypeAlias
 
 from ..values import bounds
@@ -22,8 +23,8 @@ Sink: TypeAlias = Callable[[list[Packet]], None]
 class Home(Protocol):
     """What a stream tells whoever feeds it."""
 
-    def check(self) -> None:
-        """Raise a StateError where a task would wait in vain."""
+    def new_waiter(self) -> asyncio.Future[None]:
+        """Return a future of the loop. StateError where a task would wait in vain."""
 
     def full(self, stream: PacketStream) -> None:
         """The stream asks for a pause of the reading."""
@@ -182,8 +183,8 @@ class PacketStream(Stream[Packet]):
             super()._end()
             self._home.closed(self)
 
-    def _check(self) -> None:
-        self._home.check()
+    def _new_waiter(self) -> asyncio.Future[None]:
+        return self._home.new_waiter()
 
     def _pause(self) -> None:
         if self._overflow is Overflow.PAUSE:
@@ -216,9 +217,8 @@ class PacketBatches(Closing):
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> list[Packet]:
-        await self._stream._wait_for_any()
-        return self._stream._take_batch()
+    def __anext__(self) -> Awaitable[list[Packet]]:
+        return self._stream._next_list()
 
     async def aclose(self) -> None:
         """Close the stream behind it."""

@@ -70,34 +70,28 @@ class Stream(PacketQueue[T], Closing):
         if self._waiter is not None:
             self._wake()
 
-    async def _wait_for_any(self) -> None:
-        """Return when there is an item. StopAsyncIteration when there never will be."""
-        if self._waiter is not None:
-            raise StateError("another task is waiting on this stream", "give each task its own: packets()")
-        while not self._advance():
-            if self._error is not None:
-                error, self._error = self._error, None
-                raise error
-            if self._ended:
-                raise StopAsyncIteration
-            self._check()
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+    def _begin_waiting(self) -> asyncio.Future[None]:
+        """Return a future that is done when it is worth looking again.
 
-    async def _wait(self) -> T:
-        await self._wait_for_any()
-        return self._take()
+        StopAsyncIteration when nothing will ever come, a StateError where waiting would be in vain.
+        """
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+        if self._ended:
+            raise StopAsyncIteration
+        waiter = self._new_waiter()
+        self._waiter = waiter
+        return waiter
 
     def _wake(self) -> None:
         waiter = self._waiter
         if isinstance(waiter, asyncio.Future) and not waiter.done():
             waiter.set_result(None)
 
-    def _check(self) -> None:
-        """Raise a StateError where waiting would be in vain."""
+    def _new_waiter(self) -> asyncio.Future[None]:
+        """Return a future of the loop in which this is awaited. StateError where that is a wrong one."""
+        raise NotImplementedError
 
     def _closed_error(self) -> StateError:
         return StateError(f"{self!r} is closed", "open another one")

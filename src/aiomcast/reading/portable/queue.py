@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
 from operator import length_hint
 from typing import Generic, TypeVar
@@ -18,10 +18,10 @@ T = TypeVar("T")
 class PacketQueue(Generic[T]):
     """Batches in, items or batches out, in order. Asks for a pause when full; drops nothing.
 
-    A subclass tells how to wait (`_wait`, a coroutine for the next item), how to wake who
-    waits (`_wake`), and what a pause and its end mean (`_pause`, `_resume`). `_waiter` is not
-    None while a task waits; `_fed` counts what was handed in, `_paused` says whether a pause
-    was asked for. A batch handed in belongs to the queue from then on.
+    A subclass tells how to wait (`_begin_waiting` returns what is to be awaited, and sets `_waiter`
+    to something), how to wake who waits (`_wake`), and what a pause and its end mean (`_pause`,
+    `_resume`). `_waiter` is not None while a task waits; `_fed` counts what was handed in, `_paused`
+    says whether a pause was asked for. A batch handed in belongs to the queue from then on.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -62,9 +62,23 @@ class PacketQueue(Generic[T]):
             if self._paused:
                 self._relax()
             return item
-        if self._advance():
-            return self._take()
-        return await self._wait()
+        await self._until_any()
+        return self._take()
+
+    async def _next_list(self) -> list[T]:
+        """Return all of the next batch that has not been taken, as `__anext__` does the next item."""
+        await self._until_any()
+        return self._take_batch()
+
+    async def _until_any(self) -> None:
+        if self._waiter is not None:
+            raise busy()
+        while not self._advance():
+            waiter = self._begin_waiting()
+            try:
+                await waiter
+            finally:
+                self._waiter = None
 
     def _advance(self) -> bool:
         """Make the next batch the current one if the current one is used up; say if there is any."""
@@ -116,7 +130,7 @@ class PacketQueue(Generic[T]):
     def _wake(self) -> None:
         raise AssertionError("a queue that is waited for can wake")
 
-    async def _wait(self) -> T:
+    def _begin_waiting(self) -> Awaitable[object]:
         raise AssertionError("a queue that is awaited can wait")
 
     def _pause(self) -> None:
