@@ -20,8 +20,11 @@ from aiomcast import (
     create_multicast_endpoint,
     open_socket,
 )
+from aiomcast.reading.options import STAMPS
+from aiomcast.rfc3678.abi import native
 from tests.loopback.conftest import Senders
 from tests.support.accounts import open_descriptors
+from tests.support.platforms import IS_WINDOWS, bound_host
 from tests.support.seam import Faults, faults
 from tests.support.sending import A, B
 from tests.support.waiting import turns, until
@@ -97,17 +100,21 @@ both = pytest.mark.parametrize("stock", [False, True], ids=["own transport", "st
 async def test_either_protocol_on_either_transport(
     kind: type[Kept], stock: bool, any_group: str, senders: Senders
 ) -> None:
+    loop = asyncio.get_running_loop()
     async with endpoint(kind, any_group, senders.port, stock) as (_, protocol):
         await senders.send(A, any_group, b"nobody has joined")
         protocol.join_source(A)
         await senders.send(B, any_group, b"stranger")
         await senders.send(A, any_group, b"", b"one", b"two")
-        await until(lambda: len(protocol.data) >= 3)
-        assert protocol.data == [b"", b"one", b"two"]
+        expected = [b"", b"one", b"two"]
+        if stock and IS_WINDOWS and not isinstance(loop, asyncio.SelectorEventLoop):
+            del expected[0]  # asyncio's own transport on the proactor loop hands on no empty ones
+        await until(lambda: len(protocol.data) >= len(expected))
+        assert protocol.data == expected
         if isinstance(protocol, Batches):
             packet = protocol.batches[0][0]
             assert (packet.source, packet.group, packet.port) == (A, any_group, senders.port)
-            assert (packet.timestamp_ns is None) is stock
+            assert (packet.timestamp_ns is None) is (stock or not STAMPS)
         else:
             assert {addr[0] for _, addr in protocol.datagrams} == {A}
 
@@ -138,11 +145,15 @@ async def test_misuse_leaves_the_filter(stock: bool, group: str) -> None:
             (protocol.set_filter, None, AddressError), (protocol.set_filter, [A, A], FilterError),
             (protocol.set_filter, SourceFilter.any(), AddressError), (protocol.set_filter, 5, FilterError),
             (protocol.set_filter, exclude([B]), AddressError), (protocol.set_filter, [5], AddressError),
-            (protocol.set_filter, [f"127.0.1.{n}" for n in range(1, 200)], LimitError),
         ):  # fmt: skip
             with pytest.raises(error) as caught:
                 call(argument)
             assert caught.value.hint
+            assert protocol.get_filter() == include([A])
+        if native().facts.sources_ipv4.default is not None:
+            with pytest.raises(LimitError) as too_long:
+                protocol.set_filter([f"127.0.1.{n}" for n in range(1, 200)])
+            assert too_long.value.hint
             assert protocol.get_filter() == include([A])
 
 
@@ -215,7 +226,7 @@ async def test_pausing(group: str, senders: Senders) -> None:
     await until(lambda: len(protocol.data) == 10)
     assert len(protocol.batches) == 1
     assert transport.get_protocol() is protocol
-    assert transport.get_extra_info("sockname") == (group, senders.port)
+    assert transport.get_extra_info("sockname") == (bound_host(group), senders.port)
     assert transport.get_extra_info("interface").name == "lo"
     transport.abort()
     transport.resume_reading()
