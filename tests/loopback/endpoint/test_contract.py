@@ -72,14 +72,14 @@ Opening: TypeAlias = Callable[..., Coroutine[Any, Any, tuple[Any, Any]]]  # Any:
 
 
 async def own(
-    factory: Callable[[], asyncio.DatagramProtocol], group: str, *sources: str, interface: str = "lo"
+    factory: Callable[[], asyncio.DatagramProtocol], group: str, *sources: str, interface: str | int = LO
 ) -> tuple[MulticastTransport, asyncio.DatagramProtocol]:
     """Open this package's transport."""
     return await create_multicast_endpoint(factory, group, PORT, interface=interface, sources=sources)
 
 
 async def stock(
-    factory: Callable[[], asyncio.DatagramProtocol], group: str, *sources: str, interface: str = "lo"
+    factory: Callable[[], asyncio.DatagramProtocol], group: str, *sources: str, interface: str | int = LO
 ) -> tuple[asyncio.DatagramTransport, asyncio.DatagramProtocol]:
     """Open the loop's own transport."""
     sock = open_socket(group, PORT, interface)
@@ -92,7 +92,7 @@ either = pytest.mark.parametrize("opening", [own, stock], ids=["own", "reference
 
 @asynccontextmanager
 async def opened(
-    opening: Opening, protocol: asyncio.DatagramProtocol, group: str, *sources: str, interface: str = "lo"
+    opening: Opening, protocol: asyncio.DatagramProtocol, group: str, *sources: str, interface: str | int = LO
 ) -> AsyncIterator[Any]:  # Any: either kind of transport
     """Open a transport for `protocol`, and see it closed."""
     transport, made = await opening(lambda: protocol, group, *sources, interface=interface)
@@ -227,7 +227,7 @@ async def test_a_pause_reads_no_more_however_often_it_is_ended(any_group: str, s
     protocol = Pauses()
     most = 0
     transport, _ = await create_multicast_endpoint(
-        lambda: protocol, any_group, PORT, interface="lo", sources=[A], receive_buffer=1 << 23
+        lambda: protocol, any_group, PORT, interface=LO, sources=[A], receive_buffer=1 << 23
     )
     sources.send(A, *numbered(0, 4000))
     async with asyncio.timeout(30):
@@ -467,14 +467,15 @@ async def test_extra_info(opening: Opening, any_group: str) -> None:
             assert transport.get_extra_info("peername", "a default") is None
         if opening is own:
             assert isinstance(transport, asyncio.DatagramTransport)
-            assert transport.get_extra_info("interface").name == "lo"
+            assert transport.get_extra_info("interface").index == LO
 
 
 async def test_a_transport_shows_itself(any_group: str) -> None:
     protocol = Recorder()
     async with opened(own, protocol, any_group, A) as transport:
         descriptor = transport.get_extra_info("socket").fileno()
-        where = f"<MulticastTransport {any_group} port {PORT} on lo fd={descriptor}: "
+        name = transport.get_extra_info("interface").name
+        where = f"<MulticastTransport {any_group} port {PORT} on {name} fd={descriptor}: "
         assert repr(transport) == f"{where}SourceFilter.include({{'{A}'}}), reading>"
         transport.pause_reading()
         assert repr(transport).endswith("paused>")

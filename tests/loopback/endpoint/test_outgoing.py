@@ -23,6 +23,7 @@ from aiomcast import (
 )
 from aiomcast.endpoint.outgoing import Outgoing, write_buffer_limits
 from tests.support.platforms import needs_datagram_pairs
+from tests.support.sending import LO
 from tests.support.waiting import turns, until
 
 Peer = tuple[Any, ...]  # Any: asyncio's own type for an address
@@ -313,7 +314,7 @@ class Told(MulticastProtocol):
 @needs_datagram_pairs
 @pytest.mark.parametrize("how", ["close", "abort"])
 async def test_the_transport_tells_its_protocol(how: str, any_group: str) -> None:
-    transport, protocol = await create_multicast_endpoint(Told, any_group, 5000, interface="lo")
+    transport, protocol = await create_multicast_endpoint(Told, any_group, 5000, interface=LO)
     transport.set_write_buffer_limits(high=1000)
     transport.sendto(b"opens the socket")
     plain, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -26,7 +26,7 @@ from tests.loopback.conftest import Senders
 from tests.support.accounts import open_descriptors
 from tests.support.platforms import IS_WINDOWS, bound_host
 from tests.support.seam import Faults, faults
-from tests.support.sending import A, B
+from tests.support.sending import LO, A, B
 from tests.support.waiting import turns, until
 
 __all__ = ["faults"]
@@ -80,11 +80,11 @@ async def endpoint(
     """Open one or the other transport, and close it."""
     transport: asyncio.BaseTransport
     if stock:
-        sock = open_socket(group, port, "lo")
+        sock = open_socket(group, port, LO)
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.create_datagram_endpoint(kind, sock=sock)
     else:
-        transport, protocol = await create_multicast_endpoint(kind, group, port, interface="lo")
+        transport, protocol = await create_multicast_endpoint(kind, group, port, interface=LO)
     try:
         yield transport, protocol
     finally:
@@ -211,7 +211,7 @@ async def test_a_stock_socket_is_refused(group: str) -> None:
 
 async def test_pausing(group: str, senders: Senders) -> None:
     transport, protocol = await create_multicast_endpoint(
-        Batches, group, senders.port, interface="lo", sources=[A]
+        Batches, group, senders.port, interface=LO, sources=[A]
     )
     assert isinstance(transport, MulticastTransport)
     assert transport.is_reading()
@@ -227,7 +227,7 @@ async def test_pausing(group: str, senders: Senders) -> None:
     assert len(protocol.batches) == 1
     assert transport.get_protocol() is protocol
     assert transport.get_extra_info("sockname") == (bound_host(group), senders.port)
-    assert transport.get_extra_info("interface").name == "lo"
+    assert transport.get_extra_info("interface").index == LO
     transport.abort()
     transport.resume_reading()
     assert not transport.is_reading()
@@ -236,7 +236,7 @@ async def test_pausing(group: str, senders: Senders) -> None:
 
 async def test_a_change_of_filter_holds_back_what_was_queued(group: str, senders: Senders) -> None:
     transport, protocol = await create_multicast_endpoint(
-        Batches, group, senders.port, interface="lo", sources=[A, B]
+        Batches, group, senders.port, interface=LO, sources=[A, B]
     )
     await senders.send(A, group, b"a")
     await senders.send(B, group, b"b")
@@ -259,7 +259,7 @@ async def test_a_protocol_may_pause_or_close_while_it_is_handed_packets(
             transport.pause_reading() if doing == "pause" else transport.close()
 
     transport, protocol = await create_multicast_endpoint(
-        Once, group, senders.port, interface="lo", sources=[A]
+        Once, group, senders.port, interface=LO, sources=[A]
     )
     await senders.send(A, group, b"one")
     await until(lambda: bool(protocol.data))
@@ -277,7 +277,7 @@ async def test_an_exception_goes_to_the_loop_and_reading_goes_on(group: str, sen
     contexts: list[dict[str, Any]] = []  # Any: asyncio's own type for a context
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: contexts.append(context))
     transport, protocol = await create_multicast_endpoint(
-        Batches, group, senders.port, interface="lo", sources=[A]
+        Batches, group, senders.port, interface=LO, sources=[A]
     )
     protocol.raising = ZeroDivisionError("mine")
     await senders.send(A, group, b"one")
@@ -294,7 +294,7 @@ async def test_an_exception_goes_to_the_loop_and_reading_goes_on(group: str, sen
 
 async def test_a_sender_that_never_stops_starves_no_task(group: str, senders: Senders) -> None:
     transport, protocol = await create_multicast_endpoint(
-        Batches, group, senders.port, interface="lo", sources=[A], receive_buffer=1 << 22
+        Batches, group, senders.port, interface=LO, sources=[A], receive_buffer=1 << 22
     )
     await senders.send(A, group, *[b"x"] * 2000)
     await until(lambda: len(protocol.data) == 2000)
@@ -325,7 +325,7 @@ async def test_wrong_arguments_leave_nothing_open(
 ) -> None:
     before = open_descriptors()
     with pytest.raises(error):
-        await create_multicast_endpoint(Batches, *arguments, **{"interface": "lo", **options})
+        await create_multicast_endpoint(Batches, *arguments, **{"interface": LO, **options})
     assert open_descriptors() == before
 
 
@@ -334,12 +334,12 @@ async def test_a_refusal_or_a_bad_factory_leaves_nothing_open(group: str, faults
     for failing in (1, 3):
         faults.fail_at(failing)
         with pytest.raises(aiomcast.RefusedError):
-            await create_multicast_endpoint(Batches, group, 5000, interface="lo", sources=[A])
+            await create_multicast_endpoint(Batches, group, 5000, interface=LO, sources=[A])
         faults.stop()
 
     def factory() -> Batches:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await create_multicast_endpoint(factory, group, 5000, interface="lo", sources=[A])
+        await create_multicast_endpoint(factory, group, 5000, interface=LO, sources=[A])
     assert open_descriptors() == before

@@ -101,7 +101,7 @@ def test_a_port_of_the_systems_choice_is_claimed(any_group: str) -> None:
 
 async def test_it_gets_nothing_that_is_sent_to_a_group(any_group: str) -> None:
     """Not even on the wildcard address and the port of a group that another socket has joined."""
-    async with aiomcast.listen(any_group, PORT, interface="lo") as feed:
+    async with aiomcast.listen(any_group, PORT, interface=LO) as feed:
         with opened(any_group, source="0.0.0.0", source_port=PORT) as sock:
             sock.sendto(b"to the group", (any_group, PORT))
             [packet] = await take(aiter(feed), 1)
