@@ -15,7 +15,7 @@ from ..rfc3678.limits import with_open_files
 from ..rfc3678.refusals import refusals
 from ..system.interfaces import list_interfaces
 from ..system.port_holders import why_in_use
-from ..system.sharing import bind_shared
+from ..system.sharing import bind_alone, bind_shared
 from ..values.addresses import family, pack
 from ..values.interface import Interface
 from ..values.lookup import needs_zone
@@ -123,7 +123,7 @@ def _opened(
             six = kind == socket.AF_INET6
             zone = interface.index * needs_zone(chosen)  # else FreeBSD and Windows refuse it
             address = (chosen, source_port, 0, zone) if six else (chosen, source_port)
-            bind_shared(sock, address, interface) if source_port else sock.bind(address)
+            bind_shared(sock, address, interface) if source_port else bind_alone(sock, address)
         except BaseException:
             sock.close()
             raise

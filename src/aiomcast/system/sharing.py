@@ -23,7 +23,7 @@ from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..values.interface import Interface
 
-__all__ = ["bind_shared", "device_of", "share"]
+__all__ = ["bind_alone", "bind_shared", "device_of", "share"]
 
 ABI = native()
 
@@ -35,6 +35,16 @@ def share(sock: socket.socket) -> None:
 
 
 # Any: an address as the socket module takes it
+def bind_alone(sock: socket.socket, address: tuple[Any, ...]) -> None:
+    """Bind `sock` to an address and a port that nobody else is to have. OSError where somebody has.
+
+    On Windows whoever sets SO_REUSEADDR has any port, but for those that are claimed by an option.
+    """
+    if ABI.SO_EXCLUSIVEADDRUSE is not None:
+        kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_EXCLUSIVEADDRUSE, 1)
+    sock.bind(address)
+
+
 def bind_shared(sock: socket.socket, address: tuple[Any, ...], interface: Interface) -> None:
     """Bind `sock` to an address and a port that others may have too. OSError where one does not share.
 

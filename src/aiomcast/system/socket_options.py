@@ -40,6 +40,7 @@ _PLACED = (_Only.NONE, "name the interface by interface=")
 _REFUSED: dict[tuple[int, int | None], tuple[_Only, str]] = {
     (ABI.SOL_SOCKET, socket.SO_REUSEADDR): _SHARED,
     (ABI.SOL_SOCKET, ABI.SO_REUSEPORT): _GROUPED if ABI.facts.reuse_port_groups else _SHARED,
+    (ABI.SOL_SOCKET, ABI.SO_EXCLUSIVEADDRUSE): (_Only.OFF, _SHARED[1]),
     (ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL): _FILTERED,
     (ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_ALL): _FILTERED,
     (ABI.IPPROTO_IPV6, ABI.IPV6_V6ONLY): (_Only.ON, "an IPv6 group has no IPv4 senders"),

@@ -22,6 +22,8 @@ from aiomcast import (
     create_multicast_endpoint,
 )
 from aiomcast.endpoint.outgoing import Outgoing, write_buffer_limits
+from tests.support.platforms import needs_datagram_pairs
+from tests.support.sending import LO
 from tests.support.waiting import turns, until
 
 Peer = tuple[Any, ...]  # Any: asyncio's own type for an address
@@ -75,6 +77,9 @@ class Connected(socket.socket):
         return self.send(data)
 
 
+KINDS = ["a loop that watches", "a loop that does not"]
+
+
 def fill(end: socket.socket, other: socket.socket) -> int:
     """Fill the pair up; return how many datagrams that took."""
     other.setblocking(False)
@@ -87,7 +92,7 @@ def fill(end: socket.socket, other: socket.socket) -> int:
     return count
 
 
-@pytest_asyncio.fixture(params=["a loop that watches", "a loop that does not"])
+@pytest_asyncio.fixture(params=[pytest.param(kind, marks=needs_datagram_pairs) for kind in KINDS])
 async def pair(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pair]:
     """Give one, also on a loop that cannot tell when it may be written to."""
     made = Pair()
@@ -306,9 +311,10 @@ class Told(MulticastProtocol):
         self.told.append("lost")
 
 
+@needs_datagram_pairs
 @pytest.mark.parametrize("how", ["close", "abort"])
 async def test_the_transport_tells_its_protocol(how: str, any_group: str) -> None:
-    transport, protocol = await create_multicast_endpoint(Told, any_group, 5000, interface="lo")
+    transport, protocol = await create_multicast_endpoint(Told, any_group, 5000, interface=LO)
     transport.set_write_buffer_limits(high=1000)
     transport.sendto(b"opens the socket")
     plain, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -20,10 +20,13 @@ from aiomcast import (
     create_multicast_endpoint,
     open_socket,
 )
+from aiomcast.reading.options import STAMPS
+from aiomcast.rfc3678.abi import native
 from tests.loopback.conftest import Senders
 from tests.support.accounts import open_descriptors
+from tests.support.platforms import IS_WINDOWS, bound_host
 from tests.support.seam import Faults, faults
-from tests.support.sending import A, B
+from tests.support.sending import LO, A, B
 from tests.support.waiting import turns, until
 
 __all__ = ["faults"]
@@ -77,11 +80,11 @@ async def endpoint(
     """Open one or the other transport, and close it."""
     transport: asyncio.BaseTransport
     if stock:
-        sock = open_socket(group, port, "lo")
+        sock = open_socket(group, port, LO)
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.create_datagram_endpoint(kind, sock=sock)
     else:
-        transport, protocol = await create_multicast_endpoint(kind, group, port, interface="lo")
+        transport, protocol = await create_multicast_endpoint(kind, group, port, interface=LO)
     try:
         yield transport, protocol
     finally:
@@ -97,17 +100,21 @@ both = pytest.mark.parametrize("stock", [False, True], ids=["own transport", "st
 async def test_either_protocol_on_either_transport(
     kind: type[Kept], stock: bool, any_group: str, senders: Senders
 ) -> None:
+    loop = asyncio.get_running_loop()
     async with endpoint(kind, any_group, senders.port, stock) as (_, protocol):
         await senders.send(A, any_group, b"nobody has joined")
         protocol.join_source(A)
         await senders.send(B, any_group, b"stranger")
         await senders.send(A, any_group, b"", b"one", b"two")
-        await until(lambda: len(protocol.data) >= 3)
-        assert protocol.data == [b"", b"one", b"two"]
+        expected = [b"", b"one", b"two"]
+        if stock and IS_WINDOWS and not isinstance(loop, asyncio.SelectorEventLoop):
+            del expected[0]  # asyncio's own transport on the proactor loop hands on no empty ones
+        await until(lambda: len(protocol.data) >= len(expected))
+        assert protocol.data == expected
         if isinstance(protocol, Batches):
             packet = protocol.batches[0][0]
             assert (packet.source, packet.group, packet.port) == (A, any_group, senders.port)
-            assert (packet.timestamp_ns is None) is stock
+            assert (packet.timestamp_ns is None) is (stock or not STAMPS)
         else:
             assert {addr[0] for _, addr in protocol.datagrams} == {A}
 
@@ -138,11 +145,15 @@ async def test_misuse_leaves_the_filter(stock: bool, group: str) -> None:
             (protocol.set_filter, None, AddressError), (protocol.set_filter, [A, A], FilterError),
             (protocol.set_filter, SourceFilter.any(), AddressError), (protocol.set_filter, 5, FilterError),
             (protocol.set_filter, exclude([B]), AddressError), (protocol.set_filter, [5], AddressError),
-            (protocol.set_filter, [f"127.0.1.{n}" for n in range(1, 200)], LimitError),
         ):  # fmt: skip
             with pytest.raises(error) as caught:
                 call(argument)
             assert caught.value.hint
+            assert protocol.get_filter() == include([A])
+        if native().facts.sources_ipv4.default is not None:
+            with pytest.raises(LimitError) as too_long:
+                protocol.set_filter([f"127.0.1.{n}" for n in range(1, 200)])
+            assert too_long.value.hint
             assert protocol.get_filter() == include([A])
 
 
@@ -200,7 +211,7 @@ async def test_a_stock_socket_is_refused(group: str) -> None:
 
 async def test_pausing(group: str, senders: Senders) -> None:
     transport, protocol = await create_multicast_endpoint(
-        Batches, group, senders.port, interface="lo", sources=[A]
+        Batches, group, senders.port, interface=LO, sources=[A]
     )
     assert isinstance(transport, MulticastTransport)
     assert transport.is_reading()
@@ -215,8 +226,8 @@ async def test_pausing(group: str, senders: Senders) -> None:
     await until(lambda: len(protocol.data) == 10)
     assert len(protocol.batches) == 1
     assert transport.get_protocol() is protocol
-    assert transport.get_extra_info("sockname") == (group, senders.port)
-    assert transport.get_extra_info("interface").name == "lo"
+    assert transport.get_extra_info("sockname") == (bound_host(group), senders.port)
+    assert transport.get_extra_info("interface").index == LO
     transport.abort()
     transport.resume_reading()
     assert not transport.is_reading()
@@ -225,7 +236,7 @@ async def test_pausing(group: str, senders: Senders) -> None:
 
 async def test_a_change_of_filter_holds_back_what_was_queued(group: str, senders: Senders) -> None:
     transport, protocol = await create_multicast_endpoint(
-        Batches, group, senders.port, interface="lo", sources=[A, B]
+        Batches, group, senders.port, interface=LO, sources=[A, B]
     )
     await senders.send(A, group, b"a")
     await senders.send(B, group, b"b")
@@ -248,7 +259,7 @@ async def test_a_protocol_may_pause_or_close_while_it_is_handed_packets(
             transport.pause_reading() if doing == "pause" else transport.close()
 
     transport, protocol = await create_multicast_endpoint(
-        Once, group, senders.port, interface="lo", sources=[A]
+        Once, group, senders.port, interface=LO, sources=[A]
     )
     await senders.send(A, group, b"one")
     await until(lambda: bool(protocol.data))
@@ -266,7 +277,7 @@ async def test_an_exception_goes_to_the_loop_and_reading_goes_on(group: str, sen
     contexts: list[dict[str, Any]] = []  # Any: asyncio's own type for a context
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: contexts.append(context))
     transport, protocol = await create_multicast_endpoint(
-        Batches, group, senders.port, interface="lo", sources=[A]
+        Batches, group, senders.port, interface=LO, sources=[A]
     )
     protocol.raising = ZeroDivisionError("mine")
     await senders.send(A, group, b"one")
@@ -283,7 +294,7 @@ async def test_an_exception_goes_to_the_loop_and_reading_goes_on(group: str, sen
 
 async def test_a_sender_that_never_stops_starves_no_task(group: str, senders: Senders) -> None:
     transport, protocol = await create_multicast_endpoint(
-        Batches, group, senders.port, interface="lo", sources=[A], receive_buffer=1 << 22
+        Batches, group, senders.port, interface=LO, sources=[A], receive_buffer=1 << 22
     )
     await senders.send(A, group, *[b"x"] * 2000)
     await until(lambda: len(protocol.data) == 2000)
@@ -314,7 +325,7 @@ async def test_wrong_arguments_leave_nothing_open(
 ) -> None:
     before = open_descriptors()
     with pytest.raises(error):
-        await create_multicast_endpoint(Batches, *arguments, **{"interface": "lo", **options})
+        await create_multicast_endpoint(Batches, *arguments, **{"interface": LO, **options})
     assert open_descriptors() == before
 
 
@@ -323,12 +334,12 @@ async def test_a_refusal_or_a_bad_factory_leaves_nothing_open(group: str, faults
     for failing in (1, 3):
         faults.fail_at(failing)
         with pytest.raises(aiomcast.RefusedError):
-            await create_multicast_endpoint(Batches, group, 5000, interface="lo", sources=[A])
+            await create_multicast_endpoint(Batches, group, 5000, interface=LO, sources=[A])
         faults.stop()
 
     def factory() -> Batches:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await create_multicast_endpoint(factory, group, 5000, interface="lo", sources=[A])
+        await create_multicast_endpoint(factory, group, 5000, interface=LO, sources=[A])
     assert open_descriptors() == before

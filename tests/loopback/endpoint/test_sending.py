@@ -13,11 +13,13 @@ import pytest
 import aiomcast
 from aiomcast import Interface, RefusedError
 from aiomcast.endpoint.sending import Writable, loop_of, open_sending, set_loop, set_ttl, ttl_of
+from aiomcast.rfc3678.abi import native
 from tests.support.accounts import open_descriptors
 from tests.support.interfaces import ipv6_way
 from tests.support.loops import LOOPS, NewLoop
 from tests.support.packets import take
-from tests.support.seam import Faults, faults
+from tests.support.platforms import IS_WINDOWS, TAKEN, linux_only, needs_datagram_pairs
+from tests.support.seam import Faults, faults, intercepted
 from tests.support.sending import LO, A
 from tests.support.waiting import turns, until
 
@@ -83,14 +85,23 @@ def test_a_port_that_was_asked_for_is_shared_and_another_is_not(any_group: str) 
             assert again.getsockname() == one.getsockname()
     with opened(any_group, source=A) as alone, pytest.raises(RefusedError) as caught:
         opened(any_group, source=A, source_port=alone.getsockname()[1])
-    assert caught.value.errno == errno.EADDRINUSE
-    assert "SO_REUSEADDR" in caught.value.hint
+    assert caught.value.errno == TAKEN
+    assert ("for itself alone" if IS_WINDOWS else "SO_REUSEADDR") in caught.value.hint
     assert "join" not in caught.value.hint
+
+
+@pytest.mark.skipif(native().SO_EXCLUSIVEADDRUSE is None, reason="a port is shared only by consent here")
+def test_a_port_of_the_systems_choice_is_claimed(any_group: str) -> None:
+    """Else on Windows whoever sets SO_REUSEADDR has it too, and the answers with it."""
+    given: list[int] = []
+    with intercepted("setsockopt", lambda sock, level, option, value: given.append(option)):
+        opened(any_group).close()
+    assert native().SO_EXCLUSIVEADDRUSE in given
 
 
 async def test_it_gets_nothing_that_is_sent_to_a_group(any_group: str) -> None:
     """Not even on the wildcard address and the port of a group that another socket has joined."""
-    async with aiomcast.listen(any_group, PORT, interface="lo") as feed:
+    async with aiomcast.listen(any_group, PORT, interface=LO) as feed:
         with opened(any_group, source="0.0.0.0", source_port=PORT) as sock:
             sock.sendto(b"to the group", (any_group, PORT))
             [packet] = await take(aiter(feed), 1)
@@ -114,6 +125,7 @@ def test_whatever_is_refused_leaves_nothing_open(any_group: str, faults: Faults)
 # Waiting until there is room
 
 
+@needs_datagram_pairs
 async def test_it_tells_of_room_until_it_is_stopped() -> None:
     loop = asyncio.get_running_loop()
     end, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -197,6 +209,7 @@ def test_a_loop_that_watches_nothing_looks_now_and_then_and_ever_less_often() ->
         writable.stop()
 
 
+@linux_only
 def test_who_holds_the_source_port_is_named(any_group: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
         holder.bind((HOST, 0))

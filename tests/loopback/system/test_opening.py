@@ -11,26 +11,29 @@ from typing import Any
 import pytest
 
 import aiomcast
-from aiomcast import ArgumentError, NoPermissionError, RefusedError, open_socket
-from aiomcast.rfc3678.abi import LINUX_64 as L
+from aiomcast import ArgumentError, ArgumentTypeError, NoPermissionError, RefusedError, open_socket
+from aiomcast.rfc3678.abi import native
 from aiomcast.system import sockets
+from aiomcast.system.sockets import opening
 from tests.support.inside import sockets_of
+from tests.support.platforms import linux_only
 from tests.support.seam import intercepted, refusal
 from tests.support.sending import LO, A, sending
 from tests.support.waiting import wait_readable
 
 IP, IPV6, SOCKET, UDP = socket.IPPROTO_IP, socket.IPPROTO_IPV6, socket.SOL_SOCKET, 17
 SO_MARK = 36  # of Linux: elsewhere socket has no name for it
+L = native()
 ON, OFF = (1, b"\1\0\0\0"), (0, b"\0\0\0\0", b"")
 
 
 def test_port_0_is_one_that_the_system_chooses(any_group: str, group6: str) -> None:
     for group in (any_group, group6):
-        with open_socket(group, 0, "lo") as sock:
+        with open_socket(group, 0, LO) as sock:
             assert sock.port == sock.getsockname()[1] > 0
-            with open_socket(group, sock.port, "lo") as other:  # those of a long list
+            with open_socket(group, sock.port, LO) as other:  # those of a long list
                 assert other.port == sock.port
-    with open_socket(any_group, 0, "lo") as sock, sending(A, any_group, sock.port) as sender:
+    with open_socket(any_group, 0, LO) as sock, sending(A, any_group, sock.port) as sender:
         sock.set_filter([A])
         sender.send(b"heard")
         wait_readable(sock)
@@ -42,33 +45,40 @@ def test_port_0_is_nobody_elses(any_group: str) -> None:
     chosen = set[int]()
     with ExitStack() as stack:
         for _ in range(400):
-            sock = stack.enter_context(open_socket(any_group, 0, "lo"))
+            sock = stack.enter_context(open_socket(any_group, 0, LO))
             assert sock.port not in chosen
             chosen.add(sock.port)
 
 
 @pytest.mark.parametrize("value", [5, struct.pack("=i", 5), bytearray(struct.pack("=i", 5))])
 def test_options(any_group: str, value: int | bytes) -> None:
-    with open_socket(any_group, 0, "lo", socket_options=[(SOCKET, socket.SO_PRIORITY, value)]) as sock:
-        assert sock.getsockopt(SOCKET, socket.SO_PRIORITY) == 5
+    with open_socket(any_group, 0, LO, socket_options=[(IP, socket.IP_TTL, value)]) as sock:
+        assert sock.getsockopt(IP, socket.IP_TTL) == 5
+
+
+def is_bound(sock: socket.socket) -> bool:
+    try:
+        return bool(sock.getsockname()[1])
+    except OSError:  # Windows then knows no address
+        return False
 
 
 def test_options_come_before_the_bind(any_group: str) -> None:
     bound: list[bool] = []
 
     def seen(sock: socket.socket, level: int, option: int, value: object) -> None:
-        if option == socket.SO_PRIORITY:
-            bound.append(sock.getsockname()[1] != 0)
+        if (level, option) == (IP, socket.IP_TTL):
+            bound.append(is_bound(sock))
 
     with intercepted("setsockopt", seen):
-        open_socket(any_group, 5000, "lo", socket_options=[(SOCKET, socket.SO_PRIORITY, 5)]).close()
+        open_socket(any_group, 5000, LO, socket_options=[(IP, socket.IP_TTL, 5)]).close()
     assert bound == [False]
 
 
 @pytest.mark.parametrize(
     ("level", "option", "named"),
-    [(SOCKET, SO_MARK, "SO_MARK"), (SOCKET, 46, "46 of level 1"), (IP, socket.IP_TOS, "IP_TOS"),
-     (IPV6, 67, "IPV6_TCLASS"), (270, 3, "3 of level 270")],
+    [pytest.param(SOCKET, SO_MARK, "SO_MARK", marks=linux_only), (SOCKET, 46, f"46 of level {SOCKET}"),
+     (IP, socket.IP_TOS, "IP_TOS"), (IPV6, L.IPV6_TCLASS, "IPV6_TCLASS"), (270, 3, "3 of level 270")],
 )  # fmt: skip
 def test_an_option_that_the_system_refuses_is_named(
     any_group: str, level: int, option: int, named: str
@@ -78,13 +88,13 @@ def test_an_option_that_the_system_refuses_is_named(
             raise refusal(errno.EPERM)
 
     with intercepted("setsockopt", refuse), pytest.raises(NoPermissionError, match=named) as caught:
-        open_socket(any_group, 0, "lo", socket_options=[(level, option, 1)])
+        open_socket(any_group, 0, LO, socket_options=[(level, option, 1)])
     assert caught.value.errno == errno.EPERM
 
 
 def test_an_option_that_the_kernel_does_not_know(any_group: str) -> None:
     with pytest.raises(RefusedError) as caught:
-        open_socket(any_group, 0, "lo", socket_options=[(SOCKET, 9999, 1)])
+        open_socket(any_group, 0, LO, socket_options=[(SOCKET, 9999, 1)])
     assert caught.value.errno == errno.ENOPROTOOPT
 
 
@@ -108,35 +118,41 @@ TIMES = [
 OTHERS = [(UDP, L.UDP_GRO), (SOCKET, L.SO_BINDTODEVICE), (SOCKET, L.SO_BINDTOIFINDEX)]
 
 
-@pytest.mark.parametrize(
-    ("level", "option", "values"),
-    [(SOCKET, socket.SO_REUSEADDR, OFF), (SOCKET, L.SO_REUSEPORT, (*ON, *OFF)), (SOCKET, L.SO_RXQ_OVFL, OFF),
-     (IPV6, L.IPV6_V6ONLY, OFF), (IP, L.IP_MULTICAST_ALL, ON), (IPV6, L.IPV6_MULTICAST_ALL, ON),
-     *[(*never, (*ON, *OFF)) for never in MEMBERSHIPS + TIMES + OTHERS]],
-)  # fmt: skip
+BREAKING = [
+    (SOCKET, socket.SO_REUSEADDR, OFF), (SOCKET, L.SO_REUSEPORT, (*ON, *OFF)), (SOCKET, L.SO_RXQ_OVFL, OFF),
+    (SOCKET, L.SO_EXCLUSIVEADDRUSE, ON), (IPV6, L.IPV6_V6ONLY, OFF),
+    (IP, L.IP_MULTICAST_ALL, ON), (IPV6, L.IPV6_MULTICAST_ALL, ON),
+    *[(*never, (*ON, *OFF)) for never in MEMBERSHIPS + TIMES + OTHERS],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("level", "option", "values"), [one for one in BREAKING if one[1] is not None])
 def test_options_that_would_break_a_promise(
     any_group: str, level: int, option: int, values: tuple[int | bytes, ...]
 ) -> None:
     for value in values:
         with pytest.raises(ArgumentError, match="socket option") as caught:
-            open_socket(any_group, 0, "lo", socket_options=[(level, option, value)])
+            open_socket(any_group, 0, LO, socket_options=[(level, option, value)])
         assert caught.value.hint
 
 
-@pytest.mark.parametrize("option", [(SOCKET, socket.SO_REUSEADDR, 1), (IP, L.IP_MULTICAST_ALL, 0)])
+@pytest.mark.parametrize(
+    "option",
+    [(SOCKET, socket.SO_REUSEADDR, 1), pytest.param((IP, L.IP_MULTICAST_ALL, 0), marks=linux_only)],
+)
 def test_options_that_say_what_holds_anyway(any_group: str, option: tuple[int, int, int]) -> None:
-    open_socket(any_group, 5000, "lo", socket_options=[option]).close()
+    open_socket(any_group, 5000, LO, socket_options=[option]).close()
 
 
 async def test_the_options_of_a_receiver(any_group: str) -> None:
-    asked = [(SOCKET, socket.SO_PRIORITY, 4)]
+    asked = [(IP, socket.IP_TTL, 4)]
     async with aiomcast.Receiver(socket_options=asked) as receiver:
         assert receiver.options.socket_options == tuple(asked)
-        membership = await receiver.join(any_group, 5000, sources=[A], interface="lo")
+        membership = await receiver.join(any_group, 5000, sources=[A], interface=LO)
         (sock,) = sockets_of(membership)
-        assert sock.getsockopt(SOCKET, socket.SO_PRIORITY) == 4
+        assert sock.getsockopt(IP, socket.IP_TTL) == 4
         await membership.swap([f"127.0.1.{number}" for number in range(1, 25)])
-        assert {one.getsockopt(SOCKET, socket.SO_PRIORITY) for one in sockets_of(membership)} == {4}
+        assert {one.getsockopt(IP, socket.IP_TTL) for one in sockets_of(membership)} == {4}
 
 
 @pytest.mark.parametrize(("group", "has_scope"), [("ff0e::4321", False), ("ff02::4321", True)])
@@ -146,6 +162,19 @@ def test_a_scope_id_is_bound_with_a_group_that_needs_one_alone(
     """Elsewhere than on Linux it is refused for another."""
     bound: list[Any] = []  # Any: an address as the socket module takes it
     monkeypatch.setattr(sockets, "bind_shared", lambda sock, address, interface: bound.append(address))
-    open_socket(group, 5000, "lo").close()
+    open_socket(group, 5000, LO).close()
     ((host, _, _, scope_id),) = bound
     assert scope_id == (LO if has_scope and host == group else 0)
+
+
+def test_a_new_one_is_closed_where_what_it_is_opened_for_fails(any_group: str) -> None:
+    with pytest.raises(ZeroDivisionError), opening(any_group, 0, LO) as made:
+        raise ZeroDivisionError
+    assert made.fileno() == -1
+
+
+def test_no_port_and_no_socket(any_group: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="port"):
+        open_socket(any_group, None, LO)
+    with pytest.raises(ArgumentError, match="port"):
+        open_socket(any_group, -1, LO)

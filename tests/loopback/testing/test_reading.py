@@ -209,7 +209,8 @@ async def test_a_socket_that_goes_on_failing_rests_longer_each_time() -> None:
     assert (reader.failures, len(heard.errors), heard.data) == (0, 1, [b"1"])
 
 
-async def test_a_socket_that_rests_can_be_taken_out(net: MemoryNetwork) -> None:
+async def test_a_socket_that_rests_can_be_taken_out() -> None:
+    net = MemoryNetwork(real_timers=False)
     for change in ("discard", "forget"):
         reader, heard = joined(net.open(), net)
         for _ in range(2):
@@ -234,7 +235,8 @@ async def test_a_socket_that_somebody_has_closed_is_never_read_again(net: Memory
     reading.close()
 
 
-async def test_after_the_end_nothing_is_read_and_the_sockets_stay_open(net: MemoryNetwork) -> None:
+async def test_after_the_end_nothing_is_read_and_the_sockets_stay_open() -> None:
+    net = MemoryNetwork(real_timers=False)
     reading = net.open()
     reader, heard = joined(reading, net)
     for _ in range(2):

@@ -85,6 +85,7 @@ class Constants:
     SO_RCVBUFFORCE: int | None
     SO_REUSEPORT: int | None
     SO_NETNS_COOKIE: int | None
+    SO_EXCLUSIVEADDRUSE: int | None
 
     # What an interface can do (ioctl).
     SIOCGIFFLAGS: int | None
