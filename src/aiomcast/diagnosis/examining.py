@@ -26,7 +26,7 @@ __all__ = ["Case", "Window", "concluded", "examine", "likely"]
 Window = Callable[[], Awaitable[object]]
 """What is awaited between the two looks."""
 
-_AGAIN: Final = 0.5  # seconds: that a switch takes to forward again, many times
+_AGAIN: Final = 0.3  # seconds: that a switch takes to forward again, many times
 
 
 @final

@@ -12,7 +12,7 @@ from ..values.filters import SourceFilter
 from ..values.links import Link
 from ..values.sealed import sealed
 
-__all__ = ["Capture", "Facts", "Look", "PortSocket", "Probes", "Seen"]
+__all__ = ["Capture", "Facts", "Look", "PortSocket", "Probes", "Reported", "Seen"]
 
 
 class PortSocket(NamedTuple):
@@ -58,6 +58,17 @@ class Seen(NamedTuple):
     is_outgoing: bool
 
 
+class Reported(NamedTuple):
+    """A group that was reported: the version of IGMP or MLD, and if it can have answered a query.
+
+    In the newest versions a change is told otherwise (RFC 3376, 4.2.12; RFC 3810, 5.2.12).
+    """
+
+    version: int
+    group: str
+    is_answer: bool
+
+
 @final
 @sealed
 @attrs.frozen(slots=True, kw_only=True)
@@ -68,8 +79,8 @@ class Capture:
     """How many UDP datagrams to groups there were of each kind."""
     queries: Mapping[int, str] = attrs.field(factory=dict)
     """Who has asked for memberships last, by the version of IGMP or MLD."""
-    reported: frozenset[tuple[int, str]] = frozenset()
-    """The version of IGMP or MLD and the group of what this host has reported."""
+    reported: frozenset[Reported] = frozenset()
+    """What this host has reported."""
     is_whole: bool = True
     """Whether there was room for all."""
 

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import Final, final
 
 from ..values.addresses import unpack
-from .facts import Capture, Seen
+from .facts import Capture, Reported, Seen
 
 __all__ = ["MOST", "Frames"]
 
@@ -27,6 +27,7 @@ _MLD_QUERY = 130
 _MLD_REPORTS = {143: 2, 131: 1}
 _IGMPV3_QUERY_LENGTH = 12
 _MLDV2_QUERY_LENGTH = 28
+_CURRENT_STATE = (1, 2)  # the types of records that answer queries: RFC 3376, 4.2.12; RFC 3810, 5.2.12
 
 
 @final
@@ -36,7 +37,7 @@ class Frames:
     def __init__(self) -> None:
         self._seen: Counter[Seen] = Counter()
         self._queries: dict[int, str] = {}
-        self._reported: set[tuple[int, str]] = set()
+        self._reported: set[Reported] = set()
 
     def add(self, packet: bytes, vlan: int, is_outgoing: bool) -> None:
         """Take note of a frame, from its IP header on."""
@@ -94,10 +95,11 @@ class Frames:
     def _add_reports(self, version: int, payload: bytes, size: int, has_records: bool) -> None:
         if not has_records:
             at = 4 if size == 4 else 8
-            self._reported.add((version, unpack(payload[at : at + size])))
+            self._reported.add(Reported(version, unpack(payload[at : at + size]), True))
             return
         at = 8
         for _ in range(struct.unpack_from("!H", payload, 6)[0]):
-            words, sources = struct.unpack_from("!BH", payload, at + 1)
-            self._reported.add((version, unpack(payload[at + 4 : at + 4 + size])))
+            kind, words, sources = struct.unpack_from("!BBH", payload, at)
+            group = unpack(payload[at + 4 : at + 4 + size])
+            self._reported.add(Reported(version, group, kind in _CURRENT_STATE))
             at += 4 + size + size * sources + 4 * words

@@ -55,7 +55,7 @@ async def report_leaves(
 
     def versions() -> set[int]:
         reported = recording.capture().reported if recording else ()
-        return {version for version, reported_group in reported if reported_group == group}
+        return {one.version for one in reported if one.group == group}
 
     outgoing = {4: ("IpExtOutMcastPkts",), 6: ("Icmp6OutMLDv2Reports", "Icmp6OutGroupMembResponses")}[number]
 
@@ -86,9 +86,11 @@ async def answers_queries(interface: Interface, group: str) -> bool | None:
         with Recording(interface.name) as recording:
             if not report_again(interface.index, family(group)):
                 return None
-            return await until(
-                lambda: any(reported == group for _, reported in recording.capture().reported), _SOON
-            )
+
+            def has_answered() -> bool:  # and not repeated what it had reported of the join
+                return any(one.group == group and one.is_answer for one in recording.capture().reported)
+
+            return await until(has_answered, _SOON)
     except (MulticastError, OSError):
         return None
 

@@ -167,7 +167,7 @@ def _facts(facts: Facts) -> dict[str, object]:
         else {
             "seen": [one._asdict() | {"count": count} for one, count in capture.seen.items()],
             "queries": {str(version): source for version, source in capture.queries.items()},
-            "reported": [list(one) for one in sorted(capture.reported)],
+            "reported": [one._asdict() for one in sorted(capture.reported)],
             "whole": capture.is_whole,
         },
     }

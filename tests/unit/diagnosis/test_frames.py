@@ -63,8 +63,14 @@ def test_reports_of_this_host() -> None:
     packets += [ipv6(58, MLDV2_REPORT, *HOP_BY_HOP), ipv6(58, MLDV1_REPORT, *HOP_BY_HOP)]
     found = seen_in(*packets, is_outgoing=True)
     assert found.reported == {
-        (3, "232.1.1.1"), (3, "239.1.1.1"), (2, "239.1.1.2"), (2, "ff1e::1"), (1, "ff1e::2"),
+        (3, "232.1.1.1", False), (3, "239.1.1.1", False), (2, "239.1.1.2", True), (2, "ff1e::1", False),
+        (1, "ff1e::2", True),
     }  # fmt: skip
+    for answer in (1, 2):
+        packet = ipv4(2, IGMPV3_REPORT[:8] + bytes([answer]) + IGMPV3_REPORT[9:], bytes(4))
+        assert seen_in(packet, is_outgoing=True).reported == {
+            (3, "232.1.1.1", True), (3, "239.1.1.1", False),
+        }  # fmt: skip
     assert seen_in(*packets) == Capture()
 
 
