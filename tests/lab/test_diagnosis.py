@@ -5,7 +5,7 @@ without any privilege. Where two cannot be told apart, it names both.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,9 +14,9 @@ import pytest
 from aiomcast import VerdictKind
 
 from .doctoring import COUNT, examined, firewall, fragment, frame, inject, sysctl
-from .network import wait_until
+from .network import execute, wait_until
 from .queriers import Querier
-from .two_hosts import FAR, GROUPS, NEAR, PORT, Wire, each_family, family, sender, wire
+from .two_hosts import FAR, GROUPS, NEAR, PORT, Wire, each_family, family, sender, two_hosts, wire
 
 __all__ = ["wire"]
 
@@ -127,11 +127,27 @@ ILL = (
         V.OTHER_TRAFFIC,
         lambda wire, group: inject(wire, frame("239.9.9.9" if family(group) == 4 else "ff1e::9:9")),
     ),
-    Ill("an old querier", V.OLD_QUERIER, V.OLD_QUERIER, nothing, asked_in_an_old_version, (4, 6), OTHERS),
     Ill("nobody sends", V.UPSTREAM, V.UPSTREAM, nothing),
     Ill("nobody sends, tried", V.UPSTREAM, V.UPSTREAM, nothing, probe=True),
 )
 AMBIGUOUS = {V.OTHER_TRAFFIC, V.TAGGED}
+
+
+@pytest.fixture(scope="module")
+def shared(lab: None) -> Iterator[Wire]:
+    """A cable for the tests of the module."""
+    with two_hosts() as built:
+        yield built
+
+
+@pytest.fixture
+def cable(shared: Wire) -> Iterator[Wire]:
+    """The same, cured again after the test."""
+    yield shared
+    execute(["ip", "netns", "exec", shared.near.namespace, "nft", "flush", "ruleset"])
+    shared.near.ip("link set v0 mtu 1500")
+    for name in ("all", "v0"):
+        sysctl(f"net/ipv4/conf/{name}/rp_filter", 0)
 
 
 @with_and_without
@@ -140,12 +156,12 @@ AMBIGUOUS = {V.OTHER_TRAFFIC, V.TAGGED}
     [pytest.param(ill, group, id=f"{ill.name}-ipv{family(group)}") for ill in ILL for group in GROUPS
      if family(group) in ill.families],
 )  # fmt: skip
-def test_the_verdict(wire: Wire, ill: Ill, group: str, is_privileged: bool) -> None:
+def test_the_verdict(cable: Wire, ill: Ill, group: str, is_privileged: bool) -> None:
     if ill.breaks is not None:
-        ill.breaks(wire, group)
+        ill.breaks(cable, group)
     found = examined(
         group,
-        ill.send(wire, group),
+        ill.send(cable, group),
         sources=[ill.sources[family(group)]] if ill.sources else None,
         probe=ill.probe,
         is_privileged=is_privileged,
@@ -196,6 +212,17 @@ def test_the_other_remedy_of_the_reverse_path_filter(wire: Wire) -> None:
     assert again.verdict.kind is V.FLOWS
 
 
+@with_and_without
+@each_family
+def test_an_old_querier(wire: Wire, group: str, is_privileged: bool) -> None:
+    sources = [FAR[family(group)]]
+    asked_in_an_old_version(wire, group)
+    found = examined(group, lambda: None, sources=sources, expected=0, is_privileged=is_privileged)
+    assert found.verdict.kind is V.OLD_QUERIER
+    found = examined(group, inject(wire, frame(group)), sources=sources, is_privileged=is_privileged)
+    assert (found.verdict.kind, found.others) == (V.FLOWS, ())
+
+
 @pytest.mark.parametrize("is_forced", [True, False])
 def test_why_it_is_an_old_version(wire: Wire, is_forced: bool) -> None:
     if is_forced:
@@ -206,7 +233,7 @@ def test_why_it_is_an_old_version(wire: Wire, is_forced: bool) -> None:
     assert found.verdict.text.startswith("force_igmp_version" if is_forced else "a router or switch asks")
 
 
-def test_a_sender_of_this_host_that_keeps_it_from_this_host(wire: Wire) -> None:
+def test_a_sender_of_this_host_that_keeps_it_from_this_host(cable: Wire) -> None:
     for group in ("239.1.1.1", "ff1e::1:1"):
         number = family(group)
         level, option = (socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP)
@@ -222,7 +249,7 @@ def test_a_sender_of_this_host_that_keeps_it_from_this_host(wire: Wire) -> None:
 
 
 @pytest.mark.parametrize("is_listed", [True, False])
-def test_sources_of_this_host(wire: Wire, is_listed: bool) -> None:
+def test_sources_of_this_host(cable: Wire, is_listed: bool) -> None:
     sources = [NEAR[4]] if is_listed else [NEAR[4], FAR[4]]
     found = examined("239.1.1.1", lambda: None, sources=sources, expected=0)
     assert (found.verdict.kind is V.OWN_SOURCE) is is_listed

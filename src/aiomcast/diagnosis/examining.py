@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, final
 
@@ -66,10 +66,9 @@ async def examine(
         if not case.interface.is_loopback:  # where nothing is reported
             leaves = await probes.report_leaves(case.interface, family(case.group), recording)
         begun = arrivals.count()
-        before, clock = _look(case), asyncio.get_running_loop().time
-        start = clock()
+        before, start = _look(case), time.monotonic()
         await window()
-        seconds, arrived = clock() - start, arrivals.count() - begun
+        seconds, arrived = time.monotonic() - start, arrivals.count() - begun
         after = _look(case)
         found = _facts(case, before, after, doubts)
         capture = recording.capture() if recording else None  # before the probes are in it

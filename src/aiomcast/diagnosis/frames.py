@@ -15,7 +15,7 @@ from .facts import Capture, Reported, Seen
 __all__ = ["MOST", "Frames"]
 
 MOST: Final = 256
-"""Bytes of a frame that are looked at, and kinds of frames that are told apart."""
+"""Kinds of frames that are told apart."""
 
 _UDP, _IGMP, _ICMPV6 = 17, 2, 58
 _HOP_BY_HOP, _FRAGMENT = 0, 44
@@ -39,13 +39,13 @@ class Frames:
         self._queries: dict[int, str] = {}
         self._reported: set[Reported] = set()
 
-    def add(self, packet: bytes, vlan: int, is_outgoing: bool) -> None:
-        """Take note of a frame, from its IP header on."""
+    def add(self, packet: bytes, vlan: int, *, is_outgoing: bool = False, is_looped: bool = False) -> None:
+        """Take note of a frame, from its IP header on; a query of its own that is looped back is none."""
         try:
             if packet[0] >> 4 == 4:
-                self._add_ipv4(packet, vlan, is_outgoing)
+                self._add_ipv4(packet, vlan, is_outgoing, is_looped)
             elif packet[0] >> 4 == 6:
-                self._add_ipv6(packet, vlan, is_outgoing)
+                self._add_ipv6(packet, vlan, is_outgoing, is_looped)
         except (IndexError, struct.error, ValueError):
             return
 
@@ -58,7 +58,7 @@ class Frames:
             is_whole=is_whole,
         )
 
-    def _add_ipv4(self, packet: bytes, vlan: int, is_outgoing: bool) -> None:
+    def _add_ipv4(self, packet: bytes, vlan: int, is_outgoing: bool, is_looped: bool) -> None:
         start, source = 4 * (packet[0] & 0x0F), unpack(packet[12:16])
         offset = struct.unpack_from("!H", packet, 6)[0] & 0x1FFF
         payload = packet[start : struct.unpack_from("!H", packet, 2)[0]]
@@ -66,11 +66,11 @@ class Frames:
             self._add_udp(source, packet[16:20], payload, vlan, is_outgoing)
         elif packet[9] == _IGMP and is_outgoing and payload[0] in _IGMP_REPORTS:
             self._add_reports(_IGMP_REPORTS[payload[0]], payload, 4, payload[0] == 0x22)
-        elif packet[9] == _IGMP and not is_outgoing and payload[0] == _IGMP_QUERY:
+        elif packet[9] == _IGMP and not (is_outgoing or is_looped) and payload[0] == _IGMP_QUERY:
             version = 3 if len(payload) >= _IGMPV3_QUERY_LENGTH else 2 if payload[1] else 1
             self._queries[version] = source
 
-    def _add_ipv6(self, packet: bytes, vlan: int, is_outgoing: bool) -> None:
+    def _add_ipv6(self, packet: bytes, vlan: int, is_outgoing: bool, is_looped: bool) -> None:
         kind, start, source = packet[6], 40, unpack(packet[8:24])
         end = start + struct.unpack_from("!H", packet, 4)[0]
         while kind in (_HOP_BY_HOP, _FRAGMENT):
@@ -83,7 +83,7 @@ class Frames:
             self._add_udp(source, packet[24:40], payload, vlan, is_outgoing)
         elif kind == _ICMPV6 and is_outgoing and payload[0] in _MLD_REPORTS:
             self._add_reports(_MLD_REPORTS[payload[0]], payload, 16, payload[0] == 143)
-        elif kind == _ICMPV6 and not is_outgoing and payload[0] == _MLD_QUERY:
+        elif kind == _ICMPV6 and not (is_outgoing or is_looped) and payload[0] == _MLD_QUERY:
             self._queries[2 if len(payload) >= _MLDV2_QUERY_LENGTH else 1] = source
 
     def _add_udp(self, source: str, group: bytes, payload: bytes, vlan: int, is_outgoing: bool) -> None:

@@ -174,9 +174,10 @@ def loop_off(facts: Facts) -> Iterator[Verdict]:
     """The sender is on this host, and keeps what it sends from this host."""
     if facts.capture is None:
         return
-    out = [one for one in facts.capture.seen if one.is_outgoing]
     ends = (facts.group, facts.port)
-    if any((one.group, one.port) == ends and facts.wanted.allows(one.source) for one in out):
+    right = [one for one in facts.capture.seen if (one.group, one.port) == ends]
+    right = [one for one in right if facts.wanted.allows(one.source)]
+    if right and all(one.is_outgoing for one in right):
         yield Verdict(
             VerdictKind.LOOP_OFF,
             f"a program on this host sends to {facts.group} port {facts.port}, and has it not come back",

@@ -23,6 +23,7 @@ from .recording import Recording
 __all__ = ["answers_queries", "comes_from_itself", "real_sources", "report_leaves", "source_answers", "until"]
 
 _SOON: Final = 0.3  # seconds: 20 times what a report takes
+_LATE: Final = 1.0  # seconds: before it is said that no report goes out
 _AT_ONCE: Final = 0.1  # seconds: 100 times what the host's own datagram takes
 _DISCARD: Final = 9  # RFC 863
 _TURN: Final = 0.01  # seconds between two looks
@@ -46,7 +47,7 @@ async def report_leaves(
     """
     # RFC 2365, 6.1 and RFC 4291, 2.7: of local scope, so that no router heeds it.
     drawn = secrets.token_bytes(2)
-    group = f"239.255.{drawn[0]}.{drawn[1]}" if number == 4 else f"ff12::8000:{drawn.hex()}"
+    group = canonical(f"239.255.{drawn[0]}.{drawn[1]}" if number == 4 else f"ff12::8000:{drawn.hex()}")
     before, _ = gathering.counters(interface.name, number)
 
     def grown() -> dict[str, int]:
@@ -62,16 +63,19 @@ async def report_leaves(
     def has_left() -> bool:
         return bool(versions()) if recording else not grown().keys().isdisjoint(outgoing)
 
+    def is_decided() -> bool:
+        return has_left() or "Ip6OutDiscards" in grown()
+
     try:
         with open_socket(group, 0, interface) as sock:
             sock.set_filter(None)
-            left = await until(has_left, _SOON)
+            await until(is_decided, _LATE)
+            left = has_left()
     except MulticastError:
         return None, None
     counted = grown()
     if not left:
-        tried = ("IpOutRequests",) if number == 4 else ("Ip6OutDiscards", *outgoing)
-        return (None if counted.keys().isdisjoint(tried) else False), None
+        return (False if {4: "IpOutRequests", 6: "Ip6OutDiscards"}[number] in counted else None), None
     if recording:
         return True, min(versions())
     return True, None if number == 4 else 2 if "Icmp6OutMLDv2Reports" in counted else 1

@@ -12,7 +12,7 @@ from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..system.destination import attach_program
 from .facts import Capture
-from .frames import MOST, Frames
+from .frames import Frames
 
 __all__ = ["Recording"]
 
@@ -30,6 +30,7 @@ _TP_STATUS_VLAN_VALID = 0x10
 _VLAN_ID = 0x0FFF
 _STATISTICS = struct.Struct("=II")  # struct tpacket_stats: frames, of which dropped
 
+_LONGEST = 2048  # bytes of a frame that are looked at: a report can be as long as the MTU
 _ROOM = 1 << 22  # bytes of memory for what waits
 _MOST_FRAMES: Final = 20_000  # that are looked at
 
@@ -49,7 +50,7 @@ _FILTER: Final = b"".join(
         (_JUMP_IF_EQUAL, 0, 3, 0x60),
         (_LOAD_BYTE, 0, 0, _NET + 24),
         (_JUMP_IF_EQUAL, 0, 1, 0xFF),
-        (_RETURN, 0, 0, MOST),
+        (_RETURN, 0, 0, _LONGEST),
         (_RETURN, 0, 0, 0),
     )
 )
@@ -92,11 +93,11 @@ class Recording:
         """Return what there was so far."""
         for _ in range(_MOST_FRAMES):
             try:
-                packet, ancillary, _, sender = self._socket.recvmsg(MOST, 128)
+                packet, ancillary, _, sender = self._socket.recvmsg(_LONGEST, 128)
             except OSError:  # nothing more, or the interface went down
                 break
-            if sender[2] != _PACKET_LOOPBACK:  # which this host has sent, and heard itself
-                self._frames.add(packet, _vlan(ancillary), sender[2] == _PACKET_OUTGOING)
+            outgoing, looped = sender[2] == _PACKET_OUTGOING, sender[2] == _PACKET_LOOPBACK
+            self._frames.add(packet, _vlan(ancillary), is_outgoing=outgoing, is_looped=looped)
         else:
             self._is_whole = False
         with contextlib.suppress(OSError):

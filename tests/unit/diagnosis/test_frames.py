@@ -38,7 +38,7 @@ def ipv6(kind: int, payload: bytes, extension: int | None = None, of_it: bytes =
 def seen_in(*packets: bytes, vlan: int = 0, is_outgoing: bool = False) -> Capture:
     frames = Frames()
     for packet in packets:
-        frames.add(packet, vlan, is_outgoing)
+        frames.add(packet, vlan, is_outgoing=is_outgoing)
     return frames.capture(True)
 
 
@@ -83,10 +83,18 @@ def test_queries_of_others() -> None:
         assert seen_in(ipv6(58, bytes.fromhex(message), *HOP_BY_HOP)).queries == {version: SOURCES[1]}
 
 
+def test_of_what_is_looped_back_only_datagrams_count() -> None:
+    frames = Frames()
+    for packet in (ipv4(17, UDP), ipv4(2, bytes.fromhex(IGMP_QUERIES[3]), bytes(4)), ipv6(17, UDP)):
+        frames.add(packet, 0, is_looped=True)
+    assert len(frames.capture(True).seen) == 2
+    assert frames.capture(True).queries == {}
+
+
 def test_no_more_kinds_are_kept_than_can_be() -> None:
     frames = Frames()
     for port in range(MOST + 50):
-        frames.add(ipv4(17, struct.pack("!HHHH", 7777, port, 8, 0)), 0, False)
+        frames.add(ipv4(17, struct.pack("!HHHH", 7777, port, 8, 0)), 0)
     assert len(frames.capture(True).seen) == MOST
 
 
