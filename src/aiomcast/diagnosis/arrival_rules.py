@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from ..values.addresses import Scope, scope
 from .facts import Facts, Seen
 from .host_rules import setting
 from .verdicts import Verdict, VerdictKind
@@ -104,19 +105,16 @@ def frames_dropped(facts: Facts) -> Iterator[Verdict]:
 
 def wrong_port(facts: Facts) -> Iterator[Verdict]:
     """The group is right, the port is not."""
-    where = f"ss -uln and the sender say which; join that port instead of {facts.port}"
-    if facts.capture is not None:
-        if any(one.port == facts.port and facts.wanted.allows(one.source) for one in _to_group(facts)):
-            return
-        ports = sorted({one.port for one in _to_group(facts) if facts.wanted.allows(one.source)})
-        if ports:
-            shown = ", ".join(map(str, ports[:_NAMED]))
-            yield Verdict(
-                VerdictKind.WRONG_PORT,
-                f"datagrams come to {facts.group}, but to port {shown}",
-                f"join port {shown} instead of {facts.port}",
-                _frames(facts, facts.wanted.allows),
-            )
+    ports = sorted({one.port for one in _to_group(facts) if facts.wanted.allows(one.source)})
+    if ports and facts.port not in ports:
+        shown = ", ".join(map(str, ports[:_NAMED]))
+        yield Verdict(
+            VerdictKind.WRONG_PORT,
+            f"datagrams come to {facts.group}, but to port {shown}",
+            f"join port {shown} instead of {facts.port}",
+            _frames(facts, facts.wanted.allows),
+        )
+    if ports or _are_all_seen(facts):
         return
     name = "Udp6IgnoredMulti" if facts.is_ipv6 else "UdpIgnoredMulti"
     # Broadcasts to ports that nobody has are counted there, too.
@@ -125,7 +123,7 @@ def wrong_port(facts: Facts) -> Iterator[Verdict]:
         yield Verdict(
             VerdictKind.WRONG_PORT,
             "datagrams come to a group that is joined, and to a port that nobody has",
-            where,
+            f"find out which: the sender knows, and tcpdump -ni {facts.interface} dst {facts.group}",
             _grown(facts, name),
         )
 
@@ -142,7 +140,7 @@ def wrong_source(facts: Facts) -> Iterator[Verdict]:
             f"let {shown} in",
             _frames(facts, lambda source: source in real) or ("an any-source socket was heard from",),
         )
-    elif facts.is_ipv6 and facts.capture is None and (evidence := _grown(facts, "Ip6InDiscards")):
+    elif facts.is_ipv6 and not _are_all_seen(facts) and (evidence := _grown(facts, "Ip6InDiscards")):
         yield Verdict(
             VerdictKind.WRONG_SOURCE,
             "datagrams come to a group that is joined, from a source that is not let in",
@@ -153,17 +151,18 @@ def wrong_source(facts: Facts) -> Iterator[Verdict]:
 
 def tagged(facts: Facts) -> Iterator[Verdict]:
     """IP never sees them."""
-    if facts.capture is not None:
-        vlans = sorted({one.vlan for one in facts.capture.seen if one.vlan and one.group == facts.group})
-        if vlans:
-            name = f"{facts.interface}.{vlans[0]}"
-            yield Verdict(
-                VerdictKind.TAGGED,
-                f"datagrams to {facts.group} come in tagged for VLAN {', '.join(map(str, vlans))}",
-                f"join on the VLAN's interface: ip link add link {facts.interface} name {name} type vlan "
-                f"id {vlans[0]}, ip link set {name} up",
-                _frames(facts, lambda _: True),
-            )
+    seen = facts.capture.seen if facts.capture else ()
+    vlans = sorted({one.vlan for one in seen if one.vlan and one.group == facts.group})
+    if vlans:
+        name = f"{facts.interface}.{vlans[0]}"
+        yield Verdict(
+            VerdictKind.TAGGED,
+            f"datagrams to {facts.group} come in tagged for VLAN {', '.join(map(str, vlans))}",
+            f"join on the VLAN's interface: ip link add link {facts.interface} name {name} type vlan "
+            f"id {vlans[0]}, ip link set {name} up",
+            _frames(facts, lambda _: True),
+        )
+    if vlans or _are_all_seen(facts):
         return
     frames = facts.grown("rx_packets")
     packets = facts.grown("IpInReceives") + facts.grown("Ip6InReceives")
@@ -180,9 +179,11 @@ def tagged(facts: Facts) -> Iterator[Verdict]:
 
 def input_drops(facts: Facts) -> Iterator[Verdict]:
     """They come in, and are not delivered (IPv4: of IPv6 there is no such count)."""
-    if facts.is_ipv6:
+    if facts.is_ipv6 or facts.is_on_loopback or _are_all_seen(facts):
         return
-    missing = facts.grown("IpExtInMcastPkts") - facts.grown("IpInDelivers") - _unassembled(facts, "Ip")
+    # What is sent on loopback to a group that nobody has joined comes in there, and is not delivered.
+    missing = facts.grown("IpExtInMcastPkts") - facts.grown("lo_packets")
+    missing -= facts.grown("IpInDelivers") + _unassembled(facts, "Ip")
     if missing >= _SOME:
         yield _firewall(facts, (*_grown(facts, "IpExtInMcastPkts"), f"{missing} more than IpInDelivers"))
 
@@ -197,8 +198,8 @@ def dropped_on_the_way(facts: Facts) -> Iterator[Verdict]:
 def other_traffic(facts: Facts) -> Iterator[Verdict]:
     """Packets come in and are nobody's."""
     firewall = "" if facts.probes.comes_from_itself else ", or a firewall drops them early"
-    if facts.capture is not None:
-        unwanted = [one for one in facts.capture.seen if not one.is_outgoing and one.group != facts.group]
+    if facts.capture is not None and _are_all_seen(facts):
+        unwanted = [one for one in facts.capture.seen if not one.is_outgoing and _is_like(one, facts)]
         if not unwanted:
             return
         shown = ", ".join(f"{one.source} to {one.group}" for one in unwanted[:_NAMED])
@@ -242,6 +243,17 @@ def _mcast(facts: Facts) -> str:
 def _grown(facts: Facts, name: str) -> tuple[str, ...]:
     more = facts.grown(name)
     return (f"{name} has grown by {more}",) if more else ()
+
+
+def _are_all_seen(facts: Facts) -> bool:
+    """Whether there is nothing on the interface but what the capture has, so that counters tell no more."""
+    return facts.capture is not None and facts.capture.is_whole
+
+
+def _is_like(seen: Seen, facts: Facts) -> bool:
+    """Whether it is of another group that could have been meant: of this family, and not for the link."""
+    is_of_family = (":" in seen.group) is facts.is_ipv6
+    return is_of_family and seen.group != facts.group and scope(seen.group) is not Scope.LINK_LOCAL
 
 
 def _to_group(facts: Facts) -> list[Seen]:

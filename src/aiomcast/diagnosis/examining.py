@@ -72,9 +72,11 @@ async def examine(
         after = _look(case)
         found = _facts(case, before, after, doubts)
         capture = recording.capture() if recording else None  # before the probes are in it
-        inodes = arrivals.inodes
+        inodes = arrivals.inodes if after.sockets else frozenset()  # where descriptors have inodes
         tried = Probes(reports_leave=leaves[0], report_version=leaves[1])
         unseen = [*after.unseen, *missing]
+        if capture is not None and not capture.is_whole:
+            unseen.append("some of the frames: there were more than it looks at")
         is_unread = False
         if not arrived:
             is_unread = not arrivals.is_witness and any(

@@ -36,8 +36,8 @@ class Look:
     igmp_version: int | None = None
     """By which the interface reports IPv4 groups: below 3 when an old querier was heard, or by a sysctl."""
     counters: Mapping[str, int] = attrs.field(factory=dict)
-    """By the names of nstat(8), "rx_packets" and "rx_dropped" of the interface. Those of IPv4 and UDP are the
-    host's, the others of IPv6 the interface's."""
+    """By the names of nstat(8); of the interface "rx_packets" and "rx_dropped", of loopback "lo_packets". Those
+    of IPv4 and UDP are the host's, the others of IPv6 the interface's."""
     sockets: tuple[PortSocket, ...] = ()
     unseen: tuple[str, ...] = ()
     """What the system does not tell."""
@@ -147,6 +147,11 @@ class Facts:
     def is_ipv6(self) -> bool:
         """Whether the group is of IPv6."""
         return ":" in self.group
+
+    @property
+    def is_on_loopback(self) -> bool:
+        """Whether it is about this host alone."""
+        return self.after.link is not None and self.after.link.is_loopback
 
     def grown(self, name: str) -> int:
         """Return by how much a counter has grown; 0 where it is not told."""

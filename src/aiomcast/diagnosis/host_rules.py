@@ -85,8 +85,8 @@ def doubtful(facts: Facts) -> Iterator[Verdict]:
 
 def own_source(facts: Facts) -> Iterator[Verdict]:
     """Only this host itself is let in, on an interface to others."""
-    link, listed = facts.after.link, facts.wanted.sources
-    if facts.wanted.is_include and listed and listed <= facts.own_sources and link and not link.is_loopback:
+    listed = facts.wanted.sources
+    if facts.wanted.is_include and listed and listed <= facts.own_sources and not facts.is_on_loopback:
         yield Verdict(
             VerdictKind.OWN_SOURCE,
             f"{', '.join(sorted(listed))} is this host's own address: nothing that comes in on "

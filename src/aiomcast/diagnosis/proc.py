@@ -28,14 +28,20 @@ def single(table: str) -> dict[str, int]:
 
 
 def interface_counters(table: str, name: str) -> dict[str, int]:
-    """Return "rx_packets" and "rx_dropped" of an interface from /proc/net/dev, nothing if it is not there."""
+    """Return "rx_packets" and "rx_dropped" of an interface from /proc/net/dev, and "lo_packets" of loopback.
+
+    Nothing of what is not there.
+    """
+    found: dict[str, int] = {}
     for line in table.splitlines():
         # A name may hold a colon, the numbers do not.
         head, _, numbers = line.rpartition(":")
+        fields = numbers.split()
         if head.strip() == name:
-            fields = numbers.split()
-            return {"rx_packets": int(fields[_RECEIVED]), "rx_dropped": int(fields[_DROPPED])}
-    return {}
+            found |= {"rx_packets": int(fields[_RECEIVED]), "rx_dropped": int(fields[_DROPPED])}
+        if head.strip() == "lo":
+            found["lo_packets"] = int(fields[_RECEIVED])
+    return found
 
 
 def igmp_version(table: str, index: int) -> int | None:

@@ -62,7 +62,7 @@ def _upstream(facts: Facts) -> Verdict:
         evidence.append("the source is alive: it has refused a datagram")
     if facts.probes.real_sources == ():
         evidence.append("nobody sends to the group and port, whichever source is let in")
-    if facts.after.link is not None and facts.after.link.is_loopback:
+    if facts.is_on_loopback:
         return Verdict(
             VerdictKind.UPSTREAM,
             f"of those who are let in, nobody on this host sends to {facts.group} port {facts.port} on "

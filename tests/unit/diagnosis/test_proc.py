@@ -36,10 +36,11 @@ def test_counters_of_udp_over_ipv6() -> None:
 
 
 def test_counters_of_an_interface() -> None:
-    assert proc.interface_counters(recorded("dev"), "v0") == {"rx_packets": 21, "rx_dropped": 0}
-    assert proc.interface_counters(recorded("dev"), "v") == {}
+    found = proc.interface_counters(recorded("dev"), "v0")
+    assert found == {"rx_packets": 21, "rx_dropped": 0, "lo_packets": 0}
+    assert proc.interface_counters(recorded("dev"), "v") == {"lo_packets": 0}
     odd = recorded("dev").replace("v0:", "v:0:").replace(" 21    0    0    0 ", " 21    0    4    0 ")
-    assert proc.interface_counters(odd, "v:0") == {"rx_packets": 21, "rx_dropped": 4}
+    assert proc.interface_counters(odd, "v:0") == {"rx_packets": 21, "rx_dropped": 4, "lo_packets": 0}
 
 
 def test_the_version_of_igmp() -> None:

@@ -100,6 +100,7 @@ def test_the_order() -> None:
         counted(FACTS6, TcpExtIPReversePathFilter=9, UdpInCsumErrors=9, UdpIgnoredMulti=9, Ip6InMcastPkts=9),
         facts(own_sources=frozenset({SOURCE}), wanted=SourceFilter.include({SOURCE, OTHER})),
         facts(after={"igmp_version": 2}, wanted=SourceFilter.any()),
+        counted(IpExtInMcastPkts=40, IpInReceives=40, lo_packets=40),
     ],
 )
 def test_what_is_no_verdict(quiet: Facts) -> None:
@@ -150,6 +151,21 @@ def test_the_frames_decide_where_the_counters_do_not() -> None:
     assert kinds(captured(of=ambiguous)) == ["UPSTREAM"]
     assert kinds(counted(rx_packets=9)) == ["TAGGED"]
     assert kinds(captured(of=counted(rx_packets=9))) == ["UPSTREAM"]
+
+
+def test_a_capture_that_has_not_all_leaves_it_to_the_counters() -> None:
+    cut = Capture(seen={RIGHT._replace(group="232.1.1.2"): 9}, is_whole=False)
+    for ill, kind in (
+        (counted(UdpIgnoredMulti=9, IpExtInMcastPkts=9, IpInReceives=9, IpInDelivers=9), "WRONG_PORT"),
+        (counted(rx_packets=9), "TAGGED"),
+        (counted(IpInReceives=9), "OTHER_TRAFFIC"),
+    ):
+        assert kinds(facts(ill, capture=cut))[0] == kind
+
+
+@pytest.mark.parametrize("group", ["224.0.0.251", "ff1e::9"])
+def test_groups_that_are_there_on_every_link_are_no_other_traffic(group: str) -> None:
+    assert kinds(captured(RIGHT._replace(group=group))) == ["UPSTREAM"]
 
 
 def test_a_verdict_that_names_two_causes_loses_one_where_a_probe_has() -> None:
