@@ -36,8 +36,10 @@ class Look:
     igmp_version: int | None = None
     """By which the interface reports IPv4 groups: below 3 when an old querier was heard, or by a sysctl."""
     counters: Mapping[str, int] = attrs.field(factory=dict)
-    """By the names of nstat(8); of the interface "rx_packets" and "rx_dropped", of loopback "lo_packets". Those
-    of IPv4 and UDP are the host's, the others of IPv6 the interface's."""
+    """By the names of nstat(8); "rx_packets" and "rx_dropped" are the interface's, "lo_packets" loopback's.
+
+    Those of IPv4 and UDP are the whole host's, the others of IPv6 the interface's.
+    """
     sockets: tuple[PortSocket, ...] = ()
     unseen: tuple[str, ...] = ()
     """What the system does not tell."""
