@@ -34,7 +34,7 @@ def define(command: argparse.ArgumentParser) -> None:
     """
     channel(command)
     add = command.add_argument
-    add("-s", "--source", metavar="A", action="append", help="A source that is let in; repeat it for more.")
+    add("-s", "--source", metavar="A", action="append", help="A source that is let in; several with commas.")
     add("-i", "--interface", metavar="I", help="Name, index or address; else by the route.")
     add(
         "--seconds",
@@ -56,11 +56,12 @@ def define(command: argparse.ArgumentParser) -> None:
 
 def perform(given: argparse.Namespace) -> int:
     """Do it, with the arguments that `define` declares, and return the status."""
+    listed = [one for some in given.source or () for one in some.split(",")]
     found = run(
         aiomcast.diagnose(
             given.group,
             given.port,
-            sources=given.source,
+            sources=listed or None,
             interface=interface(given.interface),
             seconds=given.seconds,
             probe=given.probe,
@@ -69,7 +70,7 @@ def perform(given: argparse.Namespace) -> int:
     if given.form == "json":
         print(json.dumps(found.as_dict()), flush=True)
     else:
-        asked = f"{given.group} port {given.port} from {', '.join(given.source or ['any source'])}"
+        asked = f"{given.group} port {given.port} from {', '.join(listed or ['any source'])}"
         print("\n".join(_lines(found, asked)), flush=True)
     if found.verdict.is_flowing:
         return _FLOWS

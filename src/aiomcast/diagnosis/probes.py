@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
+import os
 import socket
 import struct
 from collections.abc import Callable
@@ -46,7 +46,7 @@ async def report_leaves(
     Joins a group that nobody sends to, and leaves it: the host reports that.
     """
     # RFC 2365, 6.1 and RFC 4291, 2.7: of local scope, so that no router heeds it.
-    drawn = secrets.token_bytes(2)
+    drawn = os.urandom(2)
     group = canonical(f"239.255.{drawn[0]}.{drawn[1]}" if number == 4 else f"ff12::8000:{drawn.hex()}")
     before, _ = gathering.counters(interface.name, number)
 

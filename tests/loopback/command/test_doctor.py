@@ -55,8 +55,10 @@ def flowing(group: str) -> Iterator[None]:
 def test_it_flows(group: str) -> None:
     with flowing(group):
         done = run(group, "5000", "-s", SOURCE, *QUICK)
+        both = run(group, "5000", "-s", f"{SOURCE},127.0.0.9", *QUICK)
     assert done.returncode == 0, done
     assert done.stdout.startswith(f"{group} port 5000 from {SOURCE}, on lo, looked at for 0.3 s\n\nflows: ")
+    assert f"packets come in from {SOURCE}; nothing from 127.0.0.9" in both.stdout.replace("\n  ", " ")
     assert done.stderr == ""
 
 
