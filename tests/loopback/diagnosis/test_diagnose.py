@@ -46,6 +46,19 @@ async def test_it_flows(senders: Senders, group: str) -> None:
 
 
 @linux_only
+async def test_what_the_kernel_has_no_room_to_keep_out_is_kept_out_here(
+    senders: Senders, any_group: str
+) -> None:
+    """A list of more sources than one socket can exclude."""
+    listed = [f"127.0.0.{number}" for number in range(2, 22)]
+    window = sending(senders, any_group, *listed, "127.0.0.99")
+    excluded = aiomcast.SourceFilter.exclude(listed)
+    found = await diagnose_over(window, any_group, PORT, sources=excluded, interface="lo")
+    assert found.facts is not None
+    assert (found.facts.arrived, found.facts.heard) == (1, ("127.0.0.99",))
+
+
+@linux_only
 async def test_it_leaves_nothing_behind(any_group: str) -> None:
     """The sockets of a test are counted after it: what is left is the membership."""
     from aiomcast.system.device_groups import device_groups
