@@ -1,5 +1,8 @@
 """An asyncio-native multicast receiver with the whole source-filter API of RFC 3678."""
 
+from .diagnosis.diagnose import diagnose
+from .diagnosis.facts import Facts
+from .diagnosis.verdicts import Diagnosis, Verdict, VerdictKind
 from .endpoint.endpoint import create_multicast_endpoint
 from .endpoint.protocol import MulticastProtocol
 from .endpoint.sender import Sender
@@ -62,9 +65,11 @@ __all__ = [
     "ArgumentTypeError",
     "Capabilities",
     "Channel",
+    "Diagnosis",
     "Event",
     "EventKind",
     "EventStream",
+    "Facts",
     "FilterError",
     "FilterManager",
     "FilterMode",
@@ -106,7 +111,10 @@ __all__ = [
     "StreamStatistics",
     "Tags",
     "UnsupportedError",
+    "Verdict",
+    "VerdictKind",
     "create_multicast_endpoint",
+    "diagnose",
     "is_ssm",
     "list_interfaces",
     "listen",

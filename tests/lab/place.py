@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from .network import SYSCTLS, _setns, execute, unique_name
@@ -33,6 +34,19 @@ class Place:
 
     def __exit__(self, *error: object) -> None:
         self._undoing.close()
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Move the calling thread here from another namespace, and back at the end."""
+        with (
+            Path("/proc/thread-self/ns/net").open("rb") as home,
+            Path("/run/netns", self.namespace).open("rb") as there,
+        ):
+            _setns(there.fileno())
+            try:
+                yield
+            finally:
+                _setns(home.fileno())
 
     def ip(self, *commands: str) -> None:
         """Run each as `ip COMMAND`, such as "link set v0 down"."""

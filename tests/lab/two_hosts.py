@@ -29,6 +29,7 @@ __all__ = [
     "joined",
     "kinds",
     "sender",
+    "two_hosts",
     "wire",
 ]
 
@@ -91,8 +92,9 @@ class Wire:
         pytest.fail(f"nothing of {group} comes")
 
 
-@pytest.fixture
-def wire(lab: None) -> Iterator[Wire]:
+@contextlib.contextmanager
+def two_hosts() -> Iterator[Wire]:
+    """The cable and its hosts, of which the calling thread is on the near one meanwhile."""
     with ExitStack() as stack:
         far = stack.enter_context(Place())
         far.ip("link add p0 type veth peer name v0", "link set p0 up")
@@ -104,6 +106,12 @@ def wire(lab: None) -> Iterator[Wire]:
             place.ip(f"addr add {addresses[4]}/24 dev {interface}")
             place.ip(f"addr add {addresses[6]}/64 dev {interface} nodad")
         yield Wire(far, near, senders)
+
+
+@pytest.fixture
+def wire(lab: None) -> Iterator[Wire]:
+    with two_hosts() as built:
+        yield built
 
 
 def joined(group: str, interface: str = "v0", wanted: SourceFilter = ANY) -> MulticastSocket:

@@ -104,9 +104,8 @@ NAMES = {
         statistics
     """,
     "Membership": """
-        batches block_source filter group interface interfaces join_source kernel_filter leave leave_source
-        on_device
-        packets port refresh statistics statistics_by_source swap unblock_source
+        batches block_source diagnose filter group interface interfaces join_source kernel_filter leave
+        leave_source on_device packets port refresh statistics statistics_by_source swap unblock_source
     """,
     "PacketStream": "aclose batches capacity receive receive_nowait statistics tags",
     "EventStream": "aclose capacity receive receive_nowait",

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import aiomcast
 
-from . import demo, interfaces, listen, send
+from . import demo, doctor, interfaces, listen, send
 from .options import Parser
 
 __all__ = ["COMMANDS", "parser"]
@@ -23,7 +23,13 @@ class Command(Protocol):
         """Do what was asked for, and return the exit status."""
 
 
-COMMANDS: dict[str, Command] = {"listen": listen, "send": send, "interfaces": interfaces, "demo": demo}
+COMMANDS: dict[str, Command] = {
+    "listen": listen,
+    "send": send,
+    "doctor": doctor,
+    "interfaces": interfaces,
+    "demo": demo,
+}
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
+from ..diagnosis import gathering
+from ..diagnosis.facts import Look
 from ..errors import UnsupportedError
 from ..reading.capabilities import capabilities
 from ..reading.contract import Reading
@@ -79,6 +81,10 @@ class SystemNetwork:
     def doubts(self, interface: Interface, group: str, wanted: SourceFilter) -> Sequence[Doubt]:
         """Return why nothing can come to a member of `group` there. See `system.doubts.look`."""
         return look(interface.index, group, wanted)
+
+    def look(self, interface: Interface, group: str, port: int) -> Look:
+        """Return what the system tells of why something comes there. See `diagnosis.gathering.look`."""
+        return gathering.look(interface, group, port)
 
     def report_again(self, index: int, family: int) -> bool:
         """Have the host report its groups on an interface, if it can. See `system.queries.report_again`."""

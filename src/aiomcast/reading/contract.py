@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from ..diagnosis.facts import Look
 from ..values.addresses import Address
 from ..values.capabilities import Capabilities
 from ..values.doubts import Doubt
@@ -351,6 +352,12 @@ class Network(Protocol):
 
     def doubts(self, interface: Interface, group: str, wanted: SourceFilter) -> Sequence[Doubt]:
         """Return why nothing can come to a member of `group` there, though the system does not refuse it."""
+
+    def look(self, interface: Interface, group: str, port: int) -> Look | None:
+        """Return what the system tells of why something comes there or not, as its counters.
+
+        None where there is no system behind it. See `diagnosis.gathering`.
+        """
 
     def report_again(self, index: int, family: int) -> bool:
         """Have the host report its groups of this `family` on an interface, if it can without leaving any.

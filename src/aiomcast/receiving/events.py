@@ -10,6 +10,7 @@ from typing import final
 
 import attrs
 
+from ..diagnosis.verdicts import Verdict
 from ..streams.packet_stream import PacketStream
 from ..streams.stream import Stream
 from ..values import bounds
@@ -45,7 +46,8 @@ class Event:
     `cause` says of what becomes of an interface why: "carrier" (lost), "down" (set so), "gone", "made anew",
     "device" (it has lost the group by itself), "address" (its first one), "route", "silence", the name that
     it had of one that is RENAMED, a sentence of what is DOUBTFUL. `seconds` is how long what is HEALED was
-    lost or silent for all that the receiver could know.
+    lost or silent for all that the receiver could know. `verdict` is the likely cause of what is SILENT, as
+    far as a glance has shown one; `membership.diagnose()` looks longer.
     """
 
     kind: EventKind
@@ -59,6 +61,7 @@ class Event:
     count: int = 0
     cause: str | None = None
     seconds: float | None = None
+    verdict: Verdict | None = None
 
     def __str__(self) -> str:
         where = f"{self.group} port {self.port} on {self._on}" if self.group else "the whole receiver"
@@ -71,6 +74,9 @@ class Event:
                 what = f": nobody receives from {self.stream!r}, which is full and holds up others"
             case EventKind.RENAMED:
                 what = f": it was {self.cause}"
+            case EventKind.SILENT:
+                likely = f"likely {self.verdict.text} ({self.verdict.remedy}): " if self.verdict else ""
+                what = f": {self.cause}: {likely}aiomcast doctor {self.group} {self.port} tells why"
             case EventKind.HEALED if self.seconds is not None:
                 what = f": {self.cause}, after {self.seconds:.3f} s"
             case _ if self.cause is not None:

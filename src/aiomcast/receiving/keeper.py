@@ -7,6 +7,7 @@ from typing import Final, final
 
 import attrs
 
+from ..diagnosis.verdicts import Verdict
 from ..errors import StateError
 from ..reading.contract import Network
 from ..streams.dispatcher import Dispatcher, Key, Outlet
@@ -51,6 +52,7 @@ class MembershipKeeper:
         stream: PacketStream | None = None,
         cause: str | None = None,
         seconds: float | None = None,
+        verdict: Verdict | None = None,
     ) -> None:
         """Make it an event, where somebody hears it."""
         if not self.telling.is_heard(kind):
@@ -59,7 +61,7 @@ class MembershipKeeper:
             interface = membership.interface
         where = (membership.group, membership.port, None if interface is None else interface.name)
         self.telling.tell(
-            Event(kind, *where, membership.filter, error, membership, stream, count, cause, seconds)
+            Event(kind, *where, membership.filter, error, membership, stream, count, cause, seconds, verdict)
         )
 
     def dropped(self, membership: Membership, interface: Interface, count: int) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Protocol, Self, Unpack
 
+from ..diagnosis.diagnose import check_seconds
+from ..diagnosis.verdicts import Diagnosis, Verdict
 from ..errors import AddressError, MulticastError, StateError
 from ..reading.contract import Network, Reading
 from ..streams.dispatcher import Dispatcher, Key, Outlet
@@ -21,6 +25,7 @@ from ..values.options import Options
 from ..values.statistics import SourceStatistics, Statistics
 from ..values.tags import TagKeywords, Tags
 from .changes import Change, Pending
+from .diagnosing import diagnose
 from .presence import Presence
 from .sockets import Binding
 
@@ -44,6 +49,7 @@ class Keeper(Protocol):
         count: int = 0,
         cause: str | None = None,
         seconds: float | None = None,
+        verdict: Verdict | None = None,
     ) -> None:
         """Something happened to it, on one interface or (None) on all it is on."""
 
@@ -248,6 +254,20 @@ class Membership:
         self._check()
         await self._keeper.refresh([self])
 
+    async def diagnose(self, *, seconds: float = 3.0, probe: bool = False) -> Diagnosis:
+        """Return why nothing comes to this membership, or that it does: `aiomcast.diagnose` for it.
+
+        It looks for `seconds` at its own counters and sockets, and takes nothing from its streams. With
+        `probe` one empty datagram comes to it where it lets this host itself in. On several interfaces it
+        is about one on which packets come, else one on which a cause is seen, else the first.
+
+        StateError after `leave` and where no source is let in, ArgumentError for wrong `seconds`,
+        UnsupportedError for a network in memory.
+        """
+        self._check()
+        window = partial(asyncio.sleep, check_seconds(seconds))
+        return await diagnose(self._presence.network, self._presence, window, probe=probe)
+
     # Listening
 
     def packets(self, **tags: Unpack[TagKeywords]) -> PacketStream:
@@ -357,9 +377,11 @@ class Membership:
         *,
         cause: str | None = None,
         seconds: float | None = None,
+        verdict: Verdict | None = None,
     ) -> None:
         if self._keeper.is_heard(kind):
-            self._keeper.tell(self, kind, interface, error=error, cause=cause, seconds=seconds)
+            told = self._keeper.tell
+            told(self, kind, interface, error=error, cause=cause, seconds=seconds, verdict=verdict)
 
     def _check(self) -> None:
         if self._is_ended:

@@ -66,7 +66,9 @@ class Mending:
         self._routing.reading = self._timetable.reading = reading
         self._rejoining.enter()
         if self._silence is not None:
-            self._watchdog = Watchdog(reading, self._rejoining, self._healing, self._silence, self._silent)
+            self._watchdog = Watchdog(
+                self._network, reading, self._rejoining, self._healing, self._silence, self._silent
+            )
 
     def joined(self, membership: Membership) -> None:
         """Take note of a membership, and of how its interfaces are."""

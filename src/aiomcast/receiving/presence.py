@@ -92,7 +92,6 @@ class Presence:
         "_failing",
         "_limit",
         "_named",
-        "_network",
         "_of_left",
         "_options",
         "_outlet",
@@ -101,6 +100,7 @@ class Presence:
         "binding",
         "is_by_route",
         "is_on_all",
+        "network",
         "shards",
     )
 
@@ -117,7 +117,7 @@ class Presence:
         is_on_all: bool,
         is_by_route: bool,
     ) -> None:
-        self._network = network
+        self.network: Network = network
         self._reading = reading
         self._options = options
         self._outlet = outlet
@@ -157,7 +157,7 @@ class Presence:
 
     def on_device(self) -> dict[str, bool | None]:
         """Return, by name, whether the interfaces themselves are members; None where that is not told."""
-        held = self._network.device_groups(family(self.binding.group))
+        held = self.network.device_groups(family(self.binding.group))
         return {
             one.name: None if held is None else DeviceGroup(one.index, self.binding.group) in held
             for one in (shards.interface for shards in self.shards)
@@ -176,7 +176,7 @@ class Presence:
     def join_wait(self, wanted: SourceFilter) -> float:
         """Return how many seconds have to pass before a change to `wanted` is reported, where it joins."""
         indexes = (shards.interface.index for shards in self.shards)
-        return 0.0 if wanted.is_none else self._network.join_wait(self.binding.group, indexes)
+        return 0.0 if wanted.is_none else self.network.join_wait(self.binding.group, indexes)
 
     # Coming and going
 
@@ -209,7 +209,7 @@ class Presence:
         One that it is on stays what it is while there is one with its index, whatever it is called now.
         """
         if self.is_on_all:
-            return list(self._network.place(self.binding.group, self.filter, ALL_INTERFACES)[1])
+            return list(self.network.place(self.binding.group, self.filter, ALL_INTERFACES)[1])
         if self.is_by_route:
             self.look_up_route()
         found: list[Interface] = []
@@ -234,7 +234,7 @@ class Presence:
 
         It is to be on that one from now on. Errors are those of `Network.place`.
         """
-        found = self._network.place(self.binding.group, self.filter, None)[1][0]
+        found = self.network.place(self.binding.group, self.filter, None)[1][0]
         if found.index == self.shards[0].interface.index:
             return False
         self._named = [Named(found.name, found.index)]

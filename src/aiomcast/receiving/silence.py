@@ -66,6 +66,10 @@ class Silence:
         self._tries += 1
         return True
 
+    def is_late(self, now: float) -> bool:
+        """Whether something has come, and half of the time after which it is silent is over since."""
+        return self.flows and now - self.last_at > self._patience / 2
+
     @property
     def flows(self) -> bool:
         """Whether something has come, and it is not silent."""

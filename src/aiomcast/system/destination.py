@@ -15,7 +15,7 @@ from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..values.addresses import pack
 
-__all__ = ["CAN_ATTACH", "attach", "detach", "has_filter"]
+__all__ = ["CAN_ATTACH", "attach", "attach_program", "detach", "has_filter"]
 
 ABI = native()
 CAN_ATTACH = ABI.SO_ATTACH_FILTER is not None
@@ -50,7 +50,11 @@ def _program(group: bytes) -> bytes:
 
 def attach(sock: socket.socket, group: str) -> None:
     """Let into `sock` only what is sent to `group`, instead of what a filter before let in. OSError."""
-    program = _program(pack(group))
+    attach_program(sock, _program(pack(group)))
+
+
+def attach_program(sock: socket.socket, program: bytes) -> None:
+    """Have `sock` judge by these instructions (struct sock_filter) instead of those before. OSError."""
     held = ctypes.create_string_buffer(program, len(program))
     asked = _PROGRAM.pack(len(program) // _INSTRUCTION.size, ctypes.addressof(held))
     kernel.setsockopt(sock, ABI.SOL_SOCKET, ABI.SO_ATTACH_FILTER, asked)

@@ -144,6 +144,9 @@ class MemoryHost:
         """Return nothing: what can be joined here can come."""
         return ()
 
+    def look(self, interface: Interface, group: str, port: int) -> None:
+        """Return None: there is no system behind it."""
+
     def report_again(self, index: int, family: int) -> bool:
         """Say that it is done: no network in memory forgets what was joined."""
         return True

@@ -280,6 +280,9 @@ class MemoryNetwork:
         """Return nothing: what can be joined here can come."""
         return ()
 
+    def look(self, interface: Interface, group: str, port: int) -> None:
+        """Return None: there is no system behind it."""
+
     def report_again(self, index: int, family: int) -> bool:
         """Say that it is done. See `MemoryHost.report_again`."""
         return self._host.report_again(index, family)

@@ -82,3 +82,12 @@ def test_it_needs_healing() -> None:
     assert check_silence(1, True) == 1.0
     with pytest.raises(ArgumentError, match="heal"):
         check_silence(1, False)
+
+
+def test_it_is_late_when_half_of_its_patience_is_over() -> None:
+    silence, last = flowed(0.5, 10, 0.125)  # patient for 8 times that
+    assert not silence.is_late(last + 0.5)
+    assert silence.is_late(last + 0.625)
+    assert silence.look(10, last + 1.125)
+    assert not silence.is_late(last + 1.25)  # it is silent
+    assert not Silence(0.5).is_late(9.0)  # nothing has flowed

@@ -1,0 +1,1 @@
+"""Why nothing arrives: facts that the system tells, and what they come to."""
