@@ -13,8 +13,8 @@ from .snapshot import Snapshot, Taking
 
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
-except ImportError as error:
-    raise MissingExtraError("opentelemetry-api", "opentelemetry") from error
+except ImportError:
+    raise MissingExtraError("opentelemetry-api", "opentelemetry") from None
 
 __all__ = ["instrument"]
 

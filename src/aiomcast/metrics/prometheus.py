@@ -14,8 +14,8 @@ from .snapshot import Taking
 try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
     from prometheus_client.registry import Collector
-except ImportError as error:
-    raise MissingExtraError("prometheus_client", "prometheus") from error
+except ImportError:
+    raise MissingExtraError("prometheus_client", "prometheus") from None
 
 __all__ = ["PrometheusCollector"]
 

@@ -93,8 +93,14 @@ class Tally:
     )
 
     def __init__(self) -> None:
-        self.received = self.octets = self.kernel_drops = self.queue_drops = self.filtered = 0
-        self.truncated = self.queued = self.receive_buffer = 0
+        self.received: int = 0
+        self.octets: int = 0
+        self.kernel_drops: int = 0
+        self.queue_drops: int = 0
+        self.filtered: int = 0
+        self.truncated: int = 0
+        self.queued: int = 0
+        self.receive_buffer: int = 0
         self.latest_ns: int | None = None
 
     def add(self, more: Statistics) -> None:
