@@ -1,11 +1,12 @@
 """A web service that holds a receiver and streams packets to its clients, as lines of JSON.
 
-Needs starlette and uvicorn. On loopback, without privileges:
+Needs starlette, uvicorn and prometheus_client. On loopback, without privileges:
 
     python examples/service.py &
     aiomcast send 232.1.1.1 5000 --source 127.0.0.2 --interface lo &
     curl -N http://127.0.0.1:8000/packets
     curl -X PUT http://127.0.0.1:8000/sources -d '["127.0.0.3"]'
+    curl http://127.0.0.1:8000/metrics
 """
 
 import argparse
@@ -18,12 +19,14 @@ from functools import partial
 
 import attrs
 import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 import aiomcast
+from aiomcast.metrics import PrometheusCollector
 
 
 @asynccontextmanager
@@ -36,6 +39,8 @@ async def lifespan(
         app.state.membership = await app.state.receiver.join(
             group, port, sources=sources, interface=interface
         )
+        app.state.registry = CollectorRegistry()
+        app.state.registry.register(PrometheusCollector(app.state.receiver))
         yield
 
 
@@ -73,6 +78,11 @@ async def statistics(request: Request) -> JSONResponse:
     return JSONResponse(attrs.asdict(request.app.state.receiver.statistics()))
 
 
+async def metrics(request: Request) -> Response:
+    """Say it to Prometheus."""
+    return Response(generate_latest(request.app.state.registry), media_type=CONTENT_TYPE_LATEST)
+
+
 def application(group: str, port: int, allowed: list[str], interface: str | None) -> Starlette:
     """Return the ASGI application."""
     return Starlette(
@@ -80,6 +90,7 @@ def application(group: str, port: int, allowed: list[str], interface: str | None
             Route("/packets", packets),
             Route("/sources", sources, methods=["GET", "PUT"]),
             Route("/statistics", statistics),
+            Route("/metrics", metrics),
         ],
         lifespan=partial(lifespan, group=group, port=port, sources=allowed, interface=interface),
     )

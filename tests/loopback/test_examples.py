@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.inside import streams_of
 
@@ -186,6 +187,12 @@ async def test_service_behind_a_server(group: str, senders: Senders) -> None:
         assert (status, "multicast" in answer["error"]) == (400, True)
         status, answer = await _answer(port, "GET", "/statistics")
         assert (status, answer["received"], answer["kernel_drops"]) == (200, 3, 0)
+        async with requesting(port, "GET", "/metrics") as scrape:
+            assert await scrape.status() == 200
+            families = text_string_to_metric_families((await scrape.rest()).decode())
+            told = {one.name: one.value for family in families for one in family.samples}
+        assert told["aiomcast_packets_received_total"] == 3
+        assert told["aiomcast_membership_packets_received_total"] == 3
 
         printed = await example.interrupt()  # with a client still there
         assert "Application shutdown complete" in printed

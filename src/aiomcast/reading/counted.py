@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from ..values.statistics import Statistics
+from ..values.statistics import Statistics, Tally
 from .contract import Reader
 
-__all__ = ["counted"]
+__all__ = ["count", "counted"]
+
+
+def count(reader: Reader, into: Tally) -> None:
+    """Add the counters of `reader`, up to date."""
+    reader.count_drops()
+    into.received += reader.received
+    into.octets += reader.octets
+    into.kernel_drops += reader.kernel_drops
+    into.filtered += reader.filtered
+    into.queue_drops += reader.unmade
+    into.truncated += reader.truncated
+    into.receive_buffer += reader.receive_buffer
+    into.came(reader.latest_ns)
 
 
 def counted(reader: Reader) -> Statistics:
     """Return the counters of `reader`, up to date."""
-    reader.count_drops()
-    return Statistics(
-        received=reader.received,
-        octets=reader.octets,
-        kernel_drops=reader.kernel_drops,
-        filtered=reader.filtered,
-        queue_drops=reader.unmade,
-        truncated=reader.truncated,
-        receive_buffer=reader.receive_buffer,
-        latest_ns=reader.latest_ns,
-    )
+    tally = Tally()
+    count(reader, tally)
+    return tally.statistics()

@@ -29,7 +29,7 @@ from ..values.filters import SourceFilter
 from ..values.interface import ALL_INTERFACES, Interface
 from ..values.links import DeviceGroup
 from ..values.options import Options
-from ..values.statistics import Statistics
+from ..values.statistics import Statistics, Tally
 from . import naming
 from .changes import Change, Pending, make_all
 from .limit import SourceLimit
@@ -138,14 +138,18 @@ class Presence:
 
     def statistics(self) -> Statistics:
         """Return the counters of all sockets and streams, those of interfaces that were left included."""
-        total = self._of_left + Statistics(
-            queue_drops=self._outlet.dropped_count,
-            filtered=self._outlet.unwanted_count,
-            queued=self._outlet.queued,
-        )
+        tally = Tally()
+        self.count(tally)
+        return tally.statistics()
+
+    def count(self, into: Tally) -> None:
+        """Add what `statistics` returns."""
+        into.add(self._of_left)
+        into.queue_drops += self._outlet.dropped_count
+        into.filtered += self._outlet.unwanted_count
+        into.queued += self._outlet.queued
         for shards in self.shards:
-            total += shards.statistics()
-        return total
+            shards.count(into)
 
     def kernel_filter(self) -> SourceFilter:
         """Return what the system lets in on every one of them."""
@@ -277,9 +281,12 @@ class Presence:
             self._owner.tag(shards.interface)
             self._named = naming.came(self._named, shards.interface)
         self.shards = now
+        tally = Tally()
+        tally.add(self._of_left)
         for shards in gone:
             shards.end()
-            self._of_left += shards.statistics()
+            shards.count(tally)
+            self._of_left = tally.statistics()
             self._failing.pop(shards.interface.index, None)
         return Followed([one.interface for one in came], [one.interface for one in gone], refusals)
 

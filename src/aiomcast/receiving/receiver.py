@@ -32,7 +32,7 @@ from ..values.interface import ALL_INTERFACES, InterfacesLike
 from ..values.options import OptionKeywords, Options
 from ..values.packets import Packet
 from ..values.shown import shown
-from ..values.statistics import Statistics
+from ..values.statistics import Statistics, Tally
 from ..values.tags import TagKeywords, Tags
 from .events import EventStream
 from .joining import Joining
@@ -280,12 +280,14 @@ class Receiver(Closing):
     def statistics(self) -> Statistics:
         """Return the counters of all memberships, those that were left included."""
         shared = self._dispatcher
-        total = self._keeper.of_left + Statistics(
-            queue_drops=shared.dropped_count, filtered=shared.unwanted_count, queued=shared.queued
-        )
+        tally = Tally()
+        tally.add(self._keeper.of_left)
+        tally.queue_drops += shared.dropped_count
+        tally.filtered += shared.unwanted_count
+        tally.queued += shared.queued
         for membership in self._memberships:
-            total += membership.statistics()
-        return total
+            membership._presence.count(tally)
+        return tally.statistics()
 
     async def refresh(self) -> None:
         """Tell the network of all memberships once more: `Membership.refresh` for each, by one look.

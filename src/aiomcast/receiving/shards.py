@@ -19,7 +19,7 @@ from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.options import Options
 from ..values.packets import Flow
-from ..values.statistics import Statistics
+from ..values.statistics import Tally
 from .anew import Anew
 from .limit import SourceLimit
 from .replacing import Replacing
@@ -98,12 +98,12 @@ class Shards:
         """The interface they join on."""
         return self._sockets.interface
 
-    def statistics(self) -> Statistics:
-        """Return the counters of all its sockets, those that were closed included, and of no stream."""
-        ahead = sum(map(len, {reader.lanes for reader in self.all_readers if reader.lanes is not None}))
-        return self._sockets.statistics(self.all_readers) + Statistics(
-            filtered=self._refused_ahead, queued=ahead
-        )
+    def count(self, into: Tally) -> None:
+        """Add the counters of all its sockets, those that were closed included, and of no stream."""
+        readers = self.all_readers
+        self._sockets.count(readers, into)
+        into.filtered += self._refused_ahead
+        into.queued += sum(map(len, {reader.lanes for reader in readers if reader.lanes is not None}))
 
     @property
     def received(self) -> int:

@@ -11,14 +11,14 @@ import attrs
 
 from ..errors import RefusedError
 from ..reading.contract import Reader, Reading
-from ..reading.counted import counted
+from ..reading.counted import count, counted
 from ..rfc3678.refusals import refusal
 from ..streams.dispatcher import Outlet
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.options import Options
 from ..values.packets import Packet
-from ..values.statistics import Statistics
+from ..values.statistics import Statistics, Tally
 
 __all__ = ["Binding", "Sockets", "Told"]
 
@@ -97,12 +97,11 @@ class Sockets:
         reader.failed = self._failed
         reader.lost = self._told.lost
 
-    def statistics(self, open_readers: Iterable[Reader]) -> Statistics:
-        """Return the counters of `open_readers` and of what was closed."""
-        total = self._of_closed
+    def count(self, open_readers: Iterable[Reader], into: Tally) -> None:
+        """Add the counters of `open_readers` and of what was closed."""
+        into.add(self._of_closed)
         for reader in open_readers:
-            total += counted(reader)
-        return total
+            count(reader, into)
 
     def received(self, open_readers: Iterable[Reader]) -> int:
         """Return how many datagrams were read, without asking the system for anything."""

@@ -8,7 +8,7 @@ import attrs
 
 from .sealed import sealed
 
-__all__ = ["SourceStatistics", "Statistics", "StreamStatistics"]
+__all__ = ["SourceStatistics", "Statistics", "StreamStatistics", "Tally"]
 
 
 @final
@@ -72,6 +72,65 @@ class Statistics:
             self.truncated - earlier.truncated,
             self.queued - earlier.queued,
             self.receive_buffer - earlier.receive_buffer,
+            self.latest_ns,
+        )
+
+
+@final
+class Tally:
+    """A sum that is still being made: with a thousand memberships, a value for each part is what costs."""
+
+    __slots__ = (
+        "filtered",
+        "kernel_drops",
+        "latest_ns",
+        "octets",
+        "queue_drops",
+        "queued",
+        "receive_buffer",
+        "received",
+        "truncated",
+    )
+
+    def __init__(self) -> None:
+        self.received: int = 0
+        self.octets: int = 0
+        self.kernel_drops: int = 0
+        self.queue_drops: int = 0
+        self.filtered: int = 0
+        self.truncated: int = 0
+        self.queued: int = 0
+        self.receive_buffer: int = 0
+        self.latest_ns: int | None = None
+
+    def add(self, more: Statistics) -> None:
+        """Add what was counted elsewhere."""
+        self.received += more.received
+        self.octets += more.octets
+        self.kernel_drops += more.kernel_drops
+        self.queue_drops += more.queue_drops
+        self.filtered += more.filtered
+        self.truncated += more.truncated
+        self.queued += more.queued
+        self.receive_buffer += more.receive_buffer
+        self.came(more.latest_ns)
+
+    def came(self, at: int | None) -> None:
+        """Have a packet of that time, if any, be the latest if it is."""
+        if at is not None and (self.latest_ns is None or at > self.latest_ns):
+            self.latest_ns = at
+
+    def statistics(self) -> Statistics:
+        """Return the sum so far."""
+        return Statistics(
+            self.received,
+            self.octets,
+            self.kernel_drops,
+            self.queue_drops,
+            self.filtered,
+            self.truncated,
+            self.queued,
+            self.receive_buffer,
             self.latest_ns,
         )
 
