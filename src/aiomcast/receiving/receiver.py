@@ -52,9 +52,9 @@ class Receiver(Closing):
     `aiomcast.testing` has one in memory. Packets wait in the kernel's buffer until somebody listens.
 
     With `heal` memberships mend themselves: when a carrier was lost and is back, when an interface was
-    deleted and made again, when the route by which an interface was chosen has moved. What can be read of
-    it as it happens are the events LOST, HEALED, MOVED and RENAMED; `docs/healing.md` has all of it. It
-    costs nothing while nothing happens. `silence` is for what no event shows, as a switch that has
+    deleted and made again, when the route by which an interface was chosen has moved. The events
+    LOST, HEALED, MOVED and RENAMED tell of it; `docs/explanation/healing.md` has all of it. It costs
+    nothing while nothing happens. `silence` is for what no event shows, as a switch that has
     forgotten: a membership that has flowed and is silent for so many seconds, and for 8 times its mean gap,
     is SILENT and is reported again, also after 1, 2, 4, ... 30 seconds more. A source that merely pauses
     causes such reports, too; None is never.
