@@ -22,6 +22,7 @@ extensions = [
 ]
 exclude_patterns = ["_build", "explanation/measured-*.md"]
 default_role = "code"
+highlight_language = "none"  # where a block names none
 smartquotes = False  # an option of the command keeps its two hyphens
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3

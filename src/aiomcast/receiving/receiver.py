@@ -53,7 +53,7 @@ class Receiver(Closing):
 
     With `heal` memberships mend themselves: when a carrier was lost and is back, when an interface was
     deleted and made again, when the route by which an interface was chosen has moved. The events
-    LOST, HEALED, MOVED and RENAMED tell of it; `docs/explanation/healing.md` has all of it. It costs
+    LOST, HEALED, MOVED and RENAMED tell of it; the page on healing has all of it. It costs
     nothing while nothing happens. `silence` is for what no event shows, as a switch that has
     forgotten: a membership that has flowed and is silent for so many seconds, and for 8 times its mean gap,
     is SILENT and is reported again, also after 1, 2, 4, ... 30 seconds more. A source that merely pauses
