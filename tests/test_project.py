@@ -26,7 +26,7 @@ def test_links_lead_somewhere_from_everywhere(page: Path) -> None:
     ):
         (link,) = filter(None, target)
         assert link.startswith("https://"), link
-        if found := re.match(rf"{REPOSITORY}/(?:blob|tree)/main/([^#]*)", link):
+        if found := re.match(rf"{REPOSITORY}/(?:blob|tree|raw)/main/([^#]*)", link):
             assert (ROOT / found[1]).exists(), link
 
 
