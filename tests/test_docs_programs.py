@@ -178,7 +178,7 @@ def test_fastapi(save: Callable[[str], Path]) -> None:
     arguments = ("-m", "uvicorn", "--app-dir", path.parent, "--port", str(port), *command.split())
     with running(*arguments, ready="Uvicorn running"):
         for resource in (b"next", b"packets"):
-            line = first_line(port, b"GET /%s HTTP/1.1\r\nHost: here\r\n\r\n" % resource)
+            line = first_line(port, b"GET /%s HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n" % resource)
             assert json.loads(line.rstrip(b"\r\n"))["source"] == A
 
 
