@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import aiomcast
+from aiomcast.command.arguments import parser
 from aiomcast.values import bounds
 
 from .loopback.conftest import any_group, group, group6, no_leaked_sockets  # noqa: F401  fixtures
@@ -109,6 +111,15 @@ async def test_every_python_block_runs(page: Path, group: str, any_group: str, g
 def test_the_readme_has_an_example_that_needs_nothing_beside_it() -> None:
     programs = [code for _, code in blocks(ROOT / "README.md") if "asyncio.run(" in code]
     assert any("aiomcast.Sender" in program for program in programs)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_command_takes_every_line_that_is_written(page: Path) -> None:
+    written = re.findall(
+        r"^(?:\$ )?(aiomcast [^|>&\n]*)|`(aiomcast \w+ [\w.:]+ [^`]*)`", page.read_text("utf-8"), re.MULTILINE
+    )
+    for line in map("".join, written):
+        parser().parse_args(shlex.split(line, comments=True)[1:])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from typing import Any
 
 from docutils import nodes
@@ -38,7 +39,7 @@ def _described(one: argparse.ArgumentParser) -> list[nodes.Node]:
             if action.help is argparse.SUPPRESS or subparsers:
                 continue
             term = nodes.term("", "", nodes.literal("", formatter._format_action_invocation(action)))
-            said = nodes.paragraph("", formatter._expand_help(action) if action.help else "")
+            said = _paragraph(formatter._expand_help(action) if action.help else "")
             listed += nodes.definition_list_item("", term, nodes.definition("", said))
         if listed.children:
             found += [nodes.rubric("", (group.title or "").capitalize()), listed]
@@ -48,7 +49,14 @@ def _described(one: argparse.ArgumentParser) -> list[nodes.Node]:
 def _paragraphs(text: str) -> list[nodes.Node]:
     """Return paragraphs, and as code those that are indented or have indented lines."""
     parts = [part for part in text.strip("\n").split("\n\n") if part.strip()]
-    return [_code(part) if "\n " in f"\n{part}" else nodes.paragraph("", part) for part in parts]
+    return [_code(part) if "\n " in f"\n{part}" else _paragraph(part) for part in parts]
+
+
+def _paragraph(text: str) -> nodes.Node:
+    """Return a paragraph, with what stands between backticks as code."""
+    parts = re.split(r"`([^`]*)`", text)
+    made = [nodes.literal("", part) if at % 2 else nodes.Text(part) for at, part in enumerate(parts)]
+    return nodes.paragraph("", "", *made)
 
 
 def _code(text: str) -> nodes.Node:
