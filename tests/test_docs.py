@@ -191,4 +191,10 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
         [sys.executable, "-m", "sphinx", *arguments], capture_output=True, text=True, check=False
     )
     assert built.returncode == 0, built.stderr
-    assert "SourceFilter" in (tmp_path / "html/reference/api.html").read_text(encoding="utf-8")
+    for page, found in {
+        "reference/api": "aiomcast.SourceFilter",
+        "reference/command": 'id="command-listen"',  # from the parser
+        "reference/joining": "<dl",  # of the options
+        "explanation/healing": "rfc3376#section-8.2",
+    }.items():
+        assert found in (tmp_path / "html" / f"{page}.html").read_text(encoding="utf-8"), page
