@@ -7,7 +7,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
-_RFC = re.compile(r"RFC (\d+)(?:, (?:section )?(\d+(?:\.\d+)*))?")
+_RFC = re.compile(r"RFC (\d+)(?:, (\d{1,2}(?:\.\d+)*)\b)?")
 
 
 class LinkStandards(SphinxTransform):
