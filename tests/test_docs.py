@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -17,12 +18,13 @@ from pathlib import Path
 import pytest
 
 import aiomcast
+from aiomcast.command.arguments import parser
 from aiomcast.values import bounds
 
 from .loopback.conftest import any_group, group, group6, no_leaked_sockets  # noqa: F401  fixtures
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PATIENCE = 20  # seconds
 SOURCES = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
 
@@ -31,11 +33,17 @@ linux = pytest.mark.skipif(
 )
 
 
+def name_of(page: Path) -> str:
+    """Return where it lies."""
+    return str(page.relative_to(ROOT))
+
+
 def blocks(page: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number, code) of each fenced Python block."""
+    """Yield (line number, code) of each fenced Python block, but for those that are files."""
     text = page.read_text(encoding="utf-8")
     for found in re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        yield text.count("\n", 0, found.start(1)) + 1, found[1]
+        if not re.match(r"# \w+\.py\n", found[1]):  # tests/test_docs_programs.py runs those
+            yield text.count("\n", 0, found.start(1)) + 1, found[1]
 
 
 @contextlib.asynccontextmanager
@@ -77,7 +85,7 @@ async def run_program(code: str, name: str) -> None:
 
 
 async def run_snippet(code: str, name: str, names: dict[str, object]) -> None:
-    """Run a snippet as `python -m asyncio` would, which takes `await` at its prompt."""
+    """Run a snippet as the inside of a coroutine."""
     compiled = compile(code, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     result = eval(compiled, names)
     if inspect.isawaitable(result):
@@ -86,7 +94,7 @@ async def run_snippet(code: str, name: str, names: dict[str, object]) -> None:
 
 
 @linux
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 async def test_every_python_block_runs(page: Path, group: str, any_group: str, group6: str) -> None:  # noqa: F811
     """The groups in the text stand for groups that nobody else uses."""
     names: dict[str, object] = {"__name__": "__main__"}
@@ -95,33 +103,42 @@ async def test_every_python_block_runs(page: Path, group: str, any_group: str, g
             for written, used in (("232.1.1.1", group), ("239.1.1.1", any_group), ("ff3e::8000:1", group6)):
                 code = code.replace(written, used)
             if "asyncio.run(" in code:
-                await run_program(code, f"{page.name}:{line}")
+                await run_program(code, f"{name_of(page)}:{line}")
             else:  # line numbers as in the page
-                await run_snippet("\n" * (line - 1) + code, page.name, names)
+                await run_snippet("\n" * (line - 1) + code, name_of(page), names)
 
 
 def test_the_readme_has_an_example_that_needs_nothing_beside_it() -> None:
     programs = [code for _, code in blocks(ROOT / "README.md") if "asyncio.run(" in code]
-    assert "aiomcast.Sender" in programs[0]
+    assert any("aiomcast.Sender" in program for program in programs)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_the_command_takes_every_line_that_is_written(page: Path) -> None:
+    written = re.findall(
+        r"^(?:\$ )?(aiomcast [^|>&\n]*)|`(aiomcast \w+ [\w.:]+ [^`]*)`", page.read_text("utf-8"), re.MULTILINE
+    )
+    for line in map("".join, written):
+        parser().parse_args(shlex.split(line, comments=True)[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_the_tests_and_files_it_names_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for path, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", text):
-        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{page.name}: {path}::{name}"
+        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{name_of(page)}: {path}::{name}"
     for path in re.findall(r"`((?:tests|examples|docs|benchmarks)/[\w/.]*)`", text):
-        assert (ROOT / path).exists(), f"{page.name}: {path}"
+        assert (ROOT / path).exists(), f"{name_of(page)}: {path}"
 
 
 def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([\w./-]+)(?:#[\w-]*)?\)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+            assert (page.parent / target).exists(), f"{name_of(page)}: {target}"
 
 
 def test_the_reference_has_every_public_name() -> None:
-    reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    reference = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
     documented = re.findall(r"^\.\. auto\w+:: (\w+)", reference, re.MULTILINE)
     assert sorted(documented) == sorted(aiomcast.__all__)
 
@@ -129,12 +146,12 @@ def test_the_reference_has_every_public_name() -> None:
 def test_every_call_of_rfc3678_is_in_its_table() -> None:
     from aiomcast.rfc3678 import calls
 
-    page = (ROOT / "docs" / "rfc3678.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/rfc3678.md").read_text(encoding="utf-8")
     assert [name for name in calls.__all__ if f"| `{name}` |" not in page] == []
 
 
 def test_the_layers_of_the_design_are_those_of_the_package() -> None:
-    page = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/explanation/design.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)(?:\.py)?` \| (.*?) \|", page.partition("## Layers")[2], re.MULTILINE)
     checked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     contract = next(one for one in checked["contracts"] if one.get("containers") == ["aiomcast"])
@@ -147,7 +164,7 @@ def test_the_layers_of_the_design_are_those_of_the_package() -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    page = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/explanation/guarantees.md").read_text(encoding="utf-8")
     section = page.partition("\n## 6.")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| .*? \| (.*?) \| .* \| (`.*`) \|$", section, re.MULTILINE)
     known = {name: value for name, value in vars(bounds).items() if isinstance(value, int)}
@@ -162,7 +179,7 @@ def test_the_limits_are_those_of_the_code() -> None:
 
 @pytest.mark.timeout(120)
 def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
-    needed = ("sphinx", "myst_parser", "furo")
+    needed = ("sphinx", "myst_parser", "furo", "sphinx_copybutton")
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         said = f"not installed: {', '.join(missing)} (pip install '.[docs]')"
@@ -174,4 +191,10 @@ def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
         [sys.executable, "-m", "sphinx", *arguments], capture_output=True, text=True, check=False
     )
     assert built.returncode == 0, built.stderr
-    assert "SourceFilter" in (tmp_path / "html" / "api.html").read_text(encoding="utf-8")
+    for page, found in {
+        "reference/api": "aiomcast.SourceFilter",
+        "reference/command": 'id="command-listen"',  # from the parser
+        "reference/joining": "<dl",  # of the options
+        "explanation/healing": "rfc3376#section-8.2",
+    }.items():
+        assert found in (tmp_path / "html" / f"{page}.html").read_text(encoding="utf-8"), page

@@ -26,7 +26,7 @@ def test_links_lead_somewhere_from_everywhere(page: Path) -> None:
     ):
         (link,) = filter(None, target)
         assert link.startswith("https://"), link
-        if found := re.match(rf"{REPOSITORY}/(?:blob|tree)/main/([^#]*)", link):
+        if found := re.match(rf"{REPOSITORY}/(?:blob|tree|raw)/main/([^#]*)", link):
             assert (ROOT / found[1]).exists(), link
 
 
@@ -129,7 +129,9 @@ def test_there_are_wheels_for_every_python() -> None:
     assert f"cp3{newest}t-*" in built
 
 
-@pytest.mark.parametrize("page", [*sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: str(page.relative_to(ROOT))
+)
 def test_tests_that_pages_name_are_there(page: Path) -> None:
     for path, test in re.findall(r"`(tests/[\w/]+\.\w+)(?:::(\w+))?`", page.read_text(encoding="utf-8")):
         there = (ROOT / path).read_text(encoding="utf-8")
@@ -137,7 +139,7 @@ def test_tests_that_pages_name_are_there(page: Path) -> None:
 
 
 def test_every_row_of_the_feature_matrix_names_what_shows_it() -> None:
-    text = (ROOT / "docs/platforms.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/platforms.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"^\| \| Linux \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, re.MULTILINE)
     for row in table.splitlines():
         assert re.search(r"`tests/[^`]+` \|$", row), row

@@ -1,6 +1,6 @@
 """Kernels that lack an option each, which is refused where options are set: what holds, and what is told.
 
-docs/platforms.md has the same as a table.
+docs/reference/platforms.md has the same as a table.
 """
 
 from __future__ import annotations

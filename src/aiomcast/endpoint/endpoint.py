@@ -44,16 +44,18 @@ async def create_multicast_endpoint(
 ) -> tuple[MulticastTransport, P]:
     """Open a socket for `group` and `port` and read it into a new protocol.
 
-    `protocol_factory` makes a `MulticastProtocol`, which has the source calls and may take batches,
-    or any `asyncio.DatagramProtocol`. `sources` is the filter to start with: by default none, so
-    nothing arrives until the protocol joins a source. `interface` is as for `Receiver.join`, several
-    or all of them too; `port` 0 and `sock` are as for `open_socket`; `reading` is `receive_buffer`,
-    `ancillary`, `gro` and `socket_options`, as for `Receiver`.
-
-    What `transport.sendto` sends goes out with `ttl` (0 to 255, 1 stays on the link), to receivers on
-    this host too if `loop`, from the address `source` (None: the one that the system chooses for the
-    group) and from the port `source_port`: the group's own where it is given as that, as mDNS asks for,
-    None for one that the system chooses.
+    - `protocol_factory`: makes a `MulticastProtocol`, which has the source calls and may take batches, or
+      any `asyncio.DatagramProtocol`.
+    - `sources`: the filter to start with. By default none, so nothing arrives until the protocol joins a
+      source.
+    - `interface`: as for `Receiver.join`, one, several or all.
+    - `port`, `sock`: as for `open_socket`.
+    - `ttl`: of what `transport.sendto` sends, 0 to 255. 1 stays on the link.
+    - `loop`: whether receivers on this host hear what it sends, too.
+    - `source`: the address to send from. None is the one that the system chooses for the group.
+    - `source_port`: the port to send from; give the group's own where a protocol asks for that, as mDNS
+      does. None is one that the system chooses.
+    - `reading`: `receive_buffer`, `ancillary`, `gro` and `socket_options`, as for `Receiver`.
 
     Returns (transport, protocol) after `connection_made`, reading. An exception in `connection_made`
     goes to the loop's exception handler, as in asyncio.

@@ -32,11 +32,13 @@ _PER_TURN = 64  # datagrams sent without giving other tasks a turn
 class Sender(Closing):
     """Sends datagrams to `group` and `port`.
 
-    `interface` takes what `Receiver.join` takes for one; None means the interface of the route to
-    the group, or of `source`. `ttl` is the TTL or hop limit (0 to 255, 1 stays on the link),
-    `loop` whether receivers on this host hear it too, `source` the local address to send from
-    (None: one of the interface's, which the system chooses) and `source_port` the port (0: one that
-    the system chooses; one that is asked for is shared with others that share it).
+    - `interface`: as for `Receiver.join`, but one. None is the interface of the route to the group, or of
+      `source`.
+    - `ttl`: the TTL or hop limit, 0 to 255. 1 stays on the link.
+    - `loop`: whether receivers on this host hear it, too.
+    - `source`: the local address to send from. None is one of the interface's, which the system chooses.
+    - `source_port`: the port to send from. 0 is one that the system chooses; one that is asked for is
+      shared with others that share it.
 
     An async context manager. AddressError, ArgumentError, InterfaceError for wrong arguments
     (ArgumentTypeError for a wrong type); RefusedError when the system refuses.

@@ -45,11 +45,10 @@ class FilterManager(Mapping[Membership, SourceFilter]):
     async def swap(self, membership: Membership, sources: Sources, pending: Pending = "discard") -> None:
         """Let `sources` in from now on, in the place of the filter in force.
 
-        Accepted forms are those of `Receiver.join`. With `pending` "discard" no iterator
-        yields a packet from a source that the new filter refuses once this has returned, also
-        none that was queued before; with "deliver" what had arrived before still comes, and
-        nothing that arrived after. A source that both filters allow loses no packet and gets
-        none twice.
+        `sources` is as in `Receiver.join`. With `pending` "discard", no iterator yields a packet from a
+        source that the new filter refuses once this has returned, not even one that was queued before.
+        With "deliver", what had arrived before still comes, and nothing that arrived after. A source that
+        both filters allow loses no packet and gets none twice.
 
         Raises AddressError or FilterError for wrong sources, InterfaceError for one in the zone of
         an interface that the membership is not on, StateError after `leave` and in

@@ -48,21 +48,22 @@ __all__ = ["Receiver"]
 class Receiver(Closing):
     """Receives multicast: join memberships, iterate over the packets of all of them.
 
-    The keywords are those of `Options`. `network` is where groups are joined: None is the system,
-    `aiomcast.testing` has one in memory. Packets wait in the kernel's buffer until somebody listens.
+    - `network`: where groups are joined. None is the system; `aiomcast.testing` has one in memory.
+    - `heal`: whether memberships mend themselves when a carrier was lost and is back, when an interface was
+      deleted and made again, or when the route by which an interface was chosen has moved. The events
+      LOST, HEALED, MOVED and RENAMED tell of it. It costs nothing while nothing happens.
+    - `silence`: seconds, for what no event shows, such as a switch that has forgotten. A membership that
+      has flowed and is silent for so long, and for 8 times its mean gap, is SILENT. It is reported again,
+      and once more after 1, 2, 4, ... 30 seconds. A source that merely pauses causes such reports, too.
+      None is never.
+    - The other keywords are those of `Options`.
 
-    With `heal` memberships mend themselves: when a carrier was lost and is back, when an interface was
-    deleted and made again, when the route by which an interface was chosen has moved. What can be read of
-    it as it happens are the events LOST, HEALED, MOVED and RENAMED; `docs/healing.md` has all of it. It
-    costs nothing while nothing happens. `silence` is for what no event shows, as a switch that has
-    forgotten: a membership that has flowed and is silent for so many seconds, and for 8 times its mean gap,
-    is SILENT and is reported again, also after 1, 2, 4, ... 30 seconds more. A source that merely pauses
-    causes such reports, too; None is never.
+    An async context manager, and an async iterable of the packets of all memberships. Packets wait in the
+    kernel's buffer until somebody listens. Iterating takes from one default stream, made at first use,
+    which goes on where it stopped; each membership's packets are in order of arrival.
 
-    An async context manager, and an async iterable of all packets in order of arrival per
-    membership (one default stream, made at first use, which goes on where it stopped; to wait for a
-    packet while nothing is joined is a StateError). Belongs to the event loop it first joins in:
-    elsewhere it is a StateError. Whoever drops it open gets a ResourceWarning, and it closes.
+    It belongs to the event loop it first joins in. Using it elsewhere is a StateError, and so is to wait
+    for a packet while nothing is joined. A receiver that is dropped open closes, with a ResourceWarning.
     """
 
     def __init__(
@@ -120,38 +121,40 @@ class Receiver(Closing):
     ) -> Joining:
         """Join `group` on interfaces and let `sources` in: await it, or enter it with `async with`.
 
-        `sources` is an iterable of addresses to include, a `SourceFilter`, or None for any
-        source; `interface` a name, an index, one of its addresses, an `Interface`, or None for
-        the interface that the routes to the sources lead by, else that to the group. From here on packets
-        wait in the kernel's buffer until somebody listens.
+        From here on packets wait in the kernel's buffer until somebody listens.
 
-        `interface` can also be an iterable of such (without None), or `ALL_INTERFACES`: that is one
-        membership with one filter. Of a list, all are joined or none, and the error names the one
-        that refused. With `ALL_INTERFACES` one that refuses is left out and told of as a FAILED
-        event; what comes and goes is followed, without healing by `refresh()`. Order is kept on each.
-
-        `port` 0 has the system choose one, which `membership.port` tells. `sock` is a bound socket,
-        or its descriptor, that becomes the membership's first (see `open_socket`); `port` is its own
-        then, or 0. It is closed with the membership, or by a join that is refused, and stays the
-        caller's where it cannot be taken over. Others that are needed beside it, for a long list or
-        a change of mode, are opened on the same port.
-
-        With `wait` a join that finds no such interface, or no route, is made once there is one: it is
-        awaited until then. So it is where the interface refuses for now, as IPv6 does below an MTU of 1280.
+        - `sources`: an iterable of addresses to include, a `SourceFilter`, or None for any source.
+        - `interface`: a name, an index, one of its addresses, an `Interface`, or None for the interface that
+          the routes to the sources lead by, else that to the group. Or an iterable of such (without None),
+          or `ALL_INTERFACES`: that is one membership with one filter. Of a list, all are joined or none,
+          and the error names the one that refused. With `ALL_INTERFACES` one that refuses is left out,
+          with a FAILED event, and what comes and goes is followed (without healing by `refresh()`).
+          Packets are in order on each.
+        - `port`: with 0 the system chooses one, which `membership.port` tells.
+        - `sock`: a bound socket, or its descriptor, that becomes the membership's first (see `open_socket`);
+          `port` is its own then, or 0. It is closed with the membership, or by a join that is refused, and
+          stays the caller's where it cannot be taken over. Further ones, for a long list or a change of
+          mode, are opened on the same port.
+        - `wait`: whether to wait where there is no such interface yet, or no route, or where the interface
+          refuses for now, as IPv6 does below an MTU of 1280.
 
         On FreeBSD and macOS it waits until 250 ms after the last socket of this process has left the group
         there: before that a join is reported to nobody.
 
-        What the system does not refuse, and cannot work as things stand, as an interface without a carrier
-        or a port of a bridge, is told as a RuntimeWarning and a DOUBTFUL event.
+        A join that the system does not refuse, and that cannot work as things stand, is a RuntimeWarning
+        and a DOUBTFUL event: the interface has no carrier, is a port of a bridge, and the like.
 
-        Raises AddressError for a wrong group or source (in the source-specific
-        ranges also for any-source and EXCLUDE filters: RFC 4607), FilterError for a source
-        listed twice, InterfaceError (also for an empty list, where no interface can multicast, where
-        the sources lie by several, and for the zone of another), NoRouteError, StateError when it is
-        joined already on one of the interfaces or the receiver is closed, ArgumentError for a `sock`
-        with more than one interface or with `wait`, LimitError and other RefusedErrors when the system
-        refuses. Nothing is joined then.
+        Raises, and then nothing is joined:
+
+        - AddressError for a wrong group or source. In the source-specific ranges any-source and EXCLUDE
+          filters are wrong, too (RFC 4607).
+        - FilterError for a source listed twice.
+        - InterfaceError for an interface that is not there, for an empty list, where no interface can
+          multicast, where the sources lie by several, and for the zone of another.
+        - NoRouteError where no route leads to the sources or the group.
+        - StateError when it is joined already on one of the interfaces, or the receiver is closed.
+        - ArgumentError for a `sock` with more than one interface or with `wait`.
+        - LimitError and other RefusedErrors when the system refuses.
         """
         if wait and sock is not None:
             raise ArgumentError("a socket that was handed over cannot wait", "leave sock or wait out")

@@ -1,6 +1,6 @@
 """How much is kept of what the network feeds: every limit, in one place.
 
-Guarantee 6 in `docs/guarantees.md` lists them, and a test compares the numbers.
+Guarantee 6 in `docs/explanation/guarantees.md` lists them, and a test compares the numbers.
 """
 
 from __future__ import annotations

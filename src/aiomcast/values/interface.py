@@ -83,14 +83,19 @@ def _names(given: Iterable[str]) -> tuple[str, ...]:
 class Interface:
     """A network interface, as it was when it was looked up.
 
-    `index` is its number (if_nametoindex(3)) and stays its identity here; `name` and `alternative_names`
-    are what it is called (ip-link(8), altname; on Windows it is the name in its settings, and its
-    device); `addresses` are its IPv4 and IPv6 addresses as canonical text, and `prefix_lengths` the bits
-    of each that are its network's, in the same order; `multicast` says whether it can multicast (loopback
-    counts: it works there); `is_up` whether it was set up, `is_running` whether it is also operational,
-    as with a carrier (IFF_UP, IFF_RUNNING: netdevice(7)), `is_loopback` whether what is sent there stays
-    on this host; `mtu` is in bytes; `mac` is its address of 48 bits, in hexadecimal with colons. Each is
-    None where the system does not tell, or there is none.
+    - `index`: its number (if_nametoindex(3)), which stays its identity here.
+    - `name`, `alternative_names`: what it is called (ip-link(8), altname; on Windows the name in its
+      settings, and its device).
+    - `addresses`: its IPv4 and IPv6 addresses as canonical text.
+    - `prefix_lengths`: of each of them, in the same order, the bits that are its network's.
+    - `multicast`: whether it can multicast. Loopback counts: it works there.
+    - `is_up`: whether it was set up (IFF_UP, netdevice(7)).
+    - `is_running`: whether it is operational, as with a carrier (IFF_RUNNING).
+    - `is_loopback`: whether what is sent there stays on this host.
+    - `mtu`: in bytes.
+    - `mac`: its address of 48 bits, in hexadecimal with colons.
+
+    Each is None where the system does not tell, or there is none.
 
     Two are equal where index, name, addresses and multicast are: the rest is how it is at the moment.
 

@@ -102,16 +102,18 @@ def _by_source(given: bool) -> bool:
 class Options:
     """How a receiver reads its sockets, and what its streams hold.
 
-    `capacity` is how many packets each stream holds, 1 or more; `overflow` what a full one does
-    (PAUSE stops the reading until it has drained to half, and the kernel's buffers fill).
-    `receive_buffer` is bytes asked of the kernel per socket, by force where that is allowed (the
-    statistics say what was granted), None for the system's own; `ancillary` names extra tags:
-    "hop_limit", "traffic_class", and "hardware_timestamp" for `hardware_timestamp_ns` (see `Packet`:
-    the interface's clock has to be turned on, which this does not do); `gro` is whether the kernel
-    may hand over datagrams of one flow coalesced (None: wherever it can). With `by_source` what comes
-    is counted by source too, which costs some time for every packet: see `statistics_by_source`.
-    `socket_options` are (level, option, value) triples that each socket is given before it is bound,
-    the value a number or bytes: see `open_socket`, which says what it refuses.
+    - `capacity`: how many packets each stream holds, 1 or more.
+    - `overflow`: what a full stream does. PAUSE stops the reading until it has drained to half, and the
+      kernel's buffers fill.
+    - `receive_buffer`: bytes asked of the kernel per socket, by force where that is allowed. None is the
+      system's own. The statistics say what was granted.
+    - `ancillary`: extra tags, "hop_limit", "traffic_class", and "hardware_timestamp" for
+      `hardware_timestamp_ns` (see `Packet`: somebody has to turn the interface's clock on).
+    - `gro`: whether the kernel may hand over datagrams of one flow coalesced. None is wherever it can.
+    - `by_source`: whether to count by source, too: see `statistics_by_source`. It costs some time for
+      every packet.
+    - `socket_options`: (level, option, value) triples that each socket is given before it is bound, the
+      value a number or bytes. `open_socket` says what is refused.
 
     ArgumentError for a value that cannot be, ArgumentTypeError for a wrong type.
     """

@@ -66,16 +66,18 @@ class Flow:
 class Packet(NamedTuple):
     """One datagram and its tags. Immutable; a tuple so that making one is as cheap as can be.
 
-    `data` is the payload; `timestamp_ns` the kernel's receive time in nanoseconds of
-    CLOCK_REALTIME, None where the system gives none, or had not begun to; `truncated` whether
-    the datagram was longer than what could be kept; `hop_limit` (TTL) and `traffic_class` (TOS)
-    are None unless asked for. The addresses in `flow` are canonical text without zone.
-
-    `hardware_timestamp_ns` is the time at which the interface itself received it, by the clock of the
-    interface: nanoseconds of whatever that counts (PTP mostly sets it to TAI, and no two need agree).
-    It never stands in for `timestamp_ns`. None unless asked for, and where the interface gave none: its
-    clock stamps nothing before somebody turns that on (SIOCSHWTSTAMP; ptp4l and hwstamp_ctl do). What it
-    is able to, `ethtool -T` shows.
+    - `data`: the payload.
+    - `flow`: what it shares with the other packets of its sender. The addresses in it are canonical text
+      without zone.
+    - `timestamp_ns`: the kernel's receive time in nanoseconds of CLOCK_REALTIME. None where the system
+      gives none, or had not begun to.
+    - `truncated`: whether the datagram was longer than what could be kept.
+    - `hop_limit` (TTL) and `traffic_class` (TOS): None unless asked for.
+    - `hardware_timestamp_ns`: when the interface itself received it, by the interface's clock, in
+      nanoseconds of whatever that counts (PTP mostly sets it to TAI, and no two need agree). It never
+      stands in for `timestamp_ns`. None unless asked for, and where the interface gave none: its clock
+      stamps nothing before somebody turns that on (SIOCSHWTSTAMP; ptp4l and hwstamp_ctl do). `ethtool -T`
+      shows what it is able to.
     """
 
     data: bytes

@@ -77,7 +77,7 @@ async def test_blocked_sources_do_not_come(
             ("127.0.0.3", b"3"),
             ("127.0.0.4", b"3"),
         ]
-        bsd_loopback.deaf.clear()  # the second joins at once; see docs/platforms.md
+        bsd_loopback.deaf.clear()  # the second joins at once; see docs/reference/platforms.md
 
 
 async def test_nothing_is_judged_twice_where_lists_block(any_group: str, senders: Senders) -> None:

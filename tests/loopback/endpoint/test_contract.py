@@ -1,6 +1,6 @@
 """asyncio's contract of a datagram transport, on this package's and, as the reference, on the loops' own.
 
-`docs/endpoint.md` has the same, point by point.
+`docs/reference/endpoint.md` has the same, point by point.
 """
 
 import asyncio
