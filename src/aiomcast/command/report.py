@@ -1,53 +1,78 @@
-"""What `aiomcast listen` has counted in an interval and since the start. Pure values, for views and lines."""
+"""What `aiomcast listen` has counted since the start and in the last interval. Pure values."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import reduce
 from operator import add
+from typing import TypeVar
 
 import attrs
 
 from aiomcast import FilterMode, SourceFilter, Statistics
 from aiomcast.feeds import SequenceStatistics
 
-__all__ = ["ChannelReport", "Report", "SourceReport", "Traffic"]
+__all__ = ["Account", "ChannelReport", "Report", "SourceReport", "Traffic", "address"]
+
+N = TypeVar("N", int, float)
+
+
+def address(host: str, port: int) -> str:
+    """Return host and port as one writes them together."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @attrs.frozen
 class Traffic:
-    """What came: packets and octets since the start, and what of them in the last interval."""
+    """What came, and what its sequence numbers tell."""
 
     packets: int = 0
     octets: int = 0
-    new_packets: int = 0
-    new_octets: int = 0
-    latest_ns: int | None = None
     sequence: SequenceStatistics = SequenceStatistics()
 
     def __add__(self, other: Traffic) -> Traffic:
-        latest = max((at for at in (self.latest_ns, other.latest_ns) if at is not None), default=None)
         return Traffic(
-            self.packets + other.packets,
-            self.octets + other.octets,
-            self.new_packets + other.new_packets,
-            self.new_octets + other.new_octets,
-            latest,
-            self.sequence + other.sequence,
+            self.packets + other.packets, self.octets + other.octets, self.sequence + other.sequence
+        )
+
+    def __sub__(self, earlier: Traffic) -> Traffic:
+        return Traffic(
+            self.packets - earlier.packets, self.octets - earlier.octets, self.sequence - earlier.sequence
+        )
+
+
+@attrs.frozen
+class Account:
+    """What came from a source or several: in all, in the last interval, when last, and how evenly.
+
+    `jitter_ns` is that of the flow that jitters most.
+    """
+
+    total: Traffic = Traffic()
+    new: Traffic = Traffic()
+    latest_ns: int | None = None
+    jitter_ns: float | None = None
+
+    def __add__(self, other: Account) -> Account:
+        return Account(
+            self.total + other.total,
+            self.new + other.new,
+            _largest((self.latest_ns, other.latest_ns)),
+            _largest((self.jitter_ns, other.jitter_ns)),
         )
 
 
 @attrs.frozen
 class SourceReport:
-    """One source of a channel. `jitter_ns` is that of its flow that jitters most."""
+    """One source of a channel."""
 
     source: str
-    traffic: Traffic
-    jitter_ns: float | None = None
+    account: Account
 
 
 @attrs.frozen
 class ChannelReport:
-    """A group and port with its sources, in the order in which they were first heard."""
+    """A group and port, with the sources that the filter names or that were heard."""
 
     group: str
     port: int
@@ -55,21 +80,17 @@ class ChannelReport:
     filter: SourceFilter
     sources: tuple[SourceReport, ...]
     dropped: Statistics
+    newly_dropped: Statistics
 
     @property
-    def traffic(self) -> Traffic:
-        """What came from all its sources."""
-        return reduce(add, (one.traffic for one in self.sources), Traffic())
-
-    @property
-    def jitter_ns(self) -> float | None:
-        """That of its source that jitters most."""
-        return max((one.jitter_ns for one in self.sources if one.jitter_ns is not None), default=None)
+    def account(self) -> Account:
+        """That of all its sources."""
+        return reduce(add, (one.account for one in self.sources), Account())
 
     @property
     def name(self) -> str:
         """The group and port as one writes them."""
-        return f"[{self.group}]:{self.port}" if ":" in self.group else f"{self.group}:{self.port}"
+        return address(self.group, self.port)
 
     @property
     def let_in(self) -> str:
@@ -90,17 +111,15 @@ class Report:
     channels: tuple[ChannelReport, ...]
     has_sequence: bool
 
-    @property
-    def traffic(self) -> Traffic:
-        """What came on all channels."""
-        return reduce(add, (one.traffic for one in self.channels), Traffic())
-
-    @property
-    def dropped(self) -> Statistics:
-        """Where the rest has gone, over all channels."""
-        return reduce(add, (one.dropped for one in self.channels), Statistics())
-
-    def age(self, traffic: Traffic) -> float | None:
+    def age(self, account: Account) -> float | None:
         """Return how many seconds ago the last packet came, None where none has."""
-        latest = traffic.latest_ns
+        latest = account.latest_ns
         return None if latest is None else max(0.0, (self.now_ns - latest) / 1e9)
+
+    def rate(self, number: int) -> float:
+        """Return what `number` in the last interval is per second."""
+        return number / self.interval if self.interval > 0 else 0.0
+
+
+def _largest(of: Iterable[N | None]) -> N | None:
+    return max((one for one in of if one is not None), default=None)

@@ -21,8 +21,10 @@ def bits(number: float) -> str:
     return f"{number:.1f}T"
 
 
-def duration(nanoseconds: float) -> str:
+def duration(nanoseconds: float | None) -> str:
     """Return a short time in the unit that suits it."""
+    if nanoseconds is None:
+        return "-"
     for unit, size in (("ns", 1e3), ("us", 1e3), ("ms", 1e3)):
         if nanoseconds < 999.5:
             return f"{nanoseconds:.{0 if nanoseconds >= 9.95 else 1}f}{unit}"
