@@ -46,7 +46,10 @@ REPORT = Report(
     (
         ChannelReport(
             "232.1.1.1", 5000, "eth1", SourceFilter.include(["192.0.2.10", "192.0.2.11"]),
-            (source("192.0.2.10", 4012, 1316, 41e3), source("192.0.2.11", 3998, 1316, 57e3, lost=17, reordered=4)),
+            (
+                source("192.0.2.10", 4012, 1316, 41e3),
+                source("192.0.2.11", 3998, 1316, 57e3, lost=17, reordered=4),
+            ),
             Statistics(filtered=311), Statistics(),
         ),
         ChannelReport(

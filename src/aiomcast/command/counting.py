@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import reduce
-from operator import add
 
 from aiomcast import FilterMode, Flow, Membership, Packet, Statistics
 from aiomcast.feeds import Jitter, Sequence, SequenceCounter
@@ -19,12 +17,13 @@ OTHERS = "others"
 
 
 class Counting:
-    """What has come, by flow."""
+    """What has come, by flow, since the start and since the interval began."""
 
     def __init__(self, sequence: Sequence | None) -> None:
         self._sequence = sequence
         self._flows: dict[Flow, _OfFlow] = {}
-        self._latest = _Latest()
+        self._began = 0.0
+        self._dropped_before: dict[Membership, Statistics] = {}
 
     def take(self, batch: list[Packet], now_ns: int) -> None:
         """Count a batch; `now_ns` is the time of what has no stamp, in nanoseconds of CLOCK_REALTIME."""
@@ -52,11 +51,19 @@ class Counting:
         return counted
 
     def report(self, memberships: Iterable[Membership], now_ns: int, passed: float) -> Report:
-        """Return what there is now; the interval of the report is the time since the last one."""
+        """Return what there is now, `passed` seconds after the start."""
         accounts = self._accounts()
-        interval, self._latest.passed = passed - self._latest.passed, passed
         channels = tuple(self._of_channel(one, accounts) for one in memberships)
-        return Report(now_ns, passed, interval, channels, self._sequence is not None)
+        return Report(now_ns, passed, passed - self._began, channels, self._sequence is not None)
+
+    def begin_interval(self, report: Report, memberships: Iterable[Membership]) -> None:
+        """Begin the interval that follows the one of `report`, which has just been made of these."""
+        self._began = report.passed
+        for one in self._flows.values():
+            one.begin_interval()
+        self._dropped_before = {
+            one: channel.dropped for one, channel in zip(memberships, report.channels, strict=True)
+        }
 
     def _accounts(self) -> dict[tuple[str, int], dict[str, Account]]:
         accounts: dict[tuple[str, int], dict[str, Account]] = {}
@@ -74,8 +81,7 @@ class Counting:
         if let_in.mode is FilterMode.INCLUDE and len(let_in.sources) <= MOST_NAMED:
             sources = {one: sources.get(one, Account()) for one in sorted(let_in.sources)} | sources
         dropped = membership.statistics()
-        before = self._latest.dropped.get(membership, Statistics())
-        self._latest.dropped[membership] = dropped
+        before = self._dropped_before.get(membership, Statistics())
         return ChannelReport(
             group,
             port,
@@ -85,18 +91,6 @@ class Counting:
             dropped,
             dropped - before,
         )
-
-    def total(self) -> Traffic:
-        """Return what has come in all."""
-        return reduce(add, (one.traffic() for one in self._flows.values()), Traffic())
-
-
-class _Latest:
-    """What the report before told."""
-
-    def __init__(self) -> None:
-        self.passed = 0.0
-        self.dropped: dict[Membership, Statistics] = {}
 
 
 class _OfFlow:
@@ -117,13 +111,14 @@ class _OfFlow:
         if self._sequence is not None:
             self._sequence.take(data)
 
-    def traffic(self) -> Traffic:
+    def begin_interval(self) -> None:
+        self._before = self._traffic()
+
+    def account(self) -> Account:
+        total = self._traffic()
+        return Account(total, total - self._before, self._latest_ns, self._jitter.nanoseconds)
+
+    def _traffic(self) -> Traffic:
         if self._sequence is None:
             return Traffic(self._packets, self._octets)
         return Traffic(self._packets, self._octets, self._sequence.statistics())
-
-    def account(self) -> Account:
-        """Return what there is now; what is new in it is what has come since the last call."""
-        total = self.traffic()
-        new, self._before = total - self._before, total
-        return Account(total, new, self._latest_ns, self._jitter.nanoseconds)

@@ -103,7 +103,7 @@ class ChannelReport:
 
 @attrs.frozen
 class Report:
-    """All channels at `now_ns`, `passed` seconds after the start; the last interval took `interval` seconds."""
+    """All channels at `now_ns`, `passed` seconds after the start, `interval` after the last."""
 
     now_ns: int
     passed: float

@@ -66,9 +66,9 @@ class SequenceCounter:
     """
 
     __slots__ = (
-        "_after_jump", "_dropout", "_duplicates", "_highest", "_jumped_ahead", "_late",
-        "_astray", "_lost", "_mask", "_misorder", "_read", "_received", "_reordered", "_restarts", "_seen",
-        "_since", "_unreadable",
+        "_after_jump", "_astray", "_dropout", "_duplicates", "_highest", "_jumped_ahead", "_late", "_lost",
+        "_mask", "_misorder", "_read", "_received", "_reordered", "_restarts", "_seen", "_since",
+        "_unreadable",
     )  # fmt: skip
 
     def __init__(self, sequence: Sequence) -> None:
