@@ -65,6 +65,13 @@ class Counting:
             one: channel.dropped for one, channel in zip(memberships, report.channels, strict=True)
         }
 
+    def forget_intervals(self) -> None:
+        """Take the whole time for the interval."""
+        self._began = 0.0
+        for one in self._flows.values():
+            one.forget_intervals()
+        self._dropped_before = {}
+
     def _accounts(self) -> dict[tuple[str, int], dict[str, Account]]:
         accounts: dict[tuple[str, int], dict[str, Account]] = {}
         for flow, counted in self._flows.items():
@@ -113,6 +120,9 @@ class _OfFlow:
 
     def begin_interval(self) -> None:
         self._before = self._traffic()
+
+    def forget_intervals(self) -> None:
+        self._before = Traffic()
 
     def account(self) -> Account:
         total = self._traffic()

@@ -76,16 +76,20 @@ def _json_tags(flow: Flow, name: str) -> str:
 
 
 _ROW = 16  # bytes
-_OFFSETS = [f"{start:08x}  " for start in range(0, 1 << 16, _ROW)]
+_PLACES = [
+    (f"{start:08x}  ", start, start + _ROW, 3 * start, 3 * start + 47) for start in range(0, 1 << 16, _ROW)
+]
 _PRINTABLE = bytes(byte if 32 <= byte < 127 else ord(".") for byte in range(256))
 
 
 def _hex(packet: Packet, name: str) -> bytes:
     data = packet.data
-    octets, text = data.hex(" "), data.translate(_PRINTABLE).decode()  # of all rows at once
+    missing = -len(data) % _ROW
+    octets = data.hex(" ") + "   " * missing  # of all rows at once
+    text = data.translate(_PRINTABLE).decode()
     rows = [
-        f"{_OFFSETS[start >> 4]}{octets[3 * start : 3 * start + 47]:<47}  |{text[start : start + _ROW]}|\n"
-        for start in range(0, len(data), _ROW)
+        f"{place}{octets[first:last]}  |{text[start:end]}|\n"
+        for place, start, end, first, last in _PLACES[: (len(data) + missing) // _ROW]
     ]
     return f"{_head(packet, name)}\n{''.join(rows)}".encode()
 

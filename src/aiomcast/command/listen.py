@@ -71,7 +71,10 @@ def define(command: argparse.ArgumentParser) -> None:
         "--sequence", metavar="WHERE", type=_sequence,
         help="Where the sequence number is: rtp, or the type and offset as u32@0, u64be@8, u16le@2.",
     )  # fmt: skip
-    add("--buffer", metavar="BYTES", type=_octets, help="Receive buffer of each socket, as 512K or 8M.")
+    add(
+        "--buffer", metavar="BYTES", type=_octets, default=4 << 20,
+        help="Receive buffer of each socket, as 512K or 8M; the system may give less (default: 4M).",
+    )  # fmt: skip
     add(
         "--overflow", choices=list(_OVERFLOWS), default="pause",
         help="What to do when packets come faster than they are written (default: pause the reading).",

@@ -21,7 +21,7 @@ from .counting import Counting
 from .intervals import totals
 from .output import FOREVER, STDOUT, TO_FINISH, say
 from .report import Report, address
-from .silence import advice
+from .silence import command_for
 from .writing import Writing
 
 __all__ = ["Listening", "Wanted"]
@@ -72,6 +72,8 @@ class Listening:
                 for line in _first_few(self._described(), "channels"):
                     self._tell(line)
                 is_over = await self._until_it_ends(batches)
+            if self._writing.is_live:
+                self._counting.forget_intervals()  # what is left to see is the mean
             report, wrong = self._report(), self._missed() if is_over else []
         with contextlib.suppress(TimeoutError, BrokenPipeError):
             async with asyncio.timeout(TO_FINISH):
@@ -152,7 +154,10 @@ class Listening:
         """Say once on which channels nothing has come."""
         await asyncio.sleep(UNTIL_TOLD)
         if not self._writing.is_live:
-            silent = [f"nothing from {name} in {UNTIL_TOLD:g} s: {why}" for name, why in self._silent()]
+            silent = [
+                f"nothing from {name} in {UNTIL_TOLD:g} s: {command} finds the cause"
+                for name, command in self._silent()
+            ]
             for line in _first_few(silent, "channels"):
                 self._tell(line)
 
@@ -164,13 +169,18 @@ class Listening:
             sources = SourceFilter.include(one.sources).sources
             if not self._counting.has_come(joined.group, joined.port, sources):
                 written_before = ",".join(one.sources) + "@" if one.sources else ""
-                found.append((written_before + address(joined.group, joined.port), advice(joined)))
+                found.append(
+                    (
+                        written_before + address(joined.group, joined.port),
+                        command_for(joined.group, joined.port, joined.filter),
+                    )
+                )
         return found
 
     def _missed(self) -> list[str]:
         """Return what was asked for and did not come, in words."""
         taken, count = self._writing.taken, self._wanted.count
-        missed = [f"nothing came from {name}: {why}" for name, why in self._silent()]
+        missed = [f"nothing came from {name}: {command} finds the cause" for name, command in self._silent()]
         if not missed and count is not None and taken < count:
             missed = [f"{taken} of {count} packets came in {self._wanted.seconds:g} s"]
         return missed

@@ -11,6 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+with contextlib.suppress(ImportError):  # Linux alone has all of these
+    from fcntl import F_GETPIPE_SZ, fcntl, ioctl
+    from termios import FIONREAD
+
 __all__ = [
     "FOREVER",
     "STDERR",
@@ -38,6 +42,7 @@ class Output:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._pipe_size = _pipe_size(descriptor)
         self._written = 0
 
     @property
@@ -47,13 +52,15 @@ class Output:
 
     async def write(self, units: Sequence[bytes]) -> None:
         """Write them in order."""
-        first, size = 0, 0
-        for number, unit in enumerate(units):
-            if size + len(unit) > PORTION and number > first:
-                await self._write_whole(units[first:number])
-                first, size = number, 0
-            size += len(unit)
-        await self._write_whole(units[first:])
+        first = 0
+        while first < len(units):
+            await self._wait()
+            room = self._room() - len(units[first])
+            last = first + 1
+            while last < len(units) and (room := room - len(units[last])) >= 0:
+                last += 1
+            await self._write_whole(units[first:last])
+            first = last
 
     async def _write_whole(self, units: Sequence[bytes]) -> None:
         data = b"".join(units)
@@ -73,15 +80,31 @@ class Output:
                 self._written += len(units)
 
     async def _write_some(self, data: memoryview) -> int:
-        if sys.platform != "win32" and not select.select((), (self._descriptor,), (), 0)[1]:
-            loop = asyncio.get_running_loop()
-            await until_ready(self._descriptor, loop.add_writer, loop.remove_writer)
+        await self._wait()
         try:
-            return os.write(self._descriptor, data[:PORTION])
+            return os.write(self._descriptor, data[: self._room()])
         except OSError as error:
             if sys.platform == "win32" and error.errno == errno.EINVAL:  # so Windows says it of a pipe
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
             raise
+
+    async def _wait(self) -> None:
+        if sys.platform != "win32" and not select.select((), (self._descriptor,), (), 0)[1]:
+            loop = asyncio.get_running_loop()
+            await until_ready(self._descriptor, loop.add_writer, loop.remove_writer)
+
+    def _room(self) -> int:
+        """Return how many bytes it surely takes at once, now that it is ready."""
+        if self._pipe_size and not int.from_bytes(ioctl(self._descriptor, FIONREAD, bytes(4)), sys.byteorder):
+            return self._pipe_size  # it is empty
+        return PORTION
+
+
+def _pipe_size(descriptor: int) -> int:
+    """Return how much fits into a pipe, 0 where it is none or that is not told."""
+    with contextlib.suppress(OSError, NameError):
+        return fcntl(descriptor, F_GETPIPE_SZ)
+    return 0
 
 
 async def until_ready(descriptor: int, add: Callable[..., Any], remove: Callable[[int], Any]) -> None:

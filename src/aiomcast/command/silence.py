@@ -1,16 +1,13 @@
-"""What to say of a channel on which nothing comes."""
+"""What to do about a channel on which nothing comes."""
 
 from __future__ import annotations
 
-from aiomcast import FilterMode, Membership
+from aiomcast import FilterMode, SourceFilter
 
-__all__ = ["advice"]
+__all__ = ["command_for"]
 
 
-def advice(membership: Membership) -> str:
-    """Return what finds the cause."""
-    let_in = membership.filter
+def command_for(group: str, port: int, let_in: SourceFilter) -> str:
+    """Return the command that finds the cause."""
     sources = sorted(let_in.sources) if let_in.mode is FilterMode.INCLUDE else []
-    listed = "".join(f" --source {one}" for one in sources)
-    interface = membership.interface.name
-    return f"aiomcast doctor {membership.group} {membership.port}{listed} --interface {interface} finds why"
+    return " ".join(["aiomcast doctor", group, str(port), *(f"-s {one}" for one in sources)])

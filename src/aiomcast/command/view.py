@@ -8,17 +8,19 @@ from operator import add
 from typing import TypeAlias
 
 import attrs
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from aiomcast import Statistics
 
 from .report import Account, ChannelReport, Report, SourceReport
+from .silence import command_for
 from .units import age, bits, count, duration
 
 __all__ = ["View"]
 
+LONGEST_NAME = len("[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535") + 1
 SILENT = 3.0  # seconds: who has been silent for so long is shown so
 
 
@@ -49,7 +51,7 @@ class Column:
 
 COLUMNS = (
     Column("pkt/s", lambda report, row: count(report.rate(row.account.new.packets)), 6),
-    Column("bit/s", lambda report, row: bits(report.rate(8 * row.account.new.octets)), 6),
+    Column("bit/s", lambda report, row: bits(report.rate(8 * row.account.new.octets)), 6, 48),
     Column("packets", lambda _, row: count(row.account.total.packets), 7, 100),
     Column("bytes", lambda _, row: count(row.account.total.octets), 7, 130),
     Column("lost", lambda _, row: count(row.account.total.sequence.lost), 6, 0, True, True),
@@ -73,36 +75,37 @@ class View:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it."""
-        notes = list(self._notes())
-        height = options.height or console.height
-        yield self._table(options.max_width, None if self.is_whole else max(2, height - len(notes)))
-        yield from notes
+        notes = Group(*self._notes())
+        room = (options.height or console.height) - len(console.render_lines(notes, options.reset_height()))
+        yield self._table(options.max_width, None if self.is_whole else max(2, room))
+        yield notes
 
     def _notes(self) -> Iterator[RenderableType]:
         report = self.report
         dropped = reduce(add, (one.dropped for one in report.channels), Statistics())
-        yield _line(
-            Text.assemble(
-                "dropped by kernel ",
-                _fault(dropped.kernel_drops),
-                ", queue ",
-                _fault(dropped.queue_drops),
-                f"; {count(dropped.filtered)} filtered, {count(dropped.truncated)} truncated",
-            )
+        yield Text.assemble(
+            "dropped by kernel ",
+            _fault(dropped.kernel_drops),
+            ", queue ",
+            _fault(dropped.queue_drops),
+            f"; {count(dropped.filtered)} filtered, {count(dropped.truncated)} truncated",
         )
         silent = [one for one in report.channels if _is_silent(report, one.account)]
         if silent and report.passed >= SILENT:
             first = silent[0]
             rest = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
-            yield _line(Text(f"silent: {first.name}{rest}", "yellow"))
-            yield _line(Text(f"why: aiomcast doctor {first.group} {first.port}", "yellow"))
+            yield Text(f"silent: {first.name}{rest}", "yellow")
+            yield Text(f"why: {command_for(first.group, first.port, first.filter)}", "yellow")
 
     def _table(self, width: int, height: int | None) -> Table:
         has_sequence = self.report.has_sequence
         columns = [
             one for one in COLUMNS if width >= one.at_least and (has_sequence or not one.is_of_sequence)
         ]
-        table = Table(box=None, expand=True, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+        widest = LONGEST_NAME + sum(1 + one.width for one in columns)
+        table = Table(
+            box=None, width=min(width, widest), pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
+        )
         table.add_column(f"{self.report.passed:.0f} s", no_wrap=True, overflow="ellipsis", ratio=1)
         for column in columns:
             table.add_column(column.head, justify="right", width=column.width, no_wrap=True)
@@ -140,11 +143,6 @@ def _of_channels(name: str, channels: tuple[ChannelReport, ...]) -> Row:
     account = reduce(add, (one.account for one in channels), Account())
     dropped = sum(one.dropped.kernel_drops + one.dropped.queue_drops for one in channels)
     return Row(name, account, dropped)
-
-
-def _line(text: Text) -> Text:
-    text.no_wrap, text.overflow = True, "ellipsis"
-    return text
 
 
 def _fault(number: int) -> Text:

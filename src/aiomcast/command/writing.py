@@ -87,6 +87,7 @@ class IntervalLines:
         await self._output.write(self._lines(report))
 
     async def end(self, report: Report) -> None:
-        """Write what the last interval has, unless it has only just begun."""
-        if report.interval > self.interval / 10:
+        """Write what the last interval has, unless it has only just begun and nothing came in it."""
+        came = any(channel.account.new.packets for channel in report.channels)
+        if came or report.interval > self.interval / 10:
             await self.show(report)

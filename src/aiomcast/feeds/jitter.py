@@ -14,9 +14,9 @@ __all__ = ["Jitter"]
 class Jitter:
     """How unevenly the packets of one flow arrive: give it the time of every packet, in order.
 
-    It is the smoothed deviation of RFC 3550, section 6.4.1, J += (|D| - J) / 16. A packet that says when it
-    was sent is no matter here: D is how much the time since the packet before differs from the mean
-    of such times, which is smoothed alike. So 0 is a flow at a constant rate, and one in bursts has much.
+    It is smoothed as in RFC 3550, section 6.4.1: a sixteenth of each new deviation. When a packet was sent
+    is not looked at: a deviation is how far the time since the packet before is from the mean of such times,
+    which is smoothed alike. So a flow at a constant rate has none, and one in bursts has much.
     """
 
     __slots__ = ("_before_ns", "_gap", "_jitter")

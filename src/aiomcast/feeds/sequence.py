@@ -22,7 +22,7 @@ ByteOrder: TypeAlias = Literal["big", "little"]
 _WIDEST = 64  # bits
 _FURTHEST = 65535  # bytes: no datagram is longer
 _STRUCTS = {8: "B", 16: "H", 32: "I", 64: "Q"}
-_TEXT = re.compile(r"u(?P<bits>\d+)(?P<order>be|le)?@(?P<offset>\d+)")
+_TEXT = re.compile(r"u(?P<bits>\d+)(?P<order>be|le)?@(?P<offset>\d+)", re.ASCII)
 _HINT = "write rtp, or u32@0, u64be@8, u16le@2: the width in bits, the byte order, the byte it begins at"
 
 
@@ -54,7 +54,7 @@ class Sequence:
         that of the low bits of as few bytes as hold it: "u4" at 3 is the low half of byte 3.
         ArgumentError for what cannot be.
         """
-        found = re.fullmatch(r"u(\d{1,2})", kind) if isinstance(kind, str) else None
+        found = re.fullmatch(r"u([0-9]{1,2})", kind) if isinstance(kind, str) else None
         if found is None or not 1 <= int(found[1]) <= _WIDEST:
             raise ArgumentError(f"kind {shown(kind)}", f"give u1 to u{_WIDEST}, as in u32")
         if isinstance(offset, bool) or not isinstance(offset, int):
@@ -94,7 +94,7 @@ class Sequence:
         """
         if text == "rtp":
             return cls.rtp()
-        found = _TEXT.fullmatch(text)
+        found = _TEXT.fullmatch(text) if isinstance(text, str) else None
         if found is None or len(found["offset"]) > len(str(_FURTHEST)):
             raise ArgumentError(f"sequence {shown(text)}", _HINT)
         return cls.at(

@@ -23,7 +23,7 @@ def test_what_is_left_out() -> None:
         "form": None,
         "interval": None,
         "sequence": None,
-        "buffer": None,
+        "buffer": 4 << 20,
         "overflow": "pause",
         "gro": None,
         "quiet": False,
