@@ -63,6 +63,10 @@ class Listening:
 
     async def run(self) -> int:
         """Return the exit status: 1 where something that was asked for did not come in time."""
+        with contextlib.closing(self._writing):
+            return await self._run()
+
+    async def _run(self) -> int:
         async with self._receiver as receiver:
             for (group, port), sources in self._wanted.filters.items():
                 joined = await receiver.join(group, port, sources=sources, interface=self._wanted.interface)
@@ -78,6 +82,9 @@ class Listening:
         with contextlib.suppress(TimeoutError, BrokenPipeError):
             async with asyncio.timeout(TO_FINISH):
                 await self._writing.end(report)
+        if report.has_sequence and not self._writing.is_live:
+            for line in _first_few(totals(report), "sources"):
+                self._tell(line)
         self._tell(self._summary(report))
         for line in _first_few(wrong, "channels"):
             say(f"aiomcast: {line}")

@@ -37,5 +37,9 @@ class LiveView:
 
     async def end(self, report: Report) -> None:
         """Give the terminal back, and leave all rows there."""
-        self._live.stop()
+        self.close()
         self._console.print(View(report, is_whole=True))
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        self._live.stop()

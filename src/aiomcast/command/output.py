@@ -11,10 +11,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-with contextlib.suppress(ImportError):  # Linux alone has all of these
-    from fcntl import F_GETPIPE_SZ, fcntl, ioctl
-    from termios import FIONREAD
-
 __all__ = [
     "FOREVER",
     "STDERR",
@@ -42,7 +38,6 @@ class Output:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._pipe_size = _pipe_size(descriptor)
         self._written = 0
 
     @property
@@ -55,7 +50,7 @@ class Output:
         first = 0
         while first < len(units):
             await self._wait()
-            room = self._room() - len(units[first])
+            room = _room(self._descriptor) - len(units[first])
             last = first + 1
             while last < len(units) and (room := room - len(units[last])) >= 0:
                 last += 1
@@ -82,7 +77,7 @@ class Output:
     async def _write_some(self, data: memoryview) -> int:
         await self._wait()
         try:
-            return os.write(self._descriptor, data[: self._room()])
+            return os.write(self._descriptor, data[: _room(self._descriptor)])
         except OSError as error:
             if sys.platform == "win32" and error.errno == errno.EINVAL:  # so Windows says it of a pipe
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
@@ -93,18 +88,23 @@ class Output:
             loop = asyncio.get_running_loop()
             await until_ready(self._descriptor, loop.add_writer, loop.remove_writer)
 
-    def _room(self) -> int:
-        """Return how many bytes it surely takes at once, now that it is ready."""
-        if self._pipe_size and not int.from_bytes(ioctl(self._descriptor, FIONREAD, bytes(4)), sys.byteorder):
-            return self._pipe_size  # it is empty
+
+if sys.platform == "linux":
+    from fcntl import F_GETPIPE_SZ, fcntl, ioctl
+    from termios import FIONREAD
+
+    def _room(descriptor: int) -> int:
+        """Return how many bytes it surely takes at once, now that it is ready: of an empty pipe all."""
+        with contextlib.suppress(OSError):  # it is no pipe
+            if not int.from_bytes(ioctl(descriptor, FIONREAD, bytes(4)), sys.byteorder):
+                return int(fcntl(descriptor, F_GETPIPE_SZ))
         return PORTION
 
+else:
 
-def _pipe_size(descriptor: int) -> int:
-    """Return how much fits into a pipe, 0 where it is none or that is not told."""
-    with contextlib.suppress(OSError, NameError):
-        return fcntl(descriptor, F_GETPIPE_SZ)
-    return 0
+    def _room(descriptor: int) -> int:
+        """Return how many bytes it surely takes at once, now that it is ready."""
+        return PORTION
 
 
 async def until_ready(descriptor: int, add: Callable[..., Any], remove: Callable[[int], Any]) -> None:

@@ -39,6 +39,9 @@ class Writing(Protocol):
     async def end(self, report: Report) -> None:
         """Show how things stood at the end."""
 
+    def close(self) -> None:
+        """Give back what it has for itself, however it ended."""
+
 
 class PacketLines:
     """Writes each packet in a format."""
@@ -66,6 +69,9 @@ class PacketLines:
     async def end(self, report: Report) -> None:
         """Nothing."""
 
+    def close(self) -> None:
+        """Nothing."""
+
 
 class IntervalLines:
     """Writes lines of each report."""
@@ -91,3 +97,6 @@ class IntervalLines:
         came = any(channel.account.new.packets for channel in report.channels)
         if came or report.interval > self.interval / 10:
             await self.show(report)
+
+    def close(self) -> None:
+        """Nothing."""

@@ -1,5 +1,6 @@
 """`aiomcast listen` with several channels, intervals, sequence numbers, its status, and its live view."""
 
+import asyncio
 import contextlib
 import ipaddress
 import json
@@ -17,6 +18,8 @@ import pytest
 
 pytest.importorskip("rich")
 
+import aiomcast
+from aiomcast.command.channels import Asked
 from tests.support.platforms import IS_WINDOWS
 
 from .test_cli import COMMAND, PORT, PORT_TEXT, SECONDS, A, B, ended, listening, no_signals, run, transmit
@@ -45,6 +48,13 @@ def said(process: subprocess.Popen[bytes], lines: int) -> list[str]:
     """Return that many lines of its standard error, waiting for them."""
     assert process.stderr is not None
     return [process.stderr.readline().decode() for _ in range(lines)]
+
+
+def written(process: subprocess.Popen[bytes]) -> list[str]:
+    """Return the lines it wrote, whatever it said; it ends well, by itself or by a signal."""
+    output, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
+    return output.decode().splitlines()
 
 
 def rtp(number: int) -> bytes:
@@ -134,8 +144,7 @@ def test_intervals_as_json(group: str) -> None:
     options = ("--source", A, "--interval", "0.2", "--format", "json", "--sequence", "rtp", "--count", "4")
     with listening(group, *options) as process:
         transmit(group, *map(rtp, (65534, 65535, 2, 2)))
-        output, _ = ended(process)
-    lines = [json.loads(line) for line in output.splitlines()]
+        lines = [json.loads(line) for line in written(process)]
     assert {(line["group"], line["port"], line["interface"]) for line in lines} == {(group, PORT, "lo")}
     assert sum(line["packets"] for line in lines) == 4
     assert sum(line["octets"] for line in lines) == 48
@@ -151,7 +160,7 @@ def test_intervals_as_lines_go_on_where_nothing_comes(group: str) -> None:
         assert process.stdout is not None
         lines = [process.stdout.readline().decode() for _ in range(3)]
         process.send_signal(signal.SIGTERM)
-        ended(process)
+        written(process)
     head = rf"\d\d:\d\d:\d\d lo {re.escape(group)}:{PORT}"
     for line in lines:
         assert re.fullmatch(rf"{head} 0 pkt/s 0bit/s 0 lost 0 dropped jitter - last never\n", line), line
@@ -167,7 +176,7 @@ def test_a_signal_asks_for_the_totals(group: str) -> None:
         process.send_signal(signal.SIGUSR1)
         totals, summary = said(process, 2)
         process.send_signal(signal.SIGINT)
-        ended(process)
+        written(process)
     assert totals.startswith(f"lo {group}:{PORT} {A} 2 packets, 24 bytes, 1 lost, 0 duplicates, 0 reordered")
     assert summary.startswith("2 packets, 24 bytes written in ")
 
@@ -268,6 +277,33 @@ def test_the_live_view_is_whole_and_stays_when_it_ends(group: str, rows: int, co
     ]  # fmt: skip
     assert table[7].startswith("all 2 channels")
     assert "2 packets, 24 bytes counted in " in " ".join(table)
+
+
+@no_terminals
+def test_the_terminal_is_given_back_where_it_fails(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rich.live import Live
+
+    from aiomcast.command import listening, live
+
+    stopped: list[bool] = []
+    monkeypatch.setattr(Live, "start", lambda self: None)
+    monkeypatch.setattr(Live, "update", lambda self, view, refresh: 1 / 0)
+    monkeypatch.setattr(Live, "stop", lambda self: stopped.append(True))
+    wanted = listening.Wanted([Asked(group, PORT)], {(group, PORT): [A]}, "lo", None, None)
+    run = listening.Listening(wanted, aiomcast.Receiver(), None, live.LiveView(0.1), quiet=True)
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(run.run())
+    assert stopped
+
+
+def test_losses_are_said_at_the_end(group: str) -> None:
+    with listening(group, "--source", A, "--sequence", "u32@0", "--count", "3") as process:
+        transmit(group, *(number.to_bytes(4) for number in (7, 9, 9)))
+        _, errors = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
+    totals, summary = errors.decode().splitlines()
+    assert totals.startswith(f"lo {group}:{PORT} {A} 3 packets, 12 bytes, 1 lost, 1 duplicates")
+    assert summary.startswith("3 packets, 12 bytes written")
 
 
 @no_terminals
