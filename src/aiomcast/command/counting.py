@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from aiomcast import FilterMode, Flow, Membership, Packet, Statistics
 from aiomcast.feeds import Jitter, Sequence, SequenceCounter
@@ -34,9 +34,12 @@ class Counting:
                 counted = self._flows.get(flow) or self._begin(flow)
             counted.take(packet.data, packet.timestamp_ns or now_ns)
 
-    def has_come(self, group: str, port: int, sources: Iterable[str]) -> bool:
-        """Whether a packet of this channel has come: from one of `sources`, if there are any."""
-        wanted = set(sources)
+    def has_come(self, group: str, port: int, sources: Collection[str]) -> bool:
+        """Whether a packet of this channel has come: from one of `sources`, if there are any.
+
+        Where there are too many flows to tell by which, it may have.
+        """
+        wanted = {*sources, OTHERS} if sources else set()
         return any(
             (flow.group, flow.port) == (group, port) and (not wanted or flow.source in wanted)
             for flow in self._flows

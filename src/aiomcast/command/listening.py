@@ -152,6 +152,8 @@ class Listening:
         return str(packet.interface_index) if membership is None else membership.interface.name
 
     async def _show(self) -> None:
+        if self._writing.is_live:
+            await self._writing.show(self._report())
         async for _ in _every(self._writing.interval or FOREVER):
             report = self._report()
             self._counting.begin_interval(report, self._memberships.values())

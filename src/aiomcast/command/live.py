@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections.abc import Callable
 
 from rich.console import Console
@@ -13,6 +15,8 @@ from .report import Report
 from .view import View
 
 __all__ = ["LiveView"]
+
+SIZE_CHANGED = getattr(signal, "SIGWINCH", None)  # Windows has none: the next report finds out
 
 
 class LiveView:
@@ -32,7 +36,10 @@ class LiveView:
 
     async def show(self, report: Report) -> None:
         """Draw it, in a screen of its own."""
-        self._live.start()
+        if not self._live.is_started:
+            self._live.start()
+            if SIZE_CHANGED is not None:
+                asyncio.get_running_loop().add_signal_handler(SIZE_CHANGED, self._live.refresh)
         self._live.update(View(report), refresh=True)
 
     async def end(self, report: Report) -> None:
@@ -42,4 +49,6 @@ class LiveView:
 
     def close(self) -> None:
         """Give the terminal back."""
+        if SIZE_CHANGED is not None:
+            asyncio.get_running_loop().remove_signal_handler(SIZE_CHANGED)
         self._live.stop()

@@ -60,8 +60,13 @@ class PacketLines:
 
     async def take(self, batch: list[Packet], named: Callable[[Packet], str]) -> None:
         """Write them."""
-        written_as = self._written_as
-        await self._output.write([written_as(packet, named(packet)) for packet in batch])
+        flow, name, written_as = None, "", self._written_as
+        units = []
+        for packet in batch:
+            if packet.flow is not flow:
+                flow, name = packet.flow, named(packet)
+            units.append(written_as(packet, name))
+        await self._output.write(units)
 
     async def show(self, report: Report) -> None:
         """Nothing."""

@@ -280,6 +280,20 @@ def test_the_live_view_is_whole_and_stays_when_it_ends(group: str, rows: int, co
 
 
 @no_terminals
+def test_the_live_view_follows_the_size_of_the_terminal(group: str) -> None:
+    import termios
+
+    with on_a_terminal(24, 80, group, PORT_TEXT, "-s", A, "--interval", "3600") as (process, controller):
+        shown_until(controller, lambda text: "dropped by" in text)
+        termios.tcsetwinsize(controller, (30, 120))
+        process.send_signal(signal.SIGWINCH)
+        assert "packets" in shown_until(controller, lambda text: "packets" in text)  # 80 have no room for it
+        process.send_signal(signal.SIGINT)
+        assert "left over" in shown_until(controller, lambda text: "left over" in text)
+        assert process.wait(SECONDS) == 0
+
+
+@no_terminals
 def test_the_terminal_is_given_back_where_it_fails(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.live import Live
 
