@@ -70,6 +70,7 @@ def test_whatever_comes_every_packet_is_counted(bits: int, numbers: list[int]) -
         ([0, 3000, 1], {"astray": 1}),
         ([0, 30000, 30001, 30003], {"restarts": 1, "lost": 1}),
         ([500, 501, 1, 2, 3], {"restarts": 1}),
+        ([500, 501, 502, 1, 2, 0], {"restarts": 1, "reordered": 1}),  # nothing of before counts any more
         ([500, 501, 1, 502], {"late": 1}),
         ([500, 501, 401, 502], {"late": 1}),
         ([500, 501, 402, 502], {"reordered": 1}),
