@@ -10,9 +10,15 @@ import typing
 import pytest
 
 import aiomcast
+from aiomcast import feeds
 from aiomcast.rfc3678 import calls
 
-CLASSES = [value for name in aiomcast.__all__ if isinstance(value := getattr(aiomcast, name), type)]
+CLASSES = [
+    value
+    for module in (aiomcast, feeds)
+    for name in module.__all__
+    if isinstance(value := getattr(module, name), type)
+]
 FUNCTIONS = [
     value for name in aiomcast.__all__ if isinstance(value := getattr(aiomcast, name), types.FunctionType)
 ]

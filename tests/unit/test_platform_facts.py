@@ -26,7 +26,7 @@ ALLOWED = {
     "system/netlink.py": 1,
     # What pipes and signals the command's own process has.
     "command/output.py": 3,
-    "command/listen.py": 1,
+    "command/listening.py": 1,
     "command/send.py": 1,
     # Whether there is uvloop.
     "command/running.py": 1,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-__all__ = ["Parser", "WrongUsage", "channel", "common", "number"]
+__all__ = ["Parser", "Words", "WrongUsage", "channel", "common", "number"]
 
 
 class WrongUsage(Exception):
@@ -41,12 +41,34 @@ class Parser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """Refuse what is unknown here, where it is known whose argument it is."""
         found, unknown = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            if isinstance(action, Words):
+                unknown = action.take_more(found, unknown)
         if unknown:
             first = unknown[0]
             if first.startswith("-") and first != "-":
                 self.error(f"No such option: {first.partition('=')[0]}")
             self.error(f"Got unexpected extra argument {first}")
         return found, unknown
+
+
+class Words(argparse.Action):
+    """Any number of words, which may stand on both sides of options: argparse takes the first ones alone."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(nargs="*", **options)  # type: ignore[arg-type]  # what it takes is its own affair
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, words: object, _: object = None
+    ) -> None:
+        setattr(namespace, self.dest, words)
+
+    def take_more(self, namespace: argparse.Namespace, words: list[str]) -> list[str]:
+        """Take in the words that were left; return those that are none."""
+        if any(one.startswith("-") for one in words):
+            return words
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), *words])
+        return []
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -62,8 +84,9 @@ def channel(command: argparse.ArgumentParser) -> None:
 
 def common(command: argparse.ArgumentParser) -> None:
     """Declare --interface and --count."""
-    command.add_argument("--interface", metavar="I", help="Name, index or address; else by the route.")
-    command.add_argument("--count", metavar="N", type=number(int, 1), help="End after N packets.")
+    add = command.add_argument
+    add("-i", "--interface", metavar="I", help="Name, index or address; else by the route.")
+    add("-c", "--count", metavar="N", type=number(int, 1), help="End after N packets.")
 
 
 def number(

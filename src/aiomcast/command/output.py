@@ -8,28 +8,103 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["FOREVER", "STDERR", "STDIN", "STDOUT", "drop_the_rest", "say", "until_ready", "write"]
+__all__ = [
+    "FOREVER",
+    "STDERR",
+    "STDIN",
+    "STDOUT",
+    "TO_FINISH",
+    "Output",
+    "drop_the_rest",
+    "say",
+    "until_ready",
+]
 
 STDIN, STDOUT, STDERR = range(3)
 FOREVER = 1e9  # seconds: longer than any wait, and what a clock can still add
+PORTION = getattr(select, "PIPE_BUF", 4096)  # bytes: what a ready pipe surely takes, and whole
+TO_FINISH = 1.0  # seconds, for what has been begun
 
 
-async def write(descriptor: int, data: bytes) -> None:
-    """Write all of it; who reads slowly stops this task, but not the loop with its signals and timers."""
-    loop, left = asyncio.get_running_loop(), memoryview(data)
-    portion = len(data) if sys.platform == "win32" else select.PIPE_BUF  # what a ready pipe surely takes
-    while left:
-        if sys.platform != "win32" and not select.select((), (descriptor,), (), 0)[1]:
-            await until_ready(descriptor, loop.add_writer, loop.remove_writer)
+class Output:
+    """A descriptor that is written to in units, lines or payloads, of which none is cut.
+
+    Who reads slowly stops the task that writes, but not the loop with its signals and timers. A task that is
+    cancelled meanwhile finishes what it has begun, if that is taken within a second.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._written = 0
+
+    @property
+    def written(self) -> int:
+        """How many units have been written, all of each."""
+        return self._written
+
+    async def write(self, units: Sequence[bytes]) -> None:
+        """Write them in order."""
+        first = 0
+        while first < len(units):
+            await self._wait()
+            room = _room(self._descriptor) - len(units[first])
+            last = first + 1
+            while last < len(units) and (room := room - len(units[last])) >= 0:
+                last += 1
+            await self._write_whole(units[first:last])
+            first = last
+
+    async def _write_whole(self, units: Sequence[bytes]) -> None:
+        data = b"".join(units)
+        left = memoryview(data)
         try:
-            left = left[os.write(descriptor, left[:portion]) :]
+            while left:
+                left = left[await self._write_some(left) :]
+        except asyncio.CancelledError:
+            if len(left) < len(data):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(TO_FINISH):
+                        while left:
+                            left = left[await self._write_some(left) :]
+            raise
+        finally:
+            if not left:
+                self._written += len(units)
+
+    async def _write_some(self, data: memoryview) -> int:
+        await self._wait()
+        try:
+            return os.write(self._descriptor, data[: _room(self._descriptor)])
         except OSError as error:
             if sys.platform == "win32" and error.errno == errno.EINVAL:  # so Windows says it of a pipe
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
             raise
+
+    async def _wait(self) -> None:
+        if sys.platform != "win32" and not select.select((), (self._descriptor,), (), 0)[1]:
+            loop = asyncio.get_running_loop()
+            await until_ready(self._descriptor, loop.add_writer, loop.remove_writer)
+
+
+if sys.platform == "linux":
+    from fcntl import F_GETPIPE_SZ, fcntl, ioctl
+    from termios import FIONREAD
+
+    def _room(descriptor: int) -> int:
+        """Return how many bytes it surely takes at once, now that it is ready: of an empty pipe all."""
+        with contextlib.suppress(OSError):  # it is no pipe
+            if not int.from_bytes(ioctl(descriptor, FIONREAD, bytes(4)), sys.byteorder):
+                return int(fcntl(descriptor, F_GETPIPE_SZ))
+        return PORTION
+
+else:
+
+    def _room(descriptor: int) -> int:
+        """Return how many bytes it surely takes at once, now that it is ready."""
+        return PORTION
 
 
 async def until_ready(descriptor: int, add: Callable[..., Any], remove: Callable[[int], Any]) -> None:

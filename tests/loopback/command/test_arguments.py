@@ -5,7 +5,6 @@ import argparse
 import pytest
 
 from aiomcast.command.arguments import parser
-from aiomcast.command.formats import Format
 from aiomcast.command.options import WrongUsage
 
 LISTEN = ["listen", "232.1.1.1", "5000"]
@@ -14,14 +13,20 @@ LISTEN = ["listen", "232.1.1.1", "5000"]
 def test_what_is_left_out() -> None:
     assert vars(parser().parse_args(LISTEN)) == {
         "command": "listen",
-        "group": "232.1.1.1",
-        "port": 5000,
+        "channels": ["232.1.1.1", "5000"],
+        "files": [],
         "source": None,
         "exclude": None,
         "interface": None,
         "count": None,
         "seconds": None,
-        "form": Format.TEXT,
+        "form": None,
+        "interval": None,
+        "sequence": None,
+        "buffer": 4 << 20,
+        "overflow": "pause",
+        "gro": None,
+        "quiet": False,
     }
     assert vars(parser().parse_args(["send", *LISTEN[1:]])) == {
         "command": "send",
@@ -47,16 +52,13 @@ def test_what_is_left_out() -> None:
         "listen 232.1.1.1 5000 --count=3 --source ::1 --source 192.0.2.1",
         "listen --source ::1 --source 192.0.2.1 --count 3 -- 232.1.1.1 5000",
         "listen 232.1.1.1 5000 --count 1 --source ::1 --source 192.0.2.1 --count 3",
+        "listen 232.1.1.1 -c 1 5000 -s ::1,192.0.2.1 -c 3",
     ],
 )
 def test_options_stand_anywhere(arguments: str) -> None:
     given = parser().parse_args(arguments.split())
-    assert (given.group, given.port, given.source, given.count) == (
-        "232.1.1.1",
-        5000,
-        ["::1", "192.0.2.1"],
-        3,
-    )
+    assert given.channels == ["232.1.1.1", "5000"]
+    assert (given.source, given.count) == (["::1", "192.0.2.1"], 3)
 
 
 @pytest.mark.parametrize(
@@ -65,17 +67,20 @@ def test_options_stand_anywhere(arguments: str) -> None:
         (["--nope"], "aiomcast", "No such option: --nope"),
         ([*LISTEN, "--nope=3"], "aiomcast listen", "No such option: --nope"),
         ([*LISTEN, "--sour", "::1"], "aiomcast listen", "No such option: --sour"),
-        ([*LISTEN, "-x"], "aiomcast listen", "No such option: -x"),
-        ([*LISTEN, "more"], "aiomcast listen", "Got unexpected extra argument more"),
+        ([*LISTEN, "-z"], "aiomcast listen", "No such option: -z"),
+        (["send", *LISTEN[1:], "more"], "aiomcast send", "Got unexpected extra argument more"),
         (["interfaces", "-"], "aiomcast interfaces", "Got unexpected extra argument -"),
-        ([*LISTEN, "--count"], "aiomcast listen", "argument --count: expected one argument"),
-        ([*LISTEN, "--count", "2.5"], "aiomcast listen", "argument --count: '2.5' is not an integer"),
-        ([*LISTEN, "--count", "-1"], "aiomcast listen", "argument --count: -1 is not 1 or more"),
-        ([*LISTEN, "--seconds", "x"], "aiomcast listen", "argument --seconds: 'x' is not a number"),
-        ([*LISTEN, "--seconds", "nan"], "aiomcast listen", "argument --seconds: nan is not 0 or more"),
+        ([*LISTEN, "--count"], "aiomcast listen", "argument -c/--count: expected one argument"),
+        ([*LISTEN, "--count", "2.5"], "aiomcast listen", "argument -c/--count: '2.5' is not an integer"),
+        ([*LISTEN, "--count", "-1"], "aiomcast listen", "argument -c/--count: -1 is not 1 or more"),
+        ([*LISTEN, "--seconds", "x"], "aiomcast listen", "argument -t/--seconds: 'x' is not a number"),
+        ([*LISTEN, "--seconds", "nan"], "aiomcast listen", "argument -t/--seconds: nan is not 0 or more"),
         (["send", "--size", "65536"], "aiomcast send", "argument --size: 65536 is not from 0 to 65535"),
-        ([*LISTEN[:2], "5k"], "aiomcast listen", "argument PORT: '5k' is not an integer"),
-        (["listen", "--format", "x"], "aiomcast listen", "argument --format: 'x' is none of text, json"),
+        (["send", LISTEN[1], "5k"], "aiomcast send", "argument PORT: '5k' is not an integer"),
+        (["listen", "--format", "x"], "aiomcast listen", "argument -f/--format: 'x' is none of live, text"),
+        ([*LISTEN, "--buffer", "8Q"], "aiomcast listen", "argument --buffer: '8Q' is no number of bytes"),
+        ([*LISTEN, "--sequence", "u32"], "aiomcast listen", "argument --sequence: sequence 'u32': write rtp"),
+        ([*LISTEN, "--sequence", "u99@0"], "aiomcast listen", "argument --sequence: kind 'u99': give u1 to"),
         (["demo", "--seconds", "0.2"], "aiomcast demo", "argument --seconds: 0.2 is not 0.3 or more"),
     ],
 )  # fmt: skip

@@ -1,0 +1,239 @@
+"""The run of `aiomcast listen`: joins, takes what comes, tells what is going on, and judges at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import stat
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+
+import attrs
+
+from aiomcast import Membership, Packet, PacketBatches, Receiver, SourceFilter, Sources
+from aiomcast.feeds import Sequence as SequencePlace
+
+from .channels import Asked
+from .counting import Counting
+from .intervals import totals
+from .output import FOREVER, STDOUT, TO_FINISH, say
+from .report import Report, address
+from .silence import command_for
+from .writing import Writing
+
+__all__ = ["Listening", "Wanted"]
+
+UNTIL_TOLD = 3.0  # seconds without a packet, after which that is said
+MOST_TOLD = 8  # channels that get a line each: of more it is said how many
+
+
+@attrs.frozen
+class Wanted:
+    """What is to be joined, what was asked for by that, and when it ends."""
+
+    asked: Sequence[Asked]
+    filters: Mapping[tuple[str, int], Sources]
+    interface: str | int | None
+    count: int | None
+    seconds: float | None
+
+
+class Listening:
+    """One run. It closes the receiver."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        receiver: Receiver,
+        sequence: SequencePlace | None,
+        writing: Writing,
+        quiet: bool,
+    ) -> None:
+        self._wanted = wanted
+        self._receiver = receiver
+        self._writing = writing
+        self._quiet = quiet
+        self._counting = Counting(sequence)
+        self._memberships: dict[tuple[str, int], Membership] = {}
+        self._octets = 0
+        self._started = 0.0
+
+    async def run(self) -> int:
+        """Return the exit status: 1 where something that was asked for did not come in time."""
+        with contextlib.closing(self._writing):
+            return await self._run()
+
+    async def _run(self) -> int:
+        async with self._receiver as receiver:
+            for (group, port), sources in self._wanted.filters.items():
+                joined = await receiver.join(group, port, sources=sources, interface=self._wanted.interface)
+                self._memberships[group, port] = joined
+            async with receiver.batches() as batches:
+                self._started = time.monotonic()
+                for line in _first_few(self._described(), "channels"):
+                    self._tell(line)
+                is_over = await self._until_it_ends(batches)
+            if self._writing.is_live:
+                self._counting.forget_intervals()  # what is left to see is the mean
+            report, wrong = self._report(), self._missed() if is_over else []
+        with contextlib.suppress(TimeoutError, BrokenPipeError):
+            async with asyncio.timeout(TO_FINISH):
+                await self._writing.end(report)
+        if report.has_sequence and not self._writing.is_live:
+            for line in _first_few(totals(report), "sources"):
+                self._tell(line)
+        self._tell(self._summary(report))
+        for line in _first_few(wrong, "channels"):
+            say(f"aiomcast: {line}")
+        return 1 if wrong else 0
+
+    async def _until_it_ends(self, batches: PacketBatches) -> bool:
+        """Return whether the end was asked for from the start, by --count or --seconds."""
+        tasks = [asyncio.create_task(work) for work in (self._take(batches), self._show(), self._watch())]
+        taking, showing, _ = tasks
+        seconds = self._wanted.seconds
+        try:
+            with self._told():
+                await asyncio.wait(
+                    (taking, showing),
+                    timeout=None if seconds is None else min(FOREVER, seconds),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+            is_over = True
+        except asyncio.CancelledError:
+            is_over = False
+        for task in tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(outcome, BrokenPipeError):
+                is_over = False
+            elif isinstance(outcome, Exception):
+                raise outcome
+        return is_over
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Listen to signals that ask for the totals, and to whether anybody is left to read."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        asking = [getattr(signal, name) for name in ("SIGUSR1", "SIGINFO") if hasattr(signal, name)]
+        for number in asking:
+            loop.add_signal_handler(number, self._tell_totals)
+        is_pipe = sys.platform != "win32" and stat.S_ISFIFO(os.fstat(STDOUT).st_mode)
+        if is_pipe:  # this end of a pipe becomes readable when nobody is left at the other
+            loop.add_reader(STDOUT, task.cancel)
+        try:
+            yield
+        finally:
+            if is_pipe:
+                loop.remove_reader(STDOUT)
+            for number in asking:
+                loop.remove_signal_handler(number)
+
+    async def _take(self, batches: PacketBatches) -> None:
+        count = self._wanted.count
+        async for batch in batches:
+            before = self._writing.taken
+            taken = batch if count is None else batch[: count - before]
+            try:
+                await self._writing.take(taken, self._name_of)
+            finally:  # what a slow reader did not take before the end does not count
+                done = taken[: self._writing.taken - before]
+                self._counting.take(done, time.time_ns())
+                self._octets += sum(len(packet.data) for packet in done)
+            if self._writing.taken == count:
+                return
+
+    def _name_of(self, packet: Packet) -> str:
+        membership = self._receiver.membership_of(packet)
+        return str(packet.interface_index) if membership is None else membership.interface.name
+
+    async def _show(self) -> None:
+        if self._writing.is_live:
+            await self._writing.show(self._report())
+        async for _ in _every(self._writing.interval or FOREVER):
+            report = self._report()
+            self._counting.begin_interval(report, self._memberships.values())
+            await self._writing.show(report)
+
+    async def _watch(self) -> None:
+        """Say once on which channels nothing has come."""
+        await asyncio.sleep(UNTIL_TOLD)
+        if not self._writing.is_live:
+            silent = [
+                f"nothing from {name} in {UNTIL_TOLD:g} s: {command} finds the cause"
+                for name, command in self._silent()
+            ]
+            for line in _first_few(silent, "channels"):
+                self._tell(line)
+
+    def _silent(self) -> list[tuple[str, str]]:
+        """Return the channels that were asked for and of which nothing has come, and what finds out why."""
+        found = []
+        for one in self._wanted.asked:
+            joined = self._memberships[one.group, one.port]
+            sources = SourceFilter.include(one.sources).sources
+            if not self._counting.has_come(joined.group, joined.port, sources):
+                written_before = ",".join(one.sources) + "@" if one.sources else ""
+                found.append(
+                    (
+                        written_before + address(joined.group, joined.port),
+                        command_for(joined.group, joined.port, joined.filter),
+                    )
+                )
+        return found
+
+    def _missed(self) -> list[str]:
+        """Return what was asked for and did not come, in words."""
+        taken, count = self._writing.taken, self._wanted.count
+        missed = [f"nothing came from {name}: {command} finds the cause" for name, command in self._silent()]
+        if not missed and count is not None and taken < count:
+            missed = [f"{taken} of {count} packets came in {self._wanted.seconds:g} s"]
+        return missed
+
+    def _report(self) -> Report:
+        passed = time.monotonic() - self._started
+        return self._counting.report(self._memberships.values(), time.time_ns(), passed)
+
+    def _described(self) -> list[str]:
+        return [
+            f"listening to {one.group} port {one.port} on {one.interface}, from {one.let_in}"
+            for one in self._report().channels
+        ]
+
+    def _summary(self, report: Report) -> str:
+        total, taken = self._receiver.statistics(), self._writing.taken
+        done = "written" if self._writing.interval is None else "counted"
+        return (
+            f"{taken} packets, {self._octets} bytes {done} in {report.passed:.1f} s; "
+            f"{total.received} received, {total.filtered} filtered, {total.truncated} truncated, "
+            f"{total.received - total.filtered - taken} left over, "
+            f"{total.kernel_drops} dropped by the kernel"
+        )
+
+    def _tell_totals(self) -> None:
+        report = self._report()
+        if not self._writing.is_live:
+            say("\n".join([*totals(report), self._summary(report)]))
+
+    def _tell(self, line: str) -> None:
+        if not self._quiet:
+            say(line)
+
+
+async def _every(seconds: float) -> AsyncIterator[None]:
+    """Yield at times so far apart, however long what is done in between takes."""
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        due = max(due + seconds, loop.time())
+        await asyncio.sleep(due - loop.time())
+        yield
+
+
+def _first_few(lines: Sequence[str], what: str) -> list[str]:
+    shown = lines[:MOST_TOLD]
+    return [*shown, f"and {len(lines) - MOST_TOLD} more {what}"] if len(lines) > MOST_TOLD else [*shown]

@@ -1,0 +1,107 @@
+"""What `aiomcast listen` does with packets and reports: lines of the one or of the other, or a live view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from aiomcast import Packet
+
+from .formats import WrittenAs
+from .intervals import Lines
+from .output import Output
+from .report import Report
+
+__all__ = ["IntervalLines", "PacketLines", "Writing"]
+
+
+class Writing(Protocol):
+    """Where packets and reports go."""
+
+    @property
+    def taken(self) -> int:
+        """How many packets have been taken: what is written of packets has been written."""
+
+    @property
+    def interval(self) -> float | None:
+        """Every how many seconds a report is wanted; None: none is."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it has the terminal for itself until it ends."""
+
+    async def take(self, batch: list[Packet], named: Callable[[Packet], str]) -> None:
+        """Take packets, and write them if that is what is done; `named` says by which interface each came."""
+
+    async def show(self, report: Report) -> None:
+        """Show how things stand."""
+
+    async def end(self, report: Report) -> None:
+        """Show how things stood at the end."""
+
+    def close(self) -> None:
+        """Give back what it has for itself, however it ended."""
+
+
+class PacketLines:
+    """Writes each packet in a format."""
+
+    interval = None
+    is_live = False
+
+    def __init__(self, output: Output, written_as: WrittenAs) -> None:
+        self._output = output
+        self._written_as = written_as
+
+    @property
+    def taken(self) -> int:
+        """How many have been written whole."""
+        return self._output.written
+
+    async def take(self, batch: list[Packet], named: Callable[[Packet], str]) -> None:
+        """Write them."""
+        flow, name, written_as = None, "", self._written_as
+        units = []
+        for packet in batch:
+            if packet.flow is not flow:
+                flow, name = packet.flow, named(packet)
+            units.append(written_as(packet, name))
+        await self._output.write(units)
+
+    async def show(self, report: Report) -> None:
+        """Nothing."""
+
+    async def end(self, report: Report) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class IntervalLines:
+    """Writes lines of each report."""
+
+    is_live = False
+
+    def __init__(self, output: Output, lines: Lines, interval: float) -> None:
+        self._output = output
+        self._lines = lines
+        self.interval = interval
+        self.taken: int = 0
+
+    async def take(self, batch: list[Packet], named: Callable[[Packet], str]) -> None:
+        """Count them alone."""
+        self.taken += len(batch)
+
+    async def show(self, report: Report) -> None:
+        """Write its lines."""
+        await self._output.write(self._lines(report))
+
+    async def end(self, report: Report) -> None:
+        """Write what the last interval has, unless it has only just begun and nothing came in it."""
+        came = any(channel.account.new.packets for channel in report.channels)
+        if came or report.interval > self.interval / 10:
+            await self.show(report)
+
+    def close(self) -> None:
+        """Nothing."""
