@@ -17,7 +17,12 @@ def define(command: argparse.ArgumentParser) -> None:
     verdict is computed from the packets that came in; the status is 1 when it is not "ok".
     """
     command.add_argument(
-        "--seconds", metavar="S", type=number(float, 0.3), default=6.0, help="How long (default: 6)."
+        "-t",
+        "--seconds",
+        metavar="S",
+        type=number(float, 0.3),
+        default=6.0,
+        help="How long (default: 6).",
     )
 
 

@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("rich")
 
 import aiomcast
+from aiomcast.command.arguments import COMMANDS
 from aiomcast.reading import options
 from tests.support.platforms import IS_WINDOWS, linux_only
 from tests.support.sending import LO, by_index
@@ -305,13 +306,12 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "any source in ff3x": (2, ("listen", "ff3e::1234", PORT_TEXT, *ON_LO), "RFC 4607"),
     "duplicate source": (2, (*LISTEN, "--source", A, "--source", A), "listed twice"),
     "source and exclude": (2, (*LISTEN, "--source", A, "--exclude", B), "give one of the two"),
-    "unknown option": (2, (*LISTEN, "--nope"), "No such option: --nope"),
+    "unknown option": (2, (*LISTEN, "--nope"), "there is no option --nope"),
     "option without value": (2, (*LISTEN, "--source"), "--source"),
     "unknown format": (2, (*LISTEN, "--format", "xml"), "--format"),
     "count 0": (2, (*LISTEN, "--count", "0"), "--count"),
     "seconds that are none": (2, (*LISTEN, "--seconds", "soon"), "--seconds"),
     "no port": (2, ("listen", "GROUP"), "PORT"),
-    "no command": (2, (), "aiomcast --help"),
     "unknown command": (2, ("hear",), "'hear'"),
     "send to unicast": (2, ("send", "192.0.2.1", PORT_TEXT), "not a multicast group"),
     "send with ttl 300": (2, (*SEND, "--ttl", "300", "--interface", "lo"), "ttl 300"),
@@ -384,9 +384,10 @@ def test_version() -> None:
     assert (done.returncode, done.stdout.decode()) == (0, f"aiomcast {aiomcast.__version__}\n")
 
 
-@pytest.mark.parametrize("command", [(), ("listen",), ("send",), ("interfaces",), ("demo",)])
-def test_help(command: tuple[str, ...]) -> None:
-    done = run(*command, "--help")
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_help(command: tuple[str, ...], option: str) -> None:
+    done = run(*command, option)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode().startswith("Usage: aiomcast")
 
@@ -407,9 +408,26 @@ def test_interfaces_as_a_table() -> None:
     assert "127.0.0.1" in shown
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
-    code = "import sys; sys.modules['rich'] = None\nfrom aiomcast.__main__ import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert "pip install 'aiomcast[cli]'" in line
+def test_called_alone_it_shows_its_help() -> None:
+    done = run()
+    assert (done.returncode, done.stderr) == (2, b"")
+    assert done.stdout == run("--help").stdout
+
+
+WITHOUT_RICH = (
+    "import sys; sys.modules['rich'] = None\nfrom aiomcast.command.cli import main; sys.exit(main())"
+)
+
+
+def test_without_the_extra_what_draws_says_what_to_install() -> None:
+    shown = on_terminal([sys.executable, "-c", WITHOUT_RICH, "interfaces"], status=2)
+    assert shown == "aiomcast: drawing on a terminal takes rich: pip install 'aiomcast[cli]'\r\n"
+
+
+def test_without_the_extra_the_rest_runs(group: str) -> None:
+    arguments = ["send", group, PORT_TEXT, *FROM_A, "--count", "1"]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_RICH, *arguments], capture_output=True, timeout=SECONDS
+    )
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.startswith(b"sent 1 packets")

@@ -1,7 +1,5 @@
 """`aiomcast demo`: as plain lines, on a terminal, cut short, and with a fault to find."""
 
-import contextlib
-import os
 import re
 import signal
 import subprocess
@@ -29,25 +27,15 @@ def counted(line: str) -> dict[str, int]:
     return {name: int(number) for name, number in found.groupdict().items() if name != "word"}
 
 
-def on_terminal(command: list[str]) -> str:
+def on_terminal(command: list[str], *, columns: int = 120, status: int = 0) -> str:
     """Run `command` on a pseudo-terminal; return what it showed, without its control sequences."""
-    pty, termios = (
-        pytest.importorskip(name, reason="Windows has no such terminals") for name in ("pty", "termios")
-    )
-    controller, terminal = pty.openpty()
-    termios.tcsetwinsize(terminal, (40, 120))
-    environment = os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
-    with subprocess.Popen(
-        command, stdout=terminal, stderr=terminal, stdin=terminal, env=environment
-    ) as process:
-        os.close(terminal)
-        shown = b""
-        with contextlib.suppress(OSError):  # EIO: the other end is closed
-            while read := os.read(controller, 65536):
-                shown += read
-        os.close(controller)
-        assert process.wait(timeout=30) == 0
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    pytest.importorskip("pty", reason="Windows has no such terminals")
+    from tests.support.terminal import Terminal
+
+    with Terminal(command, columns=columns) as terminal:
+        pass
+    assert terminal.process.returncode == status
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.shown)
 
 
 def test_plain_lines_end_with_the_verdict() -> None:
