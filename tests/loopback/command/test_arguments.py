@@ -33,6 +33,9 @@ def test_what_is_left_out() -> None:
         "rate": None,
         "size": None,
         "ttl": 1,
+        "rtp": False,
+        "payload": None,
+        "file": None,
         "stdin": False,
     }
     assert vars(parser().parse_args(["demo"])) == {"command": "demo", "seconds": 6.0}
@@ -80,6 +83,10 @@ def test_options_stand_anywhere(arguments: str) -> None:
         ([*LISTEN, "--seconds", "x"], "aiomcast listen", "--seconds: 'x' is no number"),
         ([*LISTEN, "--seconds", "nan"], "aiomcast listen", "--seconds: 'nan' is no number"),
         (["send", "--stdin=3"], "aiomcast send", "--stdin: takes no value, and got '3'"),
+        (["send", "--stdin", "--payload", "x"], "aiomcast send", "--payload: cannot be given together with"),
+        (["send", "--payload", r"a\q"], "aiomcast send", r"--payload: 'a\\q': give \xHH, "),
+        (["send", "--payload", "a\\"], "aiomcast send", r"--payload: 'a\\': give \xHH, "),
+        (["send", "--file", "/nosuch"], "aiomcast send", "--file: '/nosuch': No such file or directory"),
         (["send", "--size", "65536"], "aiomcast send", "--size: 65536 is more than 65535"),
         ([*LISTEN[:2], "5k"], "aiomcast listen", "PORT: '5k' is no whole number"),
         (["listen", "--format", "x"], "aiomcast listen", "--format: 'x' is none of text, json"),

@@ -230,7 +230,10 @@ def test_send_numbers_its_packets(group: str) -> None:
     assert payloads == [*(b"%-4d" % number for number in range(1, 12)), b"1"]
     assert [packet["hop_limit"] for packet in packets] == [1] * 11 + [7]
     assert (sent.returncode, sent.stdout) == (0, b"")
-    expected = rf"sent 11 packets, 44 bytes in \d\.\d s to {group} port {PORT} from {A} on lo\n"
+    expected = (
+        rf"sent 11 packets, 44 bytes in \d\.\d s to {group} port {PORT} from {A} on lo, "
+        "where only this host hears it\n"
+    )
     assert re.fullmatch(expected, sent.stderr.decode())
 
 
@@ -316,7 +319,14 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "send to unicast": (2, ("send", "192.0.2.1", PORT_TEXT), "not a multicast group"),
     "send with ttl 300": (2, (*SEND, "--ttl", "300", "--interface", "lo"), "ttl 300"),
     "send with size and stdin": (2, (*SEND, "--size", "3", "--stdin"), "--stdin"),
-    "send from another's address": (1, (*SEND, "--source", "192.0.2.99", "--interface", "lo"), "192.0.2.99"),
+    "send with size and payload": (2, (*SEND, "--size", "3", "--payload", "x"), "--payload"),
+    "send nothing of a file": (2, (*SEND, "--size", "0", "--file", __file__), "give 1 or more bytes"),
+    "send a file that is none": (2, (*SEND, "--file", "nosuch"), "--file: 'nosuch': No such file"),
+    "send from another's address": (
+        1,
+        (*SEND, "--source", "192.0.2.99", "--interface", "lo"),
+        "lo has 127.0.0.1",
+    ),
     "send too much": (1, (*SEND, *FROM_A, "--size", "65535"), "65535 bytes"),
     "demo without time": (2, ("demo", "--seconds", "0"), "--seconds"),
 }
