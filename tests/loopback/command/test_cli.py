@@ -441,3 +441,7 @@ def test_without_the_extra_the_rest_runs(group: str) -> None:
     )
     assert (done.returncode, done.stdout) == (0, b"")
     assert done.stderr.startswith(b"sent 1 packets")
+    demo = [sys.executable, "-c", WITHOUT_RICH, "demo", "--seconds", "0.5"]
+    assert (
+        subprocess.run(demo, capture_output=True, timeout=SECONDS).stdout.split(b"\n")[-2].startswith(b"ok: ")
+    )
