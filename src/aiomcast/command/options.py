@@ -45,6 +45,7 @@ class Parser(argparse.ArgumentParser):
             "formatter_class": _Help,
         }
         super().__init__(**options)  # type: ignore[arg-type]  # what it takes is its own affair
+        self.suggest_on_error = False  # Python 3.15 would put it into the middle of the line
         self.add_argument("-h", "--help", action="help", help="Show this help and exit.")
 
     def error(self, message: str) -> NoReturn:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 
 import aiomcast
 
+from .asking import Asking
 from .naming import interface
 from .options import channel, common, number
 from .output import FOREVER, STDIN, say
@@ -33,6 +34,8 @@ def define(command: argparse.ArgumentParser) -> None:
     their line feed; a file as fast as can be. Ends with Ctrl-C, SIGTERM, --count or the end of the
     input, and says on standard error what was sent, from where, and how far it can get. That it was
     sent does not say that anybody received it.
+
+    With --answers it writes what comes back to the port that it sends from, a line for each.
 
     What the system refuses for now (a firewall, no room, no route) is counted, and the status is 1.
 
@@ -55,6 +58,12 @@ def define(command: argparse.ArgumentParser) -> None:
     )
     add("--ttl", metavar="N", type=number(int), default=1, help="TTL or hop limit; 1 stays on the link.")
     add("--rtp", action="store_true", help="Put an RTP header before each: sequence, time at 90 kHz, SSRC.")
+    add(
+        "--answers",
+        metavar="S",
+        type=number(float, 0),
+        help="Write the answers, until S seconds after the last packet.",
+    )
     content = command.add_mutually_exclusive_group()
     content.add_argument(
         "--payload",
@@ -73,19 +82,30 @@ def perform(given: argparse.Namespace) -> int:
         raise aiomcast.ArgumentError(f"--size with {other}", "it is for numbers and for --file")
     if given.file is not None and given.size == 0:
         raise aiomcast.ArgumentError("--size 0 with --file", "give 1 or more bytes for a packet")
-    sender = aiomcast.Sender(
-        given.group, given.port, interface=interface(given.interface), ttl=given.ttl, source=given.source
-    )
     rate, payloads = 0.0, lines(STDIN)
     if given.file is not None:
         payloads = pieces(given.file, given.size or PIECE)
     elif not given.stdin:
         rate, payloads = 1.0, numbered(given.size) if given.payload is None else repeated(given.payload)
-    return run(_send(sender, payloads, rate if given.rate is None else given.rate, given.count, given.rtp))
+    rate = rate if given.rate is None else given.rate
+    return run(_send(_sender(given), payloads, rate, given.count, given.rtp))
+
+
+def _sender(given: argparse.Namespace) -> aiomcast.Sender | Asking:
+    if given.answers is not None:
+        if given.port == 0:  # an endpoint would choose one
+            raise aiomcast.ArgumentError("port 0", "send to a port from 1 to 65535")
+        return Asking(given.group, given.port, given.interface, given.ttl, given.source, given.answers)
+    on = interface(given.interface)
+    return aiomcast.Sender(given.group, given.port, interface=on, ttl=given.ttl, source=given.source)
 
 
 async def _send(
-    sender: aiomcast.Sender, payloads: AsyncIterator[bytes], rate: float, count: int | None, rtp: bool
+    sender: aiomcast.Sender | Asking,
+    payloads: AsyncIterator[bytes],
+    rate: float,
+    count: int | None,
+    rtp: bool,
 ) -> int:
     packets = octets = tried = 0
     refused = Counter[int]()
@@ -110,11 +130,15 @@ async def _send(
                     octets += len(datagram)
                 if tried == count:
                     break
-        passed, source, reach = time.monotonic() - started, sender.source, _reach(sender)
+        passed, source, reach, answers = time.monotonic() - started, sender.source, _reach(sender), ""
+        if isinstance(sender, Asking):
+            with contextlib.suppress(asyncio.CancelledError):
+                await sender.wait()
+            answers = f"; {sender.answers} answers"
     say(
         f"sent {packets} packets, {octets} bytes in {passed:.1f} s "
         f"to {sender.group} port {sender.port} from {source} on {sender.interface.name}, "
-        f"{reach}" + f"; the system refused {refused.total()} more" * bool(refused)
+        f"{reach}{answers}" + f"; the system refused {refused.total()} more" * bool(refused)
     )
     return 1 if refused else 0
 
@@ -127,7 +151,7 @@ async def _until(due: float) -> None:
         time.sleep(min(left, BY_THREAD))  # noqa: ASYNC251  # it is more exact, and nothing else runs
 
 
-def _reach(sender: aiomcast.Sender) -> str:
+def _reach(sender: aiomcast.Sender | Asking) -> str:
     if sender.interface.is_loopback:
         return "where only this host hears it"
     if sender.ttl < 2:

@@ -34,6 +34,7 @@ def test_what_is_left_out() -> None:
         "size": None,
         "ttl": 1,
         "rtp": False,
+        "answers": None,
         "payload": None,
         "file": None,
         "stdin": False,

@@ -299,6 +299,7 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "unspecified source": (2, (*LISTEN, "--source", "0.0.0.0"), "unspecified"),
     "broadcast source": (2, (*LISTEN, "--source", "255.255.255.255"), "broadcast"),
     "port 0": (2, ("send", "GROUP", "0", "--source", A), "from 1 to 65535"),
+    "port 0 to be answered": (2, ("send", "GROUP", "0", "--source", A, "--answers", "1"), "from 1 to 65535"),
     "port 70000": (2, ("listen", "GROUP", "70000", "--source", A), "from 1 to 65535"),
     "port abc": (2, ("listen", "GROUP", "abc"), "PORT"),
     "interface name": (2, (*LISTEN, "--source", A, "--interface", "nosuch0"), "there is no interface"),

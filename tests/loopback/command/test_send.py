@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import re
 import struct
 import subprocess
 import sys
@@ -109,3 +110,23 @@ async def test_how_far_it_can_get(ttl: str, reach: str) -> None:
         assert send._reach(sender) == "where only this host hears it"
         sender.interface = aiomcast.Interface(1, "eth7", (), True)
         assert reach in send._reach(sender)
+
+
+async def test_answers_are_written_and_counted(any_group: str) -> None:
+    class Answering(aiomcast.MulticastProtocol):
+        def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
+            transport.sendto(b"got\x00\\ " + data, addr)
+
+    transport, _ = await aiomcast.create_multicast_endpoint(
+        Answering, any_group, 0, sources=None, interface="lo"
+    )
+    port = transport.get_extra_info("sockname")[1]
+    command = [*SEND, any_group, str(port), "-i", "lo", "--rate", "0", "-c", "2", "--answers", "1"]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
+    transport.close()
+    first, second = done.stdout.splitlines()
+    assert re.fullmatch(r"127\.0\.0\.1 port \d+: got\\x00\\\\ 1", first)
+    assert second.endswith(" 2")
+    assert done.returncode == 0
+    assert done.stderr.startswith("sent 2 packets, 2 bytes in 0.")
+    assert done.stderr.endswith("; 2 answers\n")
