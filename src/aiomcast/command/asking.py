@@ -24,7 +24,9 @@ class Asking(aiomcast.MulticastProtocol):
     def __init__(
         self, group: str, port: int, on: str | None, ttl: int, source: str | None, seconds: float
     ) -> None:
-        self.group, self.port, self.ttl = group, port, ttl
+        self.group: str = group
+        self.port: int = port
+        self.ttl: int = ttl
         self.answers: int = 0
         self._on, self._source, self._seconds = on, source, seconds
         self._came: list[aiomcast.Packet] = []
@@ -45,7 +47,7 @@ class Asking(aiomcast.MulticastProtocol):
         )
         address = self._transport.source
         assert address is not None  # it was asked for a port, so it is bound
-        self.source = str(address[0])
+        self.source: str = str(address[0])
         self.interface: aiomcast.Interface = self._transport.get_extra_info("socket").interface
         self._writing = asyncio.create_task(self._write())
         return self
