@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SOURCES := $(shell find src pyproject.toml setup.py -name '*.py' -o -name '*.pyx' -o -name '*.toml')
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint docs man bench clean
 
 demo: $(VENV)/.cli
 	$(BIN)/aiomcast demo
@@ -23,6 +23,9 @@ lint: $(VENV)/.lint
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -W --keep-going -q docs build/docs
 	@echo "build/docs/index.html"
+
+man: $(VENV)/.cli
+	$(BIN)/python docs/manual.py
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks drain

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from typing import Protocol
 
 import aiomcast
 
-from . import demo, doctor, interfaces, listen, send
+from . import completion, demo, doctor, interfaces, listen, send
 from .options import Parser
 
 __all__ = ["COMMANDS", "parser"]
@@ -17,7 +18,7 @@ class Command(Protocol):
     """A command: a module."""
 
     def define(self, command: argparse.ArgumentParser) -> None:
-        """Declare its arguments. The docstring is its help."""
+        """Declare its arguments. The docstring is its help: a line, what there is to say, "Examples:"."""
 
     def perform(self, given: argparse.Namespace) -> int:
         """Do what was asked for, and return the exit status."""
@@ -29,7 +30,16 @@ COMMANDS: dict[str, Command] = {
     "doctor": doctor,
     "interfaces": interfaces,
     "demo": demo,
+    "completion": completion,
 }
+
+ABOUT = """
+    The exit status is 0 when it is done, also by Ctrl-C or a closed pipe, 1 when the system has refused
+    something, 2 for wrong usage. One line on standard error says what was wrong and what to do.
+
+    It runs on uvloop where that is installed, else on asyncio's own loop. Nothing is coloured where
+    NO_COLOR is set. `aiomcast COMMAND --help` has the options and examples of a command.
+"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -40,9 +50,10 @@ def parser() -> argparse.ArgumentParser:
     whole = Parser(
         prog="aiomcast",
         description="Receive and send multicast, with the source filters of RFC 3678.",
-        epilog="It runs on uvloop where that is installed, else on asyncio's own loop.",
+        epilog=inspect.cleandoc(ABOUT),
     )
     whole.add_argument(
+        "-V",
         "--version",
         action="version",
         version=f"aiomcast {aiomcast.__version__}",
@@ -50,12 +61,13 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = whole.add_subparsers(metavar="COMMAND", dest="command", title="commands")
     for name, module in COMMANDS.items():
-        described = (module.define.__doc__ or "").rstrip()
-        head, _, rest = described.partition("\n")
+        described, examples, lines = inspect.cleandoc(module.define.__doc__ or "").partition("Examples:\n")
         one = commands.add_parser(
             name,
-            help=head,
-            description=head + "\n" + "\n".join(line.strip() for line in rest.split("\n")),
+            help=described.partition("\n")[0],
+            description=described,
+            epilog=examples + lines,
         )
         module.define(one)
+    commands.choices["completion"].set_defaults(parser=whole)
     return whole

@@ -1,13 +1,9 @@
-"""The command `aiomcast`: arguments in, lines out. It uses the public names of the package only.
-
-Importing this module where the extra `cli` is missing says so in one line and exits with 2.
-"""
+"""The command `aiomcast`: arguments in, lines out. It uses the public names of the package only."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import sys
 import warnings
@@ -19,18 +15,17 @@ from .arguments import COMMANDS, parser
 from .options import WrongUsage
 from .output import STDERR, STDIN, STDOUT, drop_the_rest, say
 
-if importlib.util.find_spec("rich") is None:
-    print("aiomcast: the command line is an extra: pip install 'aiomcast[cli]'", file=sys.stderr)
-    raise SystemExit(2)
-
 __all__ = ["main"]
+
+EXTRA = {"rich": "drawing on a terminal", "shtab": "completion"}  # what each module is for
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments` (default: the process's) and return its exit status.
 
-    0: done, also when ended by Ctrl-C or a closed pipe. 1: the system refused. 2: wrong usage.
-    For 1 and 2 there is one line on standard error that says what to do.
+    0: done, also when ended by Ctrl-C or a closed pipe. 1: the system refused. 2: wrong usage, or
+    something drawn or completed without the extra `cli`. For 1 and 2 there is one line on standard
+    error that says what to do; without any argument it is 2, and the help on standard output.
     """
     for number in (STDIN, STDOUT, STDERR):  # one that is closed would soon be another file's number
         with contextlib.suppress(OSError):
@@ -44,7 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except aiomcast.MulticastError as error:
         line, status = str(error), 2 if isinstance(error, aiomcast.ArgumentError) else 1
     except WrongUsage as error:
-        line, status = f"{error}: see {error.prog} --help", 2
+        line, status = f"{error} (see {error.prog} --help)", 2
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA:
+            raise
+        line, status = f"{EXTRA[error.name]} takes {error.name}: pip install 'aiomcast[cli]'", 2
     except (BrokenPipeError, SystemExit):  # SystemExit: rich's answer to a closed pipe
         drop_the_rest()
         return 0
@@ -58,11 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
+    whole = parser()
     try:
-        given = parser().parse_args(arguments)
+        given = whole.parse_args(arguments)
     except SystemExit:  # --help and --version have been answered
         sys.stdout.flush()
         return 0
     if given.command is None:
-        raise WrongUsage("Missing command", "aiomcast")
+        whole.print_help()
+        sys.stdout.flush()
+        return 2
     return COMMANDS[given.command].perform(given)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
+import re
+import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -11,6 +15,15 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 __all__ = ["Parser", "Words", "WrongUsage", "channel", "common", "number"]
+
+# What argparse says, and how it is said here.
+_WORDS = (
+    (r"expected (?:at least )?one argument", "a value is missing"),
+    (r"ignored explicit argument '?(.*?)'?", r"takes no value, and got '\1'"),
+    (r"invalid choice: (.*) \(choose from (.*)\)", r"\1 is none of \2"),
+    (r"not allowed with argument (?:.*/)?(--[^/]*)", r"cannot be given together with \1"),
+    (r"one of the arguments (.*) is required", r"one of \1 has to be given"),
+)
 
 
 class WrongUsage(Exception):
@@ -25,11 +38,22 @@ class Parser(argparse.ArgumentParser):
     """Raises WrongUsage instead of ending the process, and takes no beginning of an option for the whole."""
 
     def __init__(self, **options: object) -> None:
-        options |= {"allow_abbrev": False, "add_help": False, "formatter_class": _Help}
+        options |= {
+            "allow_abbrev": False,
+            "add_help": False,
+            "exit_on_error": False,
+            "formatter_class": _Help,
+        }
         super().__init__(**options)  # type: ignore[arg-type]  # what it takes is its own affair
+        self.suggest_on_error = False  # Python 3.15 would put it into the middle of the line
         self.add_argument("-h", "--help", action="help", help="Show this help and exit.")
 
     def error(self, message: str) -> NoReturn:
+        """Raise WrongUsage. Later Pythons call it with what earlier ones raise."""
+        missing = re.fullmatch(r"the following arguments are required: (.+)", message)
+        if missing:
+            *most, last = missing[1].split(", ")
+            message = f"{', '.join(most)} and {last} are missing" if most else f"{last} is missing"
         raise WrongUsage(message, self.prog)
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
@@ -39,17 +63,38 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]  # of its overloads only the one that is called
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Refuse what is unknown here, where it is known whose argument it is."""
-        found, unknown = super().parse_known_args(args, namespace)
+        """Refuse what is wrong or unknown here, where it is known whose argument it is."""
+        given = sys.argv[1:] if args is None else args
+        self._refuse_unknown_options(given)
+        try:
+            found, unknown = super().parse_known_args(given, namespace)
+        except argparse.ArgumentError as error:
+            if error.argument_name is None:
+                self.error(error.message)
+            name = re.sub(r"^-.*/(?=--)", "", error.argument_name)  # of several the one that is a word
+            self.error(f"{name}: {_in_our_words(error.message)}")
         for action in self._actions:
             if isinstance(action, Words):
                 unknown = action.take_more(found, unknown)
         if unknown:
-            first = unknown[0]
-            if first.startswith("-") and first != "-":
-                self.error(f"No such option: {first.partition('=')[0]}")
-            self.error(f"Got unexpected extra argument {first}")
+            self.error(f"{unknown[0]!r} is one argument too many")
         return found, unknown
+
+    def _refuse_unknown_options(self, given: Sequence[str]) -> None:
+        """Do it first: the value of such an option would be taken for another argument."""
+        known = self._option_string_actions
+        for one in given:
+            if one == "--" or (self._subparsers is not None and not one.startswith("-")):
+                return  # the rest are no options, or another parser's
+            name = one.partition("=")[0] if one.startswith("--") else one[:2]
+            if (
+                name.startswith("-")
+                and name not in ("-", *known)
+                and " " not in one
+                and not one[1:2].isdigit()
+            ):
+                close = difflib.get_close_matches(name, known, 1)
+                self.error(f"there is no option {name}" + (f"; did you mean {close[0]}?" if close else ""))
 
 
 class Words(argparse.Action):
@@ -71,7 +116,22 @@ class Words(argparse.Action):
         return []
 
 
-class _Help(argparse.RawDescriptionHelpFormatter):
+def _in_our_words(message: str) -> str:
+    for pattern, ours in _WORDS:
+        if found := re.fullmatch(pattern, message):
+            return found.expand(ours)
+    return message
+
+
+class _Help(argparse.HelpFormatter):
+    """Keeps the paragraphs of a description, and its indented lines as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        blocks = re.findall(r"(?:^ .*\n?)+|(?:^\S.*\n?)+|^\n", text, re.MULTILINE)
+        return "".join(
+            block if block[:1].isspace() else textwrap.fill(block, width) + "\n" for block in blocks
+        ).rstrip()
+
     def add_usage(self, usage, actions, groups, prefix=None):  # type: ignore[no-untyped-def]  # its own types
         super().add_usage(usage, actions, groups, "Usage: " if prefix is None else prefix)
 
@@ -93,16 +153,18 @@ def number(
     kind: type[int] | type[float], least: float = -math.inf, most: float = math.inf
 ) -> Callable[[str], float]:
     """Return what reads a number of this kind, from `least` to `most`."""
-    named = "an integer" if kind is int else "a number"
+    named = "whole number" if kind is int else "number"
 
     def read(text: str) -> float:
         try:
             number = kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {named}") from None
+            number = math.nan
+        if math.isnan(number):
+            raise argparse.ArgumentTypeError(f"{text!r} is no {named}")
         if least <= number <= most:
             return number
-        limits = f"{least:g} or more" if math.isinf(most) else f"from {least:g} to {most:g}"
-        raise argparse.ArgumentTypeError(f"{text} is not {limits}")
+        limit = f"less than {least:g}" if number < least else f"more than {most:g}"
+        raise argparse.ArgumentTypeError(f"{text} is {limit}")
 
     return read

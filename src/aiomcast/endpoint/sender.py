@@ -17,6 +17,7 @@ from .sending import (
     check_source_port,
     check_ttl,
     datagram_of,
+    explained,
     loop_of,
     open_sending,
     set_loop,
@@ -68,7 +69,10 @@ class Sender(Closing):
             self.group, self.port, self.interface, ttl=ttl, loop=loop, source=bound, source_port=source_port
         )
         try:
-            with refusals(f"opening a socket to send to {self.group}", sends=True):
+            with (
+                explained(self.group, self.interface, bound),
+                refusals(f"opening a socket to send to {self.group}", sends=True),
+            ):
                 zone = (0, self.interface.index) if ":" in self.group else ()
                 self._socket.connect((self.group, self.port, *zone))
         except BaseException:

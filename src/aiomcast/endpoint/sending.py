@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import final
 
-from ..errors import ArgumentError, ArgumentTypeError
+from ..errors import ArgumentError, ArgumentTypeError, NoRouteError, RefusedError
 from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
@@ -27,6 +28,7 @@ __all__ = [
     "check_source_port",
     "check_ttl",
     "datagram_of",
+    "explained",
     "loop_of",
     "open_sending",
     "set_loop",
@@ -101,7 +103,22 @@ def open_sending(
     with 0 to one that the system chooses. It is a member of
     nothing, and gets nothing that is sent to a group. RefusedError when the system refuses.
     """
-    return with_open_files(lambda: _opened(group, port, interface, ttl, loop, source, source_port))
+    with explained(group, interface, source):
+        return with_open_files(lambda: _opened(group, port, interface, ttl, loop, source, source_port))
+
+
+@contextlib.contextmanager
+def explained(group: str, interface: Interface, source: str | None) -> Iterator[None]:
+    """Give a RefusedError the better hint, where the interface tells more than the number of the error."""
+    try:
+        yield
+    except RefusedError as error:
+        own = [one for one in interface.addresses if family(one) == family(group)]
+        if isinstance(error, NoRouteError) and interface.is_loopback and family(group) == 6:
+            error.hint = f"there is no IPv6 multicast on {interface.name}: take another interface, or IPv4"
+        elif error.errno == errno.EADDRNOTAVAIL and source is not None and own and source not in own:
+            error.hint = f"send from an address of this host: {interface.name} has {', '.join(own)}"
+        raise
 
 
 def _opened(

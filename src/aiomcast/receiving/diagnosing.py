@@ -10,6 +10,7 @@ from ..diagnosis.examining import Case, Window, examine
 from ..diagnosis.verdicts import Diagnosis
 from ..errors import StateError, UnsupportedError
 from ..reading.contract import Network
+from ..values.statistics import Tally
 from .presence import Presence
 from .shards import Shards
 
@@ -28,7 +29,8 @@ class _Received:
 
     def count(self) -> int:
         """Return how many datagrams were read and let in."""
-        counted = self._shards.statistics()
+        counted = Tally()
+        self._shards.count(counted)
         return counted.received - counted.filtered
 
     @property

@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("rich")
 
 import aiomcast
+from aiomcast.command.arguments import COMMANDS
 from aiomcast.reading import options
 from tests.support.platforms import IS_WINDOWS, linux_only
 from tests.support.sending import LO, by_index
@@ -229,7 +230,10 @@ def test_send_numbers_its_packets(group: str) -> None:
     assert payloads == [*(b"%-4d" % number for number in range(1, 12)), b"1"]
     assert [packet["hop_limit"] for packet in packets] == [1] * 11 + [7]
     assert (sent.returncode, sent.stdout) == (0, b"")
-    expected = rf"sent 11 packets, 44 bytes in \d\.\d s to {group} port {PORT} from {A} on lo\n"
+    expected = (
+        rf"sent 11 packets, 44 bytes in \d\.\d s to {group} port {PORT} from {A} on lo, "
+        "where only this host hears it\n"
+    )
     assert re.fullmatch(expected, sent.stderr.decode())
 
 
@@ -295,6 +299,7 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "unspecified source": (2, (*LISTEN, "--source", "0.0.0.0"), "unspecified"),
     "broadcast source": (2, (*LISTEN, "--source", "255.255.255.255"), "broadcast"),
     "port 0": (2, ("send", "GROUP", "0", "--source", A), "from 1 to 65535"),
+    "port 0 to be answered": (2, ("send", "GROUP", "0", "--source", A, "--answers", "1"), "from 1 to 65535"),
     "port 70000": (2, ("listen", "GROUP", "70000", "--source", A), "from 1 to 65535"),
     "port abc": (2, ("listen", "GROUP", "abc"), "PORT"),
     "interface name": (2, (*LISTEN, "--source", A, "--interface", "nosuch0"), "there is no interface"),
@@ -305,18 +310,24 @@ WRONG: dict[str, tuple[int, tuple[str, ...], str]] = {
     "any source in ff3x": (2, ("listen", "ff3e::1234", PORT_TEXT, *ON_LO), "RFC 4607"),
     "duplicate source": (2, (*LISTEN, "--source", A, "--source", A), "listed twice"),
     "source and exclude": (2, (*LISTEN, "--source", A, "--exclude", B), "give one of the two"),
-    "unknown option": (2, (*LISTEN, "--nope"), "No such option: --nope"),
+    "unknown option": (2, (*LISTEN, "--nope"), "there is no option --nope"),
     "option without value": (2, (*LISTEN, "--source"), "--source"),
     "unknown format": (2, (*LISTEN, "--format", "xml"), "--format"),
     "count 0": (2, (*LISTEN, "--count", "0"), "--count"),
     "seconds that are none": (2, (*LISTEN, "--seconds", "soon"), "--seconds"),
     "no port": (2, ("listen", "GROUP"), "PORT"),
-    "no command": (2, (), "aiomcast --help"),
     "unknown command": (2, ("hear",), "'hear'"),
     "send to unicast": (2, ("send", "192.0.2.1", PORT_TEXT), "not a multicast group"),
     "send with ttl 300": (2, (*SEND, "--ttl", "300", "--interface", "lo"), "ttl 300"),
     "send with size and stdin": (2, (*SEND, "--size", "3", "--stdin"), "--stdin"),
-    "send from another's address": (1, (*SEND, "--source", "192.0.2.99", "--interface", "lo"), "192.0.2.99"),
+    "send with size and payload": (2, (*SEND, "--size", "3", "--payload", "x"), "--payload"),
+    "send nothing of a file": (2, (*SEND, "--size", "0", "--file", __file__), "give 1 or more bytes"),
+    "send a file that is none": (2, (*SEND, "--file", "nosuch"), "--file: 'nosuch': No such file"),
+    "send from another's address": (
+        1,
+        (*SEND, "--source", "192.0.2.99", "--interface", "lo"),
+        "lo has 127.0.0.1",
+    ),
     "send too much": (1, (*SEND, *FROM_A, "--size", "65535"), "65535 bytes"),
     "demo without time": (2, ("demo", "--seconds", "0"), "--seconds"),
 }
@@ -384,9 +395,10 @@ def test_version() -> None:
     assert (done.returncode, done.stdout.decode()) == (0, f"aiomcast {aiomcast.__version__}\n")
 
 
-@pytest.mark.parametrize("command", [(), ("listen",), ("send",), ("interfaces",), ("demo",)])
-def test_help(command: tuple[str, ...]) -> None:
-    done = run(*command, "--help")
+@pytest.mark.parametrize("option", ["-h", "--help"])
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_help(command: tuple[str, ...], option: str) -> None:
+    done = run(*command, option)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode().startswith("Usage: aiomcast")
 
@@ -407,9 +419,30 @@ def test_interfaces_as_a_table() -> None:
     assert "127.0.0.1" in shown
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
-    code = "import sys; sys.modules['rich'] = None\nfrom aiomcast.__main__ import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert "pip install 'aiomcast[cli]'" in line
+def test_called_alone_it_shows_its_help() -> None:
+    done = run()
+    assert (done.returncode, done.stderr) == (2, b"")
+    assert done.stdout == run("--help").stdout
+
+
+WITHOUT_RICH = (
+    "import sys; sys.modules['rich'] = None\nfrom aiomcast.command.cli import main; sys.exit(main())"
+)
+
+
+def test_without_the_extra_what_draws_says_what_to_install() -> None:
+    shown = on_terminal([sys.executable, "-c", WITHOUT_RICH, "interfaces"], status=2)
+    assert shown == "aiomcast: drawing on a terminal takes rich: pip install 'aiomcast[cli]'\r\n"
+
+
+def test_without_the_extra_the_rest_runs(group: str) -> None:
+    arguments = ["send", group, PORT_TEXT, *FROM_A, "--count", "1"]
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_RICH, *arguments], capture_output=True, timeout=SECONDS
+    )
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.startswith(b"sent 1 packets")
+    demo = [sys.executable, "-c", WITHOUT_RICH, "demo", "--seconds", "0.5"]
+    assert (
+        subprocess.run(demo, capture_output=True, timeout=SECONDS).stdout.split(b"\n")[-2].startswith(b"ok: ")
+    )
