@@ -11,7 +11,7 @@ import attrs
 
 from ..errors import ArgumentError, StateError
 from ..receiving.receiver import Receiver
-from ..values.statistics import SourceStatistics, Statistics
+from ..values.statistics import SourceStatistics, Statistics, Tally
 
 __all__ = ["OTHER", "Snapshot", "Taking"]
 
@@ -65,13 +65,16 @@ class Taking:
 
     def _take(self) -> Snapshot:
         memberships, sources = {}, {}
+        total = Tally()
+        self._receiver._count_rest(total)
         for membership in self._receiver.memberships:
             on = ",".join([one.name for one in membership.interfaces])
             labels = (membership.group, str(membership.port), on)
-            memberships[labels] = membership.statistics()
+            memberships[labels] = counted = membership.statistics()
+            total.add(counted)
             if self._sources:
                 sources[labels] = self._bounded(membership.statistics_by_source())
-        return Snapshot(self._receiver.statistics(), memberships, sources)
+        return Snapshot(total.statistics(), memberships, sources)
 
     def _bounded(self, by_source: Mapping[str | None, SourceStatistics]) -> Mapping[str, SourceStatistics]:
         """Tell apart those that came first: so no counter ever falls."""

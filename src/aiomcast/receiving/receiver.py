@@ -282,15 +282,19 @@ class Receiver(Closing):
 
     def statistics(self) -> Statistics:
         """Return the counters of all memberships, those that were left included."""
-        shared = self._dispatcher
         tally = Tally()
-        tally.add(self._keeper.of_left)
-        tally.queue_drops += shared.dropped_count
-        tally.filtered += shared.unwanted_count
-        tally.queued += shared.queued
+        self._count_rest(tally)
         for membership in self._memberships:
             membership._presence.count(tally)
         return tally.statistics()
+
+    def _count_rest(self, into: Tally) -> None:
+        """Add the counters that are of none of the memberships."""
+        shared = self._dispatcher
+        into.add(self._keeper.of_left)
+        into.queue_drops += shared.dropped_count
+        into.filtered += shared.unwanted_count
+        into.queued += shared.queued
 
     async def refresh(self) -> None:
         """Tell the network of all memberships once more: `Membership.refresh` for each, by one look.
