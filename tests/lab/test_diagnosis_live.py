@@ -207,6 +207,33 @@ async def test_silence_has_its_likely_cause(wire: Wire) -> None:
     assert f"aiomcast doctor {group} {PORT}" in str(event)
 
 
+def test_listen_tells_the_likely_cause_of_silence(wire: Wire) -> None:
+    group = "239.7.3.3"
+    for name in ("all", "v0"):
+        sysctl(f"net/ipv4/conf/{name}/rp_filter", 1)
+    command = [
+        sys.executable,
+        "-m",
+        "aiomcast",
+        "listen",
+        group,
+        str(PORT),
+        "-s",
+        REMOTE,
+        "-i",
+        "v0",
+        "-t",
+        "4",
+    ]
+    with injected(wire, frame(group, source=REMOTE)):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (1, "")
+    told = [line for line in done.stderr.splitlines() if " in 3 s: " in line]
+    assert len(told) == 1
+    assert "the reverse path filter" in told[0]
+    assert told[0].endswith(f"(aiomcast doctor {group} {PORT} -s {REMOTE} tells more)")
+
+
 async def test_silence_of_which_nothing_is_known_points_to_the_doctor(wire: Wire) -> None:
     group = "239.7.3.2"
     async with aiomcast.Receiver(silence=0.2) as receiver, asyncio.timeout(20):

@@ -27,7 +27,7 @@ ALLOWED = {
     # What pipes and signals the command's own process has.
     "command/output.py": 3,
     "command/listening.py": 1,
-    "command/send.py": 1,
+    "command/payloads.py": 1,
     # Whether there is uvloop.
     "command/running.py": 1,
 }

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import attrs
 
-from aiomcast import Membership, Packet, PacketBatches, Receiver, SourceFilter, Sources
+from aiomcast import Diagnosis, Membership, Packet, PacketBatches, Receiver, SourceFilter, Sources
 from aiomcast.feeds import Sequence as SequencePlace
 
 from .channels import Asked
@@ -27,6 +27,7 @@ from .writing import Writing
 __all__ = ["Listening", "Wanted"]
 
 UNTIL_TOLD = 3.0  # seconds without a packet, after which that is said
+LOOKED_AT = 1.0  # seconds, the last of these, for what the likely cause is
 MOST_TOLD = 8  # channels that get a line each: of more it is said how many
 
 
@@ -160,15 +161,34 @@ class Listening:
             await self._writing.show(report)
 
     async def _watch(self) -> None:
-        """Say once on which channels nothing has come."""
-        await asyncio.sleep(UNTIL_TOLD)
+        """Say once on which channels nothing has come, and the likely cause where one is seen."""
+        await asyncio.sleep(UNTIL_TOLD - LOOKED_AT)
         if not self._writing.is_live:
+            causes = await self._causes()
             silent = [
-                f"nothing from {name} in {UNTIL_TOLD:g} s: {command} finds the cause"
+                f"nothing from {name} in {UNTIL_TOLD:g} s: "
+                + causes.get(command, f"{command} finds the cause")
                 for name, command in self._silent()
             ]
             for line in _first_few(silent, "channels"):
                 self._tell(line)
+
+    async def _causes(self) -> dict[str, str]:
+        """Return what is seen to keep packets away, by the command that tells more; of a few channels."""
+        silent = [
+            one for one in self._memberships.values() if not self._counting.has_come(one.group, one.port, ())
+        ]
+        found = await asyncio.gather(
+            asyncio.sleep(LOOKED_AT),
+            *(one.diagnose(seconds=LOOKED_AT) for one in silent[:MOST_TOLD]),
+            return_exceptions=True,
+        )
+        causes = {}
+        for one, told in zip(silent, found[1:], strict=False):
+            if isinstance(told, Diagnosis) and told.verdict.is_cause:
+                command = command_for(one.group, one.port, one.filter)
+                causes[command] = f"{told.verdict.text} ({command} tells more)"
+        return causes
 
     def _silent(self) -> list[tuple[str, str]]:
         """Return the channels that were asked for and of which nothing has come, and what finds out why."""
