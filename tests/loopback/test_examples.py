@@ -265,3 +265,14 @@ async def test_service_in_process(group: str, senders: Senders, service: ModuleT
     await server.ended()
     assert not (await staying.sent())["more_body"]  # the receiver's end was the stream's
     await staying.ended()
+
+
+@pytest.mark.parametrize("stopped_by", [signal.SIGINT, signal.SIGTERM])
+async def test_recorder(senders: Senders, group: str, tmp_path: Path, stopped_by: signal.Signals) -> None:
+    async with running("recorder.py", str(tmp_path / "feed.pcapng"), group) as example:
+        await example.line("recording .* on lo")
+        await senders.send(A, group, b"one", b"two")
+        example.process.send_signal(stopped_by)
+        await example.line(r"^2 packets, 0 dropped, in .*feed-00001\.pcapng$")
+        async with asyncio.timeout(PATIENCE):
+            assert await example.process.wait() == 0
