@@ -13,7 +13,7 @@ import aiomcast
 
 from .arguments import COMMANDS, parser
 from .options import WrongUsage
-from .output import STDERR, STDIN, STDOUT, drop_the_rest, say
+from .output import STDERR, STDIN, STDOUT, drop_the_rest, is_closed_pipe, say
 
 __all__ = ["main"]
 
@@ -44,11 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.name not in EXTRA:
             raise
         line, status = f"{EXTRA[error.name]} takes {error.name}: pip install 'aiomcast[cli]'", 2
-    except (BrokenPipeError, SystemExit):  # SystemExit: rich's answer to a closed pipe
+    except SystemExit:  # rich's answer to a closed pipe
         drop_the_rest()
         return 0
     except OSError as error:
         drop_the_rest()
+        if is_closed_pipe(error):
+            return 0
         line, status = error.strerror or str(error), 1
     except (asyncio.CancelledError, KeyboardInterrupt):
         return 130

@@ -19,6 +19,7 @@ __all__ = [
     "TO_FINISH",
     "Output",
     "drop_the_rest",
+    "is_closed_pipe",
     "say",
     "until_ready",
 ]
@@ -79,7 +80,7 @@ class Output:
         try:
             return os.write(self._descriptor, data[: _room(self._descriptor)])
         except OSError as error:
-            if sys.platform == "win32" and error.errno == errno.EINVAL:  # so Windows says it of a pipe
+            if is_closed_pipe(error):
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from error
             raise
 
@@ -118,6 +119,11 @@ async def until_ready(descriptor: int, add: Callable[..., Any], remove: Callable
         await ready.wait()
     finally:
         remove(descriptor)
+
+
+def is_closed_pipe(error: OSError) -> bool:
+    """Whether it says that nobody is left to read: on Windows it is EINVAL at the next write."""
+    return isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL)
 
 
 def say(line: object) -> None:

@@ -68,3 +68,13 @@ def test_a_closed_pipe_ends_it_well_at_the_next_write(group: str) -> None:
         sources.send(A, b"second")
         assert listener.stderr.read().startswith(b"1 packets, 5 bytes written")
         assert listener.wait(SECONDS) == 0
+
+
+@pytest.mark.parametrize("arguments", [["interfaces"], ["--help"], ["--version"]], ids=" ".join)
+def test_a_pipe_that_nobody_reads_from_the_start(arguments: list[str]) -> None:
+    with subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()  # long before anything is written
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait(SECONDS) == 0
