@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -149,25 +150,27 @@ async def test_a_file_that_cannot_be_opened_is_told_of() -> None:
     assert caught.value.errno == errno.ENOTDIR
 
 
-@pytest.fixture
+@contextmanager
 def small_files() -> Iterator[None]:
-    """No file grows beyond 1,000 bytes, as on a full disk."""
+    """No file of this process grows beyond 1,000 bytes, as on a full disk; what pytest writes to neither."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.usefixtures("small_files")
 async def test_what_no_longer_fits_is_told_of_and_leaves_whole_blocks(tmp_path: Path) -> None:
     path, net = tmp_path / "feed.pcapng", MemoryNetwork()
     async with Receiver(network=net) as receiver:
         feed = await receiver.join("239.1.1.1", PORT, interface="eth0")
         task = asyncio.create_task(record(feed, path))
         await net.settle()
-        for number in range(3):
-            net.send(SOURCE, "239.1.1.1", PORT, bytes([number]) * 300)
-            await net.settle()
-        with pytest.raises(RefusedError, match="was not written to"):
-            await task
+        with small_files():
+            for number in range(3):
+                net.send(SOURCE, "239.1.1.1", PORT, bytes([number]) * 300)
+                await net.settle()
+            with pytest.raises(RefusedError, match="was not written to"):
+                await task
     assert fields(path, "udp.payload") == [[(bytes([number]) * 300).hex()] for number in range(2)]
