@@ -47,9 +47,7 @@ class Stream(PacketQueue[T], Closing):
             raise StateError("another task is waiting on this stream", "give each task its own: packets()")
         if self._advance():
             return self._take()
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        self._raise_error()
         if self._ended:
             raise self._closed_error()
         raise StateError("nothing is queued", "await receive()")
@@ -75,9 +73,7 @@ class Stream(PacketQueue[T], Closing):
         if self._waiter is not None:
             raise StateError("another task is waiting on this stream", "give each task its own: packets()")
         while not self._advance():
-            if self._error is not None:
-                error, self._error = self._error, None
-                raise error
+            self._raise_error()
             if self._ended:
                 raise StopAsyncIteration
             self._check()
@@ -86,6 +82,12 @@ class Stream(PacketQueue[T], Closing):
                 await self._waiter
             finally:
                 self._waiter = None
+
+    def _raise_error(self) -> None:
+        """Raise what was to be raised once all that was queued has been received, once."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
 
     async def _wait(self) -> T:
         await self._wait_for_any()

@@ -1,0 +1,39 @@
+"""Waiting for several streams at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from ..errors import StateError
+from .packet_stream import PacketStream
+
+__all__ = ["wait_for_any"]
+
+
+async def wait_for_any(streams: Sequence[PacketStream], seconds: float | None) -> None:
+    """Return when one of these, all empty now, has an item, an error or an end, or after `seconds`.
+
+    StateError where another task waits on one, or waiting would be in vain.
+    """
+    loop = asyncio.get_running_loop()
+    for stream in streams:
+        if stream._is_awaited:
+            raise StateError(f"another task is waiting on {stream!r}", "give each task its own: packets()")
+        stream._check()
+    waiter = loop.create_future()
+    timer = None if seconds is None else loop.call_later(max(0.0, seconds), _end, waiter)
+    try:
+        for stream in streams:
+            stream._waiter = waiter
+        await waiter
+    finally:
+        for stream in streams:
+            stream._waiter = None
+        if timer is not None:
+            timer.cancel()
+
+
+def _end(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
