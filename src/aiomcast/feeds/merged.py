@@ -179,7 +179,11 @@ class Merged(Closing):
         self._is_awaited = True
         try:
             while True:
-                if out := self._take_all():
+                now = self._clock()
+                if (deadline := self._machine.deadline) is not None and deadline <= now:
+                    # Who was slow to ask has left packets in sockets: they are in time.
+                    await wait_for_any(list(self._open.values()), 0)
+                if out := self._take_all(now):
                     return out
                 if not self._open:
                     raise StopAsyncIteration
@@ -191,25 +195,21 @@ class Merged(Closing):
         finally:
             self._is_awaited = False
 
-    def _take_all(self) -> list[Item]:
-        """Take all that is queued on all lines, and return what is due."""
+    def _take_all(self, until: float) -> list[Item]:
+        """Take all that is queued on all lines, and return what is due, or was given up `until` then."""
         out: list[Item] = []
         machine = self._machine
         while taken := [(index, one._take_batch()) for index, one in self._open.items() if one._advance()]:
-            now = self._clock()
-            longest = max(len(batch) for _, batch in taken)
-            if longest <= machine.portion:
-                for index, batch in taken:
-                    self._take(index, batch, now, out)
-                continue
-            for start in range(0, longest, machine.portion):
-                for index, batch in taken:
-                    if portion := batch[start : start + machine.portion]:
-                        self._take(index, portion, now, out)
-        for index, stream in list(self._open.items()):
-            self._look_for_end(index, stream)
-        # What is missing may have been queued: only now is it too late for it.
-        machine.expire(self._clock(), out)
+            now, portion = self._clock(), machine.portion
+            left = dict(taken)
+            while left:  # each time some of the line that is behind: it may have what the others lack
+                index = min(left, key=machine.reached)
+                batch = left.pop(index)
+                self._take(index, batch[:portion], now, out)
+                if rest := batch[portion:]:
+                    left[index] = rest
+        self._look_for_ends()
+        machine.expire(until, out)  # only now: what was missing may have been queued
         if not self._open:
             machine.flush(out)
         if machine.notices:
@@ -220,16 +220,18 @@ class Merged(Closing):
         numbers = list(map(self._sequence.number, map(_data, batch)))
         self._machine.take(index, numbers, batch, now, out)
 
-    def _look_for_end(self, index: int, stream: PacketStream) -> None:
-        """Go on without a stream that has ended, and after the error of one of several."""
+    def _look_for_ends(self) -> None:
+        """Go on without the streams that have ended, and after the error of one of several."""
+        for index, stream in list(self._open.items()):
+            if stream._ended and stream._error is None:
+                del self._open[index]
+                self._machine.end(index)
         if len(self._open) > 1:
-            try:
-                stream._raise_error()
-            except Exception as error:
-                _LOG.warning("%r of %r: %s", stream, self, error)
-        if stream._ended and stream._error is None:
-            del self._open[index]
-            self._machine.end(index)
+            for stream in self._open.values():
+                try:
+                    stream._raise_error()
+                except Exception as error:
+                    _LOG.warning("%r of %r: %s", stream, self, error)
 
     def _tell(self) -> None:
         """Log what the machine has to tell."""

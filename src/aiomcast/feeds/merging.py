@@ -101,6 +101,11 @@ class Merging:
         """When `expire` has something to do if nothing comes before."""
         return self._holes[0][0] if self._holes else None
 
+    def reached(self, index: int) -> float:
+        """Up to which number the line of this index has brought some."""
+        due = self.lines[index].next
+        return float("-inf") if due is None else due
+
     def take(
         self, index: int, numbers: list[int | None], batch: list[Packet], now: float, out: list[Item]
     ) -> None:

@@ -12,7 +12,9 @@ __all__ = ["wait_for_any"]
 
 
 async def wait_for_any(streams: Sequence[PacketStream], seconds: float | None) -> None:
-    """Return when one of these, all empty now, has an item, an error or an end, or after `seconds`.
+    """Return when one of these gets an item, an error or an end, or after `seconds`.
+
+    With 0 the loop has a turn, in which what has come to sockets is read.
 
     StateError where another task waits on one, or waiting would be in vain.
     """
