@@ -77,6 +77,19 @@ class Line:
         "won",
     )  # fmt: skip
 
+    received: int
+    won: int
+    copies: int
+    late: int
+    duplicates: int
+    unreadable: int
+    astray: int
+    is_silent: bool
+    is_apart: bool
+    is_ended: bool
+    heard_arrivals: int
+    """How many packets had come on all lines when it was last heard."""
+
     def __init__(self, window: int) -> None:
         self.next: int | None = None
         """One above the highest that it has brought, None before the first."""

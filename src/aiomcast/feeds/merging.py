@@ -74,14 +74,14 @@ class Merging:
     def __init__(
         self, count: int, bits: int, hold: float, window: int, *, passes_unreadable: bool = False
     ) -> None:
-        self.lines = tuple(Line(window) for _ in range(count))
+        self.lines: tuple[Line, ...] = tuple(Line(window) for _ in range(count))
         self.notices: list[Notice] = []
         """What has happened to lines. Whoever reads them takes them out."""
         self._half = 1 << bits - 1
         self._mask = (1 << bits) - 1
         self._hold = hold
         self._window = window
-        self.portion = max(1, window // 2)
+        self.portion: int = max(1, window // 2)
         """How many packets of a line are told at once, at most, so that none gets far ahead by that."""
         self._passes_unreadable = passes_unreadable
         self._has_begun = False
