@@ -1,8 +1,29 @@
-"""Feeds: what the numbers in packets tell of loss, and packets recorded to files that other tools read."""
+"""Feeds: what the numbers in packets tell, several lines made one, and packets recorded to files."""
 
 from .counting import SequenceCounter, SequenceStatistics
+from .items import Gap, Restart
 from .jitter import Jitter
+from .line import LineStatistics
+from .merged import Merged, MergedBatches, merge
+from .merging import MergeStatistics
 from .recording import Recorded, record
 from .sequence import Sequence
+from .watched import Watched, gaps
 
-__all__ = ["Jitter", "Recorded", "Sequence", "SequenceCounter", "SequenceStatistics", "record"]
+__all__ = [
+    "Gap",
+    "Jitter",
+    "LineStatistics",
+    "MergeStatistics",
+    "Merged",
+    "MergedBatches",
+    "Recorded",
+    "Restart",
+    "Sequence",
+    "SequenceCounter",
+    "SequenceStatistics",
+    "Watched",
+    "gaps",
+    "merge",
+    "record",
+]

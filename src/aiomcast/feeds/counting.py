@@ -85,16 +85,21 @@ class SequenceCounter:
         self._received = self._lost = self._duplicates = self._reordered = 0
         self._late = self._astray = self._restarts = self._unreadable = 0
 
-    def take(self, data: bytes) -> None:
-        """Count the packet with this payload."""
+    @property
+    def highest(self) -> int | None:
+        """The highest number that has come, since the last restart; None before the first."""
+        return self._highest
+
+    def take(self, data: bytes) -> int:
+        """Count the packet with this payload; return how many numbers between the highest and it are lost."""
         number = self._read(data)
         if number is None:
             self._unreadable += 1
-            return
+            return 0
         self._received += 1
         if self._highest is None:
             self._highest = number
-            return
+            return 0
         ahead = (number - self._highest) & self._mask
         if ahead == 1 or 0 < ahead < self._dropout:
             self._highest = number
@@ -102,12 +107,13 @@ class SequenceCounter:
             self._since += ahead
             self._seen = (self._seen << min(ahead, self._misorder) | 1) & ((1 << self._misorder) - 1)
             self._after_jump = None
-            return
+            return ahead - 1
         behind = -ahead & self._mask
         if behind < self._misorder:
             self._take_behind(behind)
         else:
             self._take_far(number, behind)
+        return 0
 
     def _take_behind(self, behind: int) -> None:
         if self._seen >> behind & 1:

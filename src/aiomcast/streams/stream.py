@@ -47,9 +47,7 @@ class Stream(PacketQueue[T], Closing):
             raise StateError("another task is waiting on this stream", "give each task its own: packets()")
         if self._advance():
             return self._take()
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        self._raise_error()
         if self._ended:
             raise self._closed_error()
         raise StateError("nothing is queued", "await receive()")
@@ -75,14 +73,18 @@ class Stream(PacketQueue[T], Closing):
 
         StopAsyncIteration when nothing will ever come, a StateError where waiting would be in vain.
         """
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        self._raise_error()
         if self._ended:
             raise StopAsyncIteration
         waiter = self._new_waiter()
         self._waiter = waiter
         return waiter
+
+    def _raise_error(self) -> None:
+        """Raise what was to be raised once all that was queued has been received, once."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
 
     def _wake(self) -> None:
         waiter = self._waiter

@@ -11,6 +11,8 @@ CAPACITY: Final = 4096
 """Packets in a stream, where no other number was asked for."""
 READ_PER_TURN: Final = 512
 """Datagrams read per wake-up, about: then the other tasks of the loop have their turn."""
+MERGE_WINDOW: Final = 4096
+"""Numbers by which lines of a merge may be apart, where no other number was asked for."""
 EVENTS: Final = 1024
 """Events in a stream of events: beyond it the oldest go."""
 FLOWS_PER_STREAM: Final = 4096

@@ -1,0 +1,381 @@
+"""`Merging`: several lines into one, in order. A machine without a clock and without I/O.
+
+It is told what a line brings and what time it is, and puts out what is to be delivered: packets, and gaps
+in the place of what no line brought in time. Inside, numbers are extended (RFC 3550, appendix A.1).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import Final, NamedTuple, TypeAlias, final
+
+import attrs
+
+from ..values.packets import Packet
+from ..values.sealed import sealed
+from .items import Gap, Restart
+from .line import Line, LineStatistics
+
+__all__ = ["Item", "MergeStatistics", "Merging", "Notice", "NoticeKind"]
+
+Item: TypeAlias = Packet | Gap | Restart
+
+_SURE: Final = 16  # packets in a row that are no accident
+_SILENCE: Final = 1.0  # seconds in which a line brings nothing while others do
+_LOOK: Final = 0.25  # seconds between looks for silent lines
+_SAMPLED: Final = 7  # numbers without these bits are those by which lines are compared in time
+
+
+class NoticeKind(Enum):
+    """What happens to a line."""
+
+    SILENT = "silent"
+    BACK = "back"
+    APART = "apart"
+    TOGETHER = "together"
+    ENDED = "ended"
+
+
+class Notice(NamedTuple):
+    """Something has happened to the line of this index."""
+
+    kind: NoticeKind
+    line: int
+
+
+@final
+@sealed
+@attrs.frozen(slots=True)
+class MergeStatistics:
+    """Counters of a merge since it was made.
+
+    `delivered` packets, `lost` numbers that were given up: what the gaps have said; of these `late` came
+    afterwards. `restarts` is how often the numbers went on elsewhere; `waiting` packets wait for what is
+    missing now. `lines` has those of each line, in the order of the arguments.
+    """
+
+    delivered: int
+    lost: int
+    late: int
+    restarts: int
+    waiting: int
+    lines: tuple[LineStatistics, ...]
+
+
+@final
+class Merging:
+    """Merge `count` lines of numbers of `bits` bits.
+
+    What is ahead waits `hold` seconds at most for what is missing, and until it is `window` numbers ahead.
+    `window` is below a quarter of all numbers. Time is in seconds of any clock that does not go back.
+    """
+
+    def __init__(
+        self, count: int, bits: int, hold: float, window: int, *, passes_unreadable: bool = False
+    ) -> None:
+        self.lines: tuple[Line, ...] = tuple(Line(window) for _ in range(count))
+        self.notices: list[Notice] = []
+        """What has happened to lines. Whoever reads them takes them out."""
+        self._half = 1 << bits - 1
+        self._mask = (1 << bits) - 1
+        self._hold = hold
+        self._window = window
+        self.portion: int = max(1, window // 2)
+        """How many packets of a line are told at once, at most, so that none gets far ahead by that."""
+        self._passes_unreadable = passes_unreadable
+        self._has_begun = False
+        self._first = self._next = 0  # the first of all; the one that is due
+        self._highest = -1  # that has come; next - 1 where nothing is ahead
+        self._ahead: dict[int, Packet] = {}
+        self._holes: deque[tuple[float, int]] = deque()  # when what is missing below a number is given up
+        self._given_up: dict[int, None] = {}  # in reach, and come on no line since
+        self._settled = 0  # when `next` reaches it, books below the window are closed
+        self._stamps: dict[int, tuple[int | None, float]] = {}  # of the first copy
+        self._arrivals = 0
+        self._look_at = float("-inf")
+        self._lost = self._late = self._restarts = 0
+
+    @property
+    def deadline(self) -> float | None:
+        """When `expire` has something to do if nothing comes before."""
+        return self._holes[0][0] if self._holes else None
+
+    def reached(self, index: int) -> float:
+        """Up to which number the line of this index has brought some."""
+        due = self.lines[index].next
+        return float("-inf") if due is None else due
+
+    def take(
+        self, index: int, numbers: list[int | None], batch: list[Packet], now: float, out: list[Item]
+    ) -> None:
+        """The line of this index brings `batch`, with these numbers. Put into `out` what is due."""
+        line = self.lines[index]
+        line.received += len(batch)
+        self._arrivals += len(batch)
+        self._hear(index, now)
+        if not self._take_run(line, numbers, batch, now, out):
+            for number, packet in zip(numbers, batch, strict=True):
+                if number is not None:
+                    self._take_one(index, number, packet, now, out)
+                    continue
+                line.unreadable += 1
+                if self._passes_unreadable:
+                    out.append(packet)
+        if self._next >= self._settled:
+            self._settle(self._next - self._window)
+
+    def expire(self, now: float, out: list[Item]) -> None:
+        """Give up what has been missing for `hold`."""
+        while self._holes and self._holes[0][0] <= now:
+            self._give_up(self._holes[0][1], out)
+
+    def end(self, index: int) -> None:
+        """The line brings nothing more."""
+        self.lines[index].is_ended = True
+        self.notices.append(Notice(NoticeKind.ENDED, index))
+
+    def flush(self, out: list[Item]) -> None:
+        """Put out all that waits: nothing more comes."""
+        self._give_up(self._highest + 1, out)
+
+    def statistics(self) -> MergeStatistics:
+        """Return what has been counted since the start."""
+        lines = tuple(line.statistics(self._next, self._given_up) for line in self.lines)
+        waiting = len(self._ahead)
+        delivered = sum(line.won for line in lines) - waiting
+        if self._passes_unreadable:
+            delivered += sum(line.unreadable for line in lines)
+        return MergeStatistics(delivered, self._lost, self._late, self._restarts, waiting, lines)
+
+    # What comes
+
+    def _take_run(
+        self, line: Line, numbers: list[int | None], batch: list[Packet], now: float, out: list[Item]
+    ) -> bool:
+        """Take a batch whose numbers are in a row, and where nothing is to be decided; False for any other.
+
+        It is what mostly comes, and costs nothing per packet in here.
+        """
+        first, count = numbers[0], len(numbers)
+        if first is None or line.next is None or line.apart or numbers != list(range(first, first + count)):
+            return False
+        begin = self._extended(first)
+        end = begin + count
+        new = end - self._next
+        if begin != line.next or begin > self._next or begin < self._next - self._window:
+            return False
+        if new > 0 and (self._ahead or new > self._window):
+            return False
+        known = range(begin, min(end, self._next))
+        if known and (begin < self._first or not self._given_up.keys().isdisjoint(known)):
+            return False
+        line.next = end
+        line.copies += len(known)
+        if new > 0:
+            line.won += new
+            out += batch[len(known) :] if known else batch
+            self._next = end
+            self._highest = end - 1
+        sample = begin + (-begin & _SAMPLED)
+        if sample < end:
+            self._sample(line, sample, batch[sample - begin], now)
+        return True
+
+    def _take_one(self, index: int, raw: int, packet: Packet, now: float, out: list[Item]) -> None:
+        line = self.lines[index]
+        if not self._has_begun:
+            self._begin(raw)
+        number = self._extended(raw)
+        if not self._next - self._window <= number <= self._highest + self._window:
+            self._take_far(index, raw, packet, now, out)
+            return
+        if line.apart:
+            self._end_stray(index)
+        if line.next is None:
+            line.begin(number, self._first, self._next - self._window)
+        if not line.takes(number):
+            return
+        if not number & _SAMPLED:
+            self._sample(line, number, packet, now)
+        if number < self._next:
+            self._take_past(line, number)
+        elif number in self._ahead:
+            line.copies += 1
+        elif number == self._next and not self._ahead:
+            line.won += 1
+            out.append(packet)
+            self._next = number + 1
+            self._highest = number
+        else:
+            line.won += 1
+            self._take_ahead(number, packet, now, out)
+
+    def _take_past(self, line: Line, number: int) -> None:
+        if number in self._given_up:
+            del self._given_up[number]
+            self._late += 1
+            line.late += 1
+        elif number < self._first:
+            line.late += 1
+        else:
+            line.copies += 1
+
+    def _take_ahead(self, number: int, packet: Packet, now: float, out: list[Item]) -> None:
+        self._ahead[number] = packet
+        if number > self._highest:
+            if number > self._highest + 1:
+                self._holes.append((now + self._hold, number))
+            self._highest = number
+        if number == self._next:
+            self._advance(out)
+        if self._highest - self._next >= self._window:
+            self._give_up(self._highest - self._window + 1, out)
+
+    # What is put out
+
+    def _give_up(self, end: int, out: list[Item]) -> None:
+        """Wait no longer for what is missing below `end`, and put out what that has held up."""
+        while self._next < end:
+            first = number = self._next
+            while number < end and number not in self._ahead:
+                self._given_up[number] = None
+                number += 1
+            following = self._ahead[number if number in self._ahead else min(self._ahead)]
+            count = number - first
+            self._lost += count
+            self._next = number
+            out.append(Gap(first & self._mask, (number - 1) & self._mask, count, following.flow))
+            self._advance(out)
+
+    def _advance(self, out: list[Item]) -> None:
+        """Put out what is in a row from what is due."""
+        number = self._next
+        while (packet := self._ahead.pop(number, None)) is not None:
+            out.append(packet)
+            number += 1
+        self._next = number
+        while self._holes and self._holes[0][1] <= number:
+            self._holes.popleft()
+
+    # Numbers far from what is due
+
+    def _take_far(self, index: int, raw: int, packet: Packet, now: float, out: list[Item]) -> None:
+        """Keep what is far from what is due, until it is known whether the source began anew.
+
+        It did if the next of this line are there too, and no other line still brings what is due:
+        one that is ahead by an hour is no reason to silence the others. RFC 3550, appendix A.1,
+        asks for two in a row as well.
+        """
+        line = self.lines[index]
+        if line.apart and not self._are_near(raw, line.apart[-1][0]):
+            self._end_stray(index)
+        if line.apart and line.apart[-1][0] == raw:
+            line.duplicates += 1
+            return
+        if len(line.apart) == self._window:
+            line.astray += 1  # the oldest goes
+        line.apart.append((raw, packet))
+        if len(line.apart) < 2:
+            return
+        if all(self._lets_go(other, raw, now) for other in self.lines if other is not line):
+            self._restart(raw, now, out)
+        elif len(line.apart) >= _SURE and not line.is_apart:
+            line.is_apart = True
+            self.notices.append(Notice(NoticeKind.APART, index))
+
+    def _lets_go(self, line: Line, raw: int, now: float) -> bool:
+        """Whether this line does not bring what is due any more: it is near `raw`, elsewhere or silent."""
+        if line.is_ended or not line.received:
+            return True
+        if line.apart:
+            return len(line.apart) > 1 or self._are_near(line.apart[-1][0], raw)
+        return self._is_silent(line, now, self._hold)
+
+    def _restart(self, raw: int, now: float, out: list[Item]) -> None:
+        """Go on where `raw` is, with all that was kept of the lines that are there."""
+        self.flush(out)
+        last = (self._next - 1) & self._mask
+        self._settle(self._next)
+        kept: list[tuple[int, int, Packet]] = []
+        for index, line in enumerate(self.lines):
+            line.next = None
+            if line.apart and self._are_near(line.apart[-1][0], raw):
+                kept += [(self._distance(number, raw), index, packet) for number, packet in line.apart]
+                line.apart.clear()
+        kept.sort(key=lambda one: one[0])
+        first = (raw + kept[0][0]) & self._mask
+        self._restarts += 1
+        self._begin(first)
+        out.append(Restart(last, first, kept[0][2].flow))
+        for distance, index, packet in kept:
+            if self.lines[index].is_apart:
+                self._come_together(index)
+            self._take_one(index, (raw + distance) & self._mask, packet, now, out)
+
+    def _begin(self, raw: int) -> None:
+        self._has_begun = True
+        self._first = self._next = raw
+        self._highest = raw - 1
+        self._settled = raw + self._window
+        self._given_up.clear()
+        self._stamps.clear()
+
+    def _end_stray(self, index: int) -> None:
+        self.lines[index].stray_is_over()
+        if self.lines[index].is_apart:
+            self._come_together(index)
+
+    def _come_together(self, index: int) -> None:
+        self.lines[index].is_apart = False
+        self.notices.append(Notice(NoticeKind.TOGETHER, index))
+
+    def _extended(self, raw: int) -> int:
+        return self._next + self._distance(raw, self._next)
+
+    def _distance(self, raw: int, origin: int) -> int:
+        """By how much it is above `origin`, the short way round."""
+        return ((raw - origin + self._half) & self._mask) - self._half
+
+    def _are_near(self, raw: int, other: int) -> bool:
+        return abs(self._distance(raw, other)) <= self._window
+
+    # The books
+
+    def _hear(self, index: int, now: float) -> None:
+        line = self.lines[index]
+        if line.is_silent:
+            line.is_silent = False
+            self.notices.append(Notice(NoticeKind.BACK, index))
+        line.heard_at = now
+        line.heard_arrivals = self._arrivals
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK
+        for number, other in enumerate(self.lines):
+            if other.heard_at is None:
+                other.heard_at = now
+            elif not other.is_silent and not other.is_ended and self._is_silent(other, now, _SILENCE):
+                other.is_silent = True
+                self.notices.append(Notice(NoticeKind.SILENT, number))
+
+    def _is_silent(self, line: Line, now: float, seconds: float) -> bool:
+        """Whether it has brought nothing for so long in which others have: a quiet feed is no dead line."""
+        assert line.heard_at is not None
+        return self._arrivals - line.heard_arrivals >= _SURE and now - line.heard_at >= seconds
+
+    def _sample(self, line: Line, number: int, packet: Packet, now: float) -> None:
+        first = self._stamps.setdefault(number, (packet.timestamp_ns, now))
+        if first[0] is not None and packet.timestamp_ns is not None:
+            line.measure((packet.timestamp_ns - first[0]) / 1e9)
+        else:
+            line.measure(now - first[1])
+
+    def _settle(self, limit: int) -> None:
+        """Close the books below `limit`."""
+        for line in self.lines:
+            line.settle(limit, self._given_up)
+        for table in (self._given_up, self._stamps):
+            for number in [number for number in table if number < limit]:
+                del table[number]
+        self._settled = self._next + self._window
