@@ -6,8 +6,7 @@ import asyncio
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -16,6 +15,7 @@ import pytest
 import aiomcast
 from aiomcast import EventKind, VerdictKind
 from aiomcast.diagnosis.diagnose import diagnose_over
+from tests.support.repeating import repeating
 from tests.support.sandbox import apart, without_privilege
 
 from .doctoring import frame, sysctl
@@ -26,24 +26,6 @@ from .two_hosts import FAR, PORT, Wire, each_family, family, wire
 __all__ = ["wire"]
 
 REMOTE = "203.0.113.9"
-
-
-@contextmanager
-def repeating(send: Callable[[], object]) -> Iterator[None]:
-    """Meanwhile it is sent again and again."""
-    ended = threading.Event()
-
-    def run() -> None:
-        while not ended.wait(0.005):
-            send()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 # On loopback, where nobody else sends

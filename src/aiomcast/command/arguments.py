@@ -35,7 +35,8 @@ COMMANDS: dict[str, Command] = {
 
 ABOUT = """
     The exit status is 0 when it is done, also by Ctrl-C or a closed pipe, 1 when the system has refused
-    something, 2 for wrong usage. One line on standard error says what was wrong and what to do.
+    something or what was asked for did not come, 2 for wrong usage. One line on standard error says what
+    was wrong and what to do.
 
     It runs on uvloop where that is installed, else on asyncio's own loop. Nothing is coloured where
     NO_COLOR is set. `aiomcast COMMAND --help` has the options and examples of a command.

@@ -1265,7 +1265,7 @@ cdef class _Wait:
     cdef object waiter  # the iterator of the future it awaits
     cdef bint all
 
-    def __init__(self, PacketQueue queue not None, bint all):
+    def __cinit__(self, PacketQueue queue not None, bint all):  # there is none without a queue
         self.queue = queue
         self.all = all
 

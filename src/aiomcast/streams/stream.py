@@ -93,7 +93,7 @@ class Stream(PacketQueue[T], Closing):
 
     def _new_waiter(self) -> asyncio.Future[None]:
         """Return a future of the loop in which this is awaited. StateError where that is a wrong one."""
-        raise NotImplementedError
+        raise AssertionError("a stream knows where it is awaited")
 
     def _closed_error(self) -> StateError:
         return StateError(f"{self!r} is closed", "open another one")

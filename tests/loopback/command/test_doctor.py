@@ -6,7 +6,6 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +14,7 @@ import pytest
 pytest.importorskip("rich")
 
 from tests.support.platforms import linux_only
+from tests.support.repeating import repeating
 from tests.support.sending import LO, by_index
 
 COMMAND = [sys.executable, "-m", "aiomcast", "doctor"]
@@ -33,22 +33,11 @@ def run(*arguments: str, columns: int = 80) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def flowing(group: str) -> Iterator[None]:
     """Somebody sends all the while."""
-    ended = threading.Event()
-
-    def send() -> None:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, by_index(LO))
-            sock.bind((SOURCE, 0))
-            while not ended.wait(0.01):
-                sock.sendto(b"x", (group, 5000))
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, by_index(LO))
+        sock.bind((SOURCE, 0))
+        with repeating(lambda: sock.sendto(b"x", (group, 5000))):
+            yield
 
 
 @linux_only

@@ -136,6 +136,11 @@ def test_the_parts_of_the_compiled_reader_alone() -> None:
                     getattr(made, method)(*arguments)
                 except Exception:
                     continue
+    wait = getattr(native, "_Wait", None)
+    if wait is not None:
+        for wrong in ((), (None, True), (object(), True)):
+            with pytest.raises(TypeError):
+                wait.__new__(wait, *wrong)
 
 
 # A socket that somebody closes from under the library
