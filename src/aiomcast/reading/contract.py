@@ -59,6 +59,9 @@ class Socket(Protocol):
     def set_filter(self, sources: Sources) -> None:
         """Hold what `sources` means, or raise a `RefusedError` and go on holding what was held."""
 
+    def replace(self, wanted: SourceFilter) -> None:
+        """Do as `set_filter`, by one call: from list to list of one mode, neither empty, nothing undone."""
+
     def leave(self) -> None:
         """Be a member no more, also where the system has forgotten that it is one."""
 

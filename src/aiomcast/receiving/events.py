@@ -21,6 +21,7 @@ from .membership import Membership
 
 __all__ = ["Event", "EventStream", "Telling"]
 
+_SWAPPED = EventKind.SWAPPED  # looked up for every swap
 _log = logging.getLogger("aiomcast")
 _WARNINGS = (
     EventKind.FAILED,
@@ -152,7 +153,7 @@ class Telling:
 
 
 def _level(kind: EventKind) -> int:
-    if kind is EventKind.SWAPPED:
+    if kind is _SWAPPED:
         return logging.DEBUG
     return logging.WARNING if kind in _WARNINGS else logging.INFO
 

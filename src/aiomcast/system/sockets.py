@@ -23,7 +23,7 @@ from ..rfc3678 import calls, holdings, kernel
 from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
 from ..rfc3678.refusals import is_no_member, refusals
-from ..values.addresses import Address, check_port, family, group_address
+from ..values.addresses import Address, check_port, family, group_address, pack
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfaceLike
 from ..values.lookup import filter_on, needs_zone
@@ -138,7 +138,7 @@ class MulticastSocket(socket.socket):
         if isinstance(sources, SourceFilter) and sources.is_include:
             wanted = sources  # every group may have one, and the calls compare the families
         else:
-            wanted = filter_on(self.group, sources, (self.interface,))
+            wanted = filter_on(self.group, sources, lambda: (self.interface,))
         held = self.filter if self._is_certain else self.held()
         try:
             for step in plan(held, wanted, _RULES):
@@ -146,6 +146,20 @@ class MulticastSocket(socket.socket):
         except BaseException as error:
             self._undo(held, error)
             raise
+
+    def replace(self, wanted: SourceFilter) -> None:
+        """Hold `wanted`, which is of the mode of what is held, neither empty, and fits: one call.
+
+        RefusedError as in `set_filter`. After any other exception `held` looks, and nothing was undone.
+        """
+        self._is_certain = False
+        try:
+            calls.replace_filter(self, self.interface.index, pack(self.group), wanted)
+        except RefusedError:  # then nothing has changed
+            self._is_certain = True
+            raise
+        self.filter = wanted
+        self._is_certain = True
 
     def _undo(self, held: SourceFilter, error: BaseException) -> None:
         try:

@@ -93,6 +93,10 @@ class MemorySocket:
             self._undo(held, error)
             raise
 
+    def replace(self, wanted: SourceFilter) -> None:
+        """Hold `wanted`, of the mode of what is held, neither empty, or raise a `RefusedError`."""
+        self._make(Step(Action.SET_FILTER, wanted))
+
     def leave(self) -> None:
         """Be a member no more, also where the host has forgotten that it is one."""
         if self.filter.is_none:

@@ -25,6 +25,10 @@ CHANNELS: Final = 65536
 """Pairs of source and group that packets share."""
 ADDRESSES: Final = 16384
 """Texts of addresses remembered, per table: a swap of known sources costs look-ups, not parsing."""
+FILTERS: Final = 256
+"""Lists of sources whose filters are remembered: a swap to a known list costs one look-up."""
+FILTER_SOURCES: Final = 128
+"""Sources in such a list: longer ones are looked up source by source."""
 READ_AHEAD: Final = 256
 """Datagrams read ahead at a time over the sockets of one membership, about."""
 READ_AHEAD_EACH: Final = 4
