@@ -36,6 +36,10 @@ class Socket(Protocol):
     interface: Interface
 
     @property
+    def is_buffer_whole(self) -> bool | None:
+        """Whether the receive buffer that is asked for by default was granted; None where none was asked."""
+
+    @property
     def group(self) -> str:
         """The group it is bound to."""
 

@@ -29,6 +29,7 @@ _WARNINGS = (
     EventKind.STALLED,
     EventKind.LOST,
     EventKind.SILENT,
+    EventKind.TIGHT,
 )
 
 
@@ -46,9 +47,9 @@ class Event:
 
     `cause` says of what becomes of an interface why: "carrier" (lost), "down" (set so), "gone", "made anew",
     "device" (it has lost the group by itself), "address" (its first one), "route", "silence", the name that
-    it had of one that is RENAMED, a sentence of what is DOUBTFUL. `seconds` is how long what is HEALED was
-    lost or silent for all that the receiver could know. `verdict` is the likely cause of what is SILENT, as
-    far as a glance has shown one; `membership.diagnose()` looks longer.
+    it had of one that is RENAMED, a sentence of what is DOUBTFUL or TIGHT. `seconds` is how long what is
+    HEALED was lost or silent for all that the receiver could know. `verdict` is the likely cause of what is
+    SILENT, as far as a glance has shown one; `membership.diagnose()` looks longer.
     """
 
     kind: EventKind

@@ -51,12 +51,23 @@ class MulticastSocket(socket.socket):
     `SourceFilter.none()` while it is no member. It goes wherever asyncio takes `sock=`.
     """
 
-    __slots__ = ("_is_certain", "_is_lent", "filter", "group", "interface", "port", "taken_away")
+    __slots__ = (
+        "_is_certain",
+        "_is_lent",
+        "filter",
+        "group",
+        "interface",
+        "is_buffer_whole",
+        "port",
+        "taken_away",
+    )
 
     group: str
     port: int
     interface: Interface
     filter: SourceFilter
+    is_buffer_whole: bool | None
+    """Whether the receive buffer that is asked for by default was granted whole; None if none was."""
     _is_certain: bool
     _is_lent: bool  # by whoever made it: to close it is to give it back
     taken_away: Callable[[], None] | None
@@ -75,7 +86,7 @@ class MulticastSocket(socket.socket):
 
     def _begin(self, group: str, port: int, interface: Interface) -> None:
         self.group, self.port, self.interface, self.filter = group, port, interface, SourceFilter.none()
-        self._is_certain, self._is_lent, self.taken_away = True, False, None
+        self._is_certain, self._is_lent, self.taken_away, self.is_buffer_whole = True, False, None, None
 
     def held(self) -> SourceFilter:
         """Return `filter`, after a look at what the kernel holds where an exception has hidden that.

@@ -53,6 +53,7 @@ class MemorySocket:
         self.port: int = port
         self.interface: Interface = interface
         self.filter: SourceFilter = SourceFilter.none()
+        self.is_buffer_whole: bool | None = None
         self.receive_buffer: int = receive_buffer
         """Bytes of buffer, 256 for each datagram beside its payload included; 0 once it is closed."""
         self.drops: int = 0

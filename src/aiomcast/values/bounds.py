@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+RECEIVE_BUFFER: Final = 4 << 20
+"""Bytes of receive buffer asked for per socket, where nothing else was: memory is taken as it fills."""
 CAPACITY: Final = 4096
 """Packets in a stream, where no other number was asked for."""
 READ_PER_TURN: Final = 512
