@@ -124,6 +124,7 @@ async def test_the_systems_own_can_be_asked_for(any_group: str) -> None:
         assert sockets_of(one)[0].is_buffer_whole is None
 
 
+@pytest.mark.skipif(not ABI.facts.doubles_buffers, reason="Linux alone cuts")
 async def test_what_there_is_already_is_not_lowered(any_group: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Linux would cut it to its limit, which may be less than what a socket has from the start."""
     granter = Granter(given_by_the_system() // (2 * TIMES), monkeypatch)

@@ -14,7 +14,8 @@ from aiomcast.receiving import changes
 from aiomcast.rfc3678 import kernel
 from aiomcast.system.sockets import MulticastSocket
 from tests.support.inside import readers_of, shards_of
-from tests.support.seam import Faults, faults, intercepted
+from tests.support.platforms import IS_WINDOWS
+from tests.support.seam import Faults, changes_intercepted, faults
 from tests.support.sending import A, B, C, sending
 
 __all__ = ["faults"]
@@ -37,9 +38,10 @@ WHOLE: list[tuple[SourceFilter, aiomcast.Sources]] = [
     (include([A]), exclude([A])),
     (SourceFilter.any(), exclude([A])),
     (exclude([A]), None),
-    (include([A]), [f"127.0.1.{number}" for number in range(1, 26)]),
-    (include([f"127.0.1.{number}" for number in range(1, 26)]), [A, B]),
 ]
+MANY = [f"127.0.1.{number}" for number in range(1, 26)]
+if not IS_WINDOWS:  # where a socket holds any number
+    WHOLE += [(include([A]), MANY), (include(MANY), [A, B])]
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ async def test_one_of_several_that_is_refused_changes_none(
         planned.clear()
         order: list[MulticastSocket] = []
         faults.fail_at(failing, errno.ENOMEM)
-        with intercepted("setsockopt", lambda sock, *_: order.append(sock)):
+        with changes_intercepted(lambda sock, *_: order.append(sock)):
             change = receiver.filters.apply(dict(zip(ones, wanted, strict=True)))
             if failing > len(ones):
                 await change
@@ -166,6 +168,7 @@ class Interrupt(BaseException):
     """What a signal handler raises."""
 
 
+@pytest.mark.skipif(IS_WINDOWS, reason="filters are set by another call there")
 @pytest.mark.parametrize("is_made", [True, False])
 async def test_an_interrupted_call_is_looked_at(
     is_made: bool, any_group: str, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import sys
 import warnings
 
 import pytest
@@ -57,11 +58,15 @@ def network(receive_buffer: int = GRANTED) -> MemoryNetwork:
 
 
 async def test_a_rate_that_is_held_for_less_than_50_ms_is_told_once() -> None:
-    (event,) = await told(network(), 3000)
+    (event,) = await told(network(), 6000)
     assert (event.group, event.port, event.interface) == (GROUP, PORT, "eth0")
     assert event.cause is not None
     assert "212,992 bytes holds " in event.cause
-    assert "datagrams/s: raise it with sysctl -w net.core.rmem_max=4194304" in event.cause
+    assert "datagrams/s: " in event.cause
+    if sys.platform.startswith("linux"):
+        assert event.cause.endswith(
+            "raise it with sysctl -w net.core.rmem_max=4194304, or have CAP_NET_ADMIN"
+        )
     assert str(event).startswith("tight 232.1.1.1 port 5000 on eth0: the receive buffer")
 
 
@@ -70,7 +75,7 @@ async def test_a_rate_that_is_held_is_not() -> None:
 
 
 async def test_nobody_looks_where_all_was_granted_and_nothing_dropped() -> None:
-    assert await told(network(), 3000, whole=True) == []
+    assert await told(network(), 6000, whole=True) == []
 
 
 async def test_after_a_drop_one_looks_all_the_same() -> None:
