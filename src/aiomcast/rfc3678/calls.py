@@ -46,7 +46,6 @@ __all__ = [
     "join_source_group",
     "leave_group",
     "leave_source_group",
-    "replace_filter",
     "setipv4sourcefilter",
     "setsourcefilter",
     "unblock_ipv4_source",
@@ -165,7 +164,10 @@ def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: S
 
 
 def replace_filter(sock: socket.socket, ifindex: int, group: bytes, wanted: SourceFilter) -> None:
-    """Do what `setsourcefilter` does with arguments that were checked, and take note of nothing."""
+    """Do what `setsourcefilter` does with arguments that were checked, and take note of nothing.
+
+    For the sockets of this package: it is no call of the standard, and not public.
+    """
     try:
         full_state.set_by_index(sock, ifindex, group, _mode(wanted), wanted.sources)
     except RefusedError:
