@@ -193,3 +193,14 @@ async def test_an_interrupted_call_is_looked_at(
         assert [one.filter for one in ones] == [include([A])] * 2
         await receiver.filters.apply(dict.fromkeys(ones, include([B])))
         assert [one.kernel_filter() for one in ones] == [include([B])] * 2
+
+
+async def test_a_socket_that_holds_something_else_is_planned(any_group: str, planned: list[object]) -> None:
+    """As one that has left to join again: it is no member, and no list of it can be replaced."""
+    async with Receiver() as receiver:
+        one = await receiver.join(any_group, PORT, sources=[A], interface="lo")
+        planned.clear()
+        shards_of(one).withdraw()
+        await one.swap([B])
+        assert planned
+        assert one.filter == one.kernel_filter() == include([B])
