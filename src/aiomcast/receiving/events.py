@@ -29,7 +29,6 @@ _WARNINGS = (
     EventKind.STALLED,
     EventKind.LOST,
     EventKind.SILENT,
-    EventKind.TIGHT,
 )
 
 
