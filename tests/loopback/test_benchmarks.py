@@ -24,6 +24,7 @@ COMMANDS = {
     "coalesced": ["--packets", "100", "--rounds", "1", "--only", *FEW],
     "live": ["--seconds", "0.05", "--precision", "1000", "--only", "native"],
     "lag": ["--loop", "asyncio", "--seconds", "0.3"],
+    "blocked": ["--loop", "asyncio", "--rounds", "1", "--seconds", "0.1", "--busy", "0.01"],
     "growth": ["--packets", "40", "--rounds", "1", "--channels", "1", "5"],
     "memory": ["--channels", "5"],
 }

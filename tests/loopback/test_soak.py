@@ -37,9 +37,9 @@ def test_each_fault_counts(name: str) -> None:
 
 
 async def test_the_cost_of_swaps_is_measured() -> None:
-    found = await swap.measure(sources=20, half_kept=True, memberships=2, rounds=2)
+    found = await swap.measure(sources=20, half_kept=True, memberships=2, version=4, rounds=2)
     assert found["calls"] == 4  # two sockets each
-    for way in ("bare", "text", "filter"):
+    for way in ("bare", "text", "sets", "addresses", "filter"):
         assert len(found[way]) == 2
         assert all(spent > 0 for spent in found[way])
 

@@ -72,7 +72,7 @@ def define(command: argparse.ArgumentParser) -> None:
         help="Where the sequence number is: rtp, or the type and offset as u32@0, u64be@8, u16le@2.",
     )  # fmt: skip
     add(
-        "--buffer", metavar="BYTES", type=_octets, default=4 << 20,
+        "--buffer", metavar="BYTES", type=_octets,
         help="Receive buffer of each socket, as 512K or 8M; the system may give less (default: 4M).",
     )  # fmt: skip
     add(

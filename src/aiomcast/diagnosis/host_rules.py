@@ -192,7 +192,7 @@ def drops(facts: Facts) -> Iterator[Verdict]:
         yield Verdict(
             VerdictKind.DROPS,
             f"the kernel drops what comes to port {facts.port}: a receive buffer is full",
-            "receive_buffer= of Receiver and listen, and net.core.rmem_max; or take packets faster",
+            "a larger receive_buffer= and net.core.rmem_max, or take packets faster",
             (f"{facts.kernel_drops} datagrams were dropped at sockets of the port (/proc/net/udp)",),
         )
 

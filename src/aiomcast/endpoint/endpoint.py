@@ -10,7 +10,7 @@ from typing import TypeVar, Unpack
 
 from ..errors import ArgumentError, ArgumentTypeError
 from ..reading import Reader
-from ..reading.options import set_receive_buffer
+from ..reading.buffers import give_buffer
 from ..rfc3678.holdings import join_wait
 from ..streams.pausing import pass_pause
 from ..system.interfaces import placed
@@ -78,8 +78,7 @@ async def create_multicast_endpoint(
             at = readers[0].sock.port if readers else port
             asked = options.socket_options
             member = opened.enter_context(opening(group, at, found, sock=sock, socket_options=asked))
-            if options.receive_buffer is not None:
-                set_receive_buffer(member, options.receive_buffer)
+            give_buffer(member, options, is_adopted=sock is not None)
             readers.append(Reader(member, wanted, ancillary=options.ancillary, gro=options.gro))
         sending = SendingSide(
             running,

@@ -109,7 +109,7 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         """
         if self._is_closing:
             raise StateError(f"{self!r} has left its group", "open another endpoint")
-        wanted = filter_on(self._group, sources, (reader.sock.interface for reader in self._members))
+        wanted = filter_on(self._group, sources, lambda: [reader.sock.interface for reader in self._members])
         self._hold(wanted)
         for reader in self._members:
             reader.set_filter(wanted)

@@ -15,7 +15,7 @@ from typing import Generic, ParamSpec, TypeVar
 
 from ..errors import StateError
 from ..reading import contract
-from ..reading.options import set_receive_buffer
+from ..reading.buffers import give_buffer
 from ..rfc3678.refusals import refusals
 from ..system.sockets import MulticastSocket, opening
 from ..values.filters import SourceFilter
@@ -150,8 +150,7 @@ class InLoop(ABC, Generic[R]):
         asked = options.socket_options
         with opening(group, port, interface, sock=sock, socket_options=asked) as opened:
             try:
-                if options.receive_buffer is not None:
-                    set_receive_buffer(opened, options.receive_buffer)
+                give_buffer(opened, options, is_adopted=sock is not None)
                 reader = self._reader_of(opened, wanted, options)
                 into.append(reader)
                 with refusals(f"watching a socket of {group} port {opened.port}"):

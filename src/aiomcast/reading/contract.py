@@ -36,6 +36,10 @@ class Socket(Protocol):
     interface: Interface
 
     @property
+    def is_buffer_whole(self) -> bool | None:
+        """Whether the receive buffer that is asked for by default was granted; None where none was asked."""
+
+    @property
     def group(self) -> str:
         """The group it is bound to."""
 
@@ -58,6 +62,9 @@ class Socket(Protocol):
 
     def set_filter(self, sources: Sources) -> None:
         """Hold what `sources` means, or raise a `RefusedError` and go on holding what was held."""
+
+    def replace(self, wanted: SourceFilter) -> None:
+        """Do as `set_filter`, by one call: from list to list of one mode, neither empty, nothing undone."""
 
     def leave(self) -> None:
         """Be a member no more, also where the system has forgotten that it is one."""

@@ -2,23 +2,63 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, final
+from collections.abc import Callable, Sequence
+from typing import Literal, Self, TypeAlias, final
 
 from ..errors import ArgumentError, InconsistentError, LimitError, RefusedError
 from ..reading.contract import Reader
-from ..rfc3678.holdings import keeping
+from ..rfc3678 import holdings
 from ..values.filters import SourceFilter
 from ..values.shown import shown
 from .shards import Shards
 
-__all__ = ["Change", "Pending", "make_all"]
+__all__ = ["Change", "Pending", "Wanted", "make_all", "make_straight"]
 
 Pending: TypeAlias = Literal["discard", "deliver"]
 """What becomes of packets that a removed source had sent before the swap, and that wait still."""
+Wanted: TypeAlias = tuple[Shards, SourceFilter]
+"""The shards of one membership, on one interface, and what they are to hold together."""
+_Call: TypeAlias = tuple[Shards, SourceFilter, Reader, SourceFilter]  # its one socket, and what that holds
 
 
-def make_all(changes: list[Change], pending: Pending = "discard") -> None:
-    """Make all `changes`, or raise with none of them made. ArgumentError for another `pending`.
+def make_straight(wanted: Sequence[Wanted], pending: Pending) -> bool:
+    """Make all changes if one call each is all they take, as most do; say so, or that nothing was done.
+
+    What is said of `make_all` holds: where a call is refused, it goes on as that would.
+    """
+    if pending != "discard" or not wanted or holdings.of_process is not None:
+        return False  # the systems of these need more: see `Holdings`
+    calls: list[_Call] = []
+    try:
+        for shards, to in wanted:
+            reader = shards.straight(to)
+            if reader is None:
+                return False
+            calls.append((shards, to, reader, shards.filter))
+    except RefusedError:  # a look at what a socket holds: by the other way it says where
+        return False
+    if len(calls) > 1:  # those that let in more can be refused
+        calls.sort(key=lambda call: call[1].sources <= call[3].sources)
+    stands, call = False, calls[0]
+    try:
+        for call in calls:
+            call[2].sock.replace(call[1])
+        stands = True
+        for shards, to, reader, _ in calls:
+            shards.set_straight(to, reader)
+    except BaseException as error:
+        _go_on(calls, call, error, stands)
+    return True
+
+
+def _go_on(calls: list[_Call], failed: _Call, error: BaseException, stand: bool) -> None:
+    """Go on where one of the `calls` has raised `error`; unless they `stand`, not all of them were made."""
+    changes = [Change.begun(*each, stand) for each in calls]
+    _finish(changes, False, lambda: _call_again(changes, changes[calls.index(failed)], error))
+
+
+def make_all(wanted: Sequence[Wanted], pending: Pending = "discard") -> None:
+    """Make all changes, or raise with none of them made. ArgumentError for another `pending`.
 
     What can be refused without a membership being touched comes first; then the sockets there are
     are set, close together. Nothing after the last call of the system can be refused.
@@ -26,11 +66,16 @@ def make_all(changes: list[Change], pending: Pending = "discard") -> None:
     deliver = pending == "deliver"
     if not deliver and pending != "discard":
         raise ArgumentError(f"pending={shown(pending)}", "choose 'discard' or 'deliver'")
-    if not changes:
-        return
+    changes = [Change(shards, to) for shards, to in wanted]
+    if changes:
+        _finish(changes, deliver, lambda: _call(changes))
+
+
+def _finish(changes: Sequence[Change], deliver: bool, call: Callable[[], None]) -> None:
+    """Make the calls of `changes`, by `call`, and let the new filters judge."""
     try:
-        with keeping():
-            _call(changes)
+        with holdings.keeping():
+            call()
         _commit(changes, deliver)
     except BaseException:
         # A signal handler may raise anywhere: where the calls stand, the rest of it is done first.
@@ -39,14 +84,20 @@ def make_all(changes: list[Change], pending: Pending = "discard") -> None:
         raise
 
 
-def _commit(changes: list[Change], deliver: bool) -> None:
+def _commit(changes: Sequence[Change], deliver: bool) -> None:
     # After the last call: all that is stamped later, the new sockets see.
     cut_ns = changes[0].shards.time_ns()
     for change in changes:
         change.commit(cut_ns, deliver)
 
 
-def _call(changes: list[Change]) -> None:
+def _call_again(changes: Sequence[Change], failed: Change, error: BaseException) -> None:
+    """Make the system's calls, all or none, where that of `failed` has raised."""
+    _recover(changes, failed, error)
+    _call(changes)
+
+
+def _call(changes: Sequence[Change]) -> None:
     """Make the system's calls, all or none."""
     while True:
         try:
@@ -60,20 +111,25 @@ def _call(changes: list[Change]) -> None:
                 change.set(growing=False)
             return
         except BaseException as error:
-            if isinstance(error, RefusedError):
-                change.name(error)
-            # The limit may be another than when it was asked for last. Then what is done already is
-            # not undone, which the new limit may not allow: the rest is spread anew.
-            if isinstance(error, LimitError) and sum(one.shards.ask_limit() for one in changes):
-                for change in changes:
-                    change.begin_again()
-                continue
-            if not all(change.stands for change in changes):
-                _undo_all(changes, error)
-            raise
+            _recover(changes, change, error)
 
 
-def _undo_all(changes: list[Change], error: BaseException) -> None:
+def _recover(changes: Sequence[Change], failed: Change, error: BaseException) -> None:
+    """Undo everything and raise `error`, or return where the calls are to be planned anew."""
+    if isinstance(error, RefusedError):
+        failed.name(error)
+    # The limit may be another than when it was asked for last. Then what is done already is
+    # not undone, which the new limit may not allow: the rest is spread anew.
+    if isinstance(error, LimitError) and sum(one.shards.ask_limit() for one in changes):
+        for change in changes:
+            change.begin_again()
+        return
+    if not all(change.stands for change in changes):
+        _undo_all(changes, error)
+    raise error
+
+
+def _undo_all(changes: Sequence[Change], error: BaseException) -> None:
     failed = [refused for change in reversed(changes) for refused in change.undo()]
     if failed:
         raise InconsistentError(
@@ -112,6 +168,16 @@ class Change:
         self._before: list[tuple[Reader, SourceFilter]] = []
         self.stands: bool = False
         """Whether all its calls were made."""
+
+    @classmethod
+    def begun(
+        cls, shards: Shards, wanted: SourceFilter, reader: Reader, before: SourceFilter, stands: bool
+    ) -> Self:
+        """Return one whose call on `reader`, which held `before`, may have been made, or `stands`."""
+        change = cls(shards, wanted)
+        change._before.append((reader, before))
+        change.stands = stands
+        return change
 
     def open(self) -> None:
         """Make a plan, and the sockets it needs, which are members of nothing yet."""

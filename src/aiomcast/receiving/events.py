@@ -21,6 +21,7 @@ from .membership import Membership
 
 __all__ = ["Event", "EventStream", "Telling"]
 
+_SWAPPED = EventKind.SWAPPED  # looked up for every swap
 _log = logging.getLogger("aiomcast")
 _WARNINGS = (
     EventKind.FAILED,
@@ -45,9 +46,9 @@ class Event:
 
     `cause` says of what becomes of an interface why: "carrier" (lost), "down" (set so), "gone", "made anew",
     "device" (it has lost the group by itself), "address" (its first one), "route", "silence", the name that
-    it had of one that is RENAMED, a sentence of what is DOUBTFUL. `seconds` is how long what is HEALED was
-    lost or silent for all that the receiver could know. `verdict` is the likely cause of what is SILENT, as
-    far as a glance has shown one; `membership.diagnose()` looks longer.
+    it had of one that is RENAMED, a sentence of what is DOUBTFUL or TIGHT. `seconds` is how long what is
+    HEALED was lost or silent for all that the receiver could know. `verdict` is the likely cause of what is
+    SILENT, as far as a glance has shown one; `membership.diagnose()` looks longer.
     """
 
     kind: EventKind
@@ -152,7 +153,7 @@ class Telling:
 
 
 def _level(kind: EventKind) -> int:
-    if kind is EventKind.SWAPPED:
+    if kind is _SWAPPED:
         return logging.DEBUG
     return logging.WARNING if kind in _WARNINGS else logging.INFO
 

@@ -18,6 +18,7 @@ from ..values.statistics import Statistics
 from .events import Event, Telling
 from .membership import Membership
 from .mending import Mending
+from .tightness import Tightness
 
 __all__ = ["MembershipKeeper"]
 
@@ -39,6 +40,7 @@ class MembershipKeeper:
         self.is_heard: Callable[[EventKind], bool] = self.telling.is_heard
         self.of_left: Statistics = Statistics()
         self.mending: Mending = Mending(network, self.memberships, silence)
+        self.tightness: Tightness = Tightness(self.memberships)
         self._drops: dict[tuple[Membership, str], int] = {}  # not told yet
 
     def tell(
@@ -80,6 +82,7 @@ class MembershipKeeper:
             self._drops[known] = 0
             reading.call_later(_BETWEEN_DROPS, lambda: self._tell_drops(membership, interface))
             self.tell(membership, EventKind.DROPPED, interface, count=count)
+            self.tightness.dropped(membership)
 
     def check_free(self, membership: Membership, interface: Interface) -> None:
         """Raise a StateError where another membership has the same group and port on `interface`."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 from ..errors import ArgumentTypeError, StateError
+from ..reading.contract import Reading
 from ..streams.pausing import pass_pause
 from ..values.filters import SourceFilter, Sources
-from ..values.lookup import filter_on
 from ..values.shown import shown
-from .changes import Pending, make_all
+from .changes import Pending, Wanted, make_all, make_straight
 from .membership import Membership
 
 __all__ = ["FilterManager"]
@@ -68,19 +68,27 @@ class FilterManager(Mapping[Membership, SourceFilter]):
 
     async def _apply(self, changes: Mapping[Membership, Sources], pending: Pending) -> None:
         self._check(changes)
-        wanted = {one: filter_on(one.group, to, one.interfaces) for one, to in changes.items()}
-        await pass_pause(
-            lambda: max((one._presence.join_wait(to) for one, to in wanted.items()), default=0.0),
-            lambda: self._check(wanted),
-        )
-        make_all([change for one, to in wanted.items() for change in one._changes(to)], pending)
+        wanted = {one: one._filter_for(to) for one, to in changes.items()}
+        if not make_straight(_all(wanted), pending):
+            await pass_pause(
+                lambda: max((one._presence.join_wait(to) for one, to in wanted.items()), default=0.0),
+                lambda: self._check(wanted),
+            )
+            make_all(_all(wanted), pending)
         for membership in wanted:
             membership._tell_swapped()
 
     def _check(self, changes: Collection[Membership]) -> None:
+        checked: Reading | None = None
         for membership in changes:
             if not isinstance(membership, Membership):
                 raise ArgumentTypeError(f"{shown(membership)} is no membership", "give what join() returned")
             if membership not in self._memberships:
                 raise StateError(f"{membership!r} is not joined here", "join it first; it may have been left")
-            membership._reading.check()
+            if membership._reading is not checked:
+                checked = membership._reading
+                checked.check()
+
+
+def _all(wanted: Mapping[Membership, SourceFilter]) -> list[Wanted]:
+    return [change for one, to in wanted.items() for change in one._changes(to)]

@@ -24,12 +24,15 @@ from ..values.lookup import check_source_zones, filter_on
 from ..values.options import Options
 from ..values.statistics import SourceStatistics, Statistics
 from ..values.tags import TagKeywords, Tags
-from .changes import Change, Pending
+from .changes import Pending, Wanted
 from .diagnosing import diagnose
 from .presence import Presence
 from .sockets import Binding
 
 __all__ = ["Keeper", "Membership"]
+
+
+_SWAPPED = EventKind.SWAPPED  # looked up for every swap
 
 
 class Keeper(Protocol):
@@ -156,7 +159,7 @@ class Membership:
 
         After `leave` those it was joined on.
         """
-        return tuple(shards.interface for shards in self._presence.shards)
+        return self._presence.interfaces()
 
     @property
     def filter(self) -> SourceFilter:
@@ -185,10 +188,14 @@ class Membership:
     async def swap(self, sources: Sources, pending: Pending = "discard") -> None:
         """Let `sources` in from now on: `FilterManager.swap` for this membership."""
         self._check()
-        wanted = filter_on(self.group, sources, self.interfaces)
+        wanted = self._filter_for(sources)
+        if not self._presence.change_straight(wanted, pending):
+            await self._change_after_pause(wanted, pending)
+        self._tell_swapped()
+
+    async def _change_after_pause(self, wanted: SourceFilter, pending: Pending) -> None:
         await pass_pause(lambda: self._presence.join_wait(wanted), self._check)
         self._presence.change(wanted, pending)
-        self._tell_swapped()
 
     async def join_source(self, source: Address) -> None:
         """Let one more source in. FilterError in EXCLUDE mode or if it is joined already."""
@@ -347,9 +354,14 @@ class Membership:
     def _tell_swapped(self) -> None:
         if self._presence.is_by_route:
             self._keeper.swapped(self)
-        self._tell(EventKind.SWAPPED)
+        if self._keeper.is_heard(_SWAPPED):
+            self._keeper.tell(self, _SWAPPED)
 
-    def _changes(self, wanted: SourceFilter) -> list[Change]:
+    def _filter_for(self, sources: Sources) -> SourceFilter:
+        """Return the filter that `sources` means here. See `filter_on`."""
+        return filter_on(self._presence.binding.group, sources, self._presence.interfaces)
+
+    def _changes(self, wanted: SourceFilter) -> list[Wanted]:
         """Return what is to be changed, on each interface."""
         return self._presence.changes(wanted)
 

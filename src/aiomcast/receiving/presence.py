@@ -31,7 +31,7 @@ from ..values.links import DeviceGroup
 from ..values.options import Options
 from ..values.statistics import Statistics, Tally
 from . import naming
-from .changes import Change, Pending, make_all
+from .changes import Pending, Wanted, make_all, make_straight
 from .limit import SourceLimit
 from .looked_up import LookedUp
 from .naming import Named
@@ -136,6 +136,10 @@ class Presence:
         """The filter in force on each."""
         return self.shards[0].filter
 
+    def interfaces(self) -> tuple[Interface, ...]:
+        """Return those it is on now."""
+        return tuple(shards.interface for shards in self.shards)
+
     def statistics(self) -> Statistics:
         """Return the counters of all sockets and streams, those of interfaces that were left included."""
         tally = Tally()
@@ -169,9 +173,15 @@ class Presence:
 
     # Changing the filter
 
-    def changes(self, wanted: SourceFilter) -> list[Change]:
+    def changes(self, wanted: SourceFilter) -> list[Wanted]:
         """Return the changes to `wanted`, one for each interface, which are to be made together."""
-        return [Change(shards, wanted) for shards in self.shards]
+        return [(shards, wanted) for shards in self.shards]
+
+    def change_straight(self, wanted: SourceFilter, pending: Pending) -> bool:
+        """Change to `wanted` where that takes a call for each and no pause: see `make_straight`."""
+        shards = self.shards
+        changes = [(shards[0], wanted)] if len(shards) == 1 else self.changes(wanted)
+        return make_straight(changes, pending)
 
     def change(self, wanted: SourceFilter, pending: Pending = "discard") -> None:
         """Change to `wanted` on all of them, or raise with nothing changed."""
@@ -321,7 +331,7 @@ class Presence:
     def _rejoin(self, shards: Shards) -> None:
         shards.ask_limit()
         if shards.is_over_limit:  # what was left could not be joined again
-            make_all([Change(shards, shards.filter)], "deliver")
+            make_all([(shards, shards.filter)], "deliver")
         shards.rejoin()
         self._failing.pop(shards.interface.index, None)
 
@@ -357,7 +367,7 @@ class Presence:
                 try:
                     self._owner.check_free(shards.interface)
                     # What a swap has spared, and is queued, has nothing to do with it.
-                    with_open_files(partial(make_all, [Change(shards, wanted)], "deliver"))
+                    with_open_files(partial(make_all, [(shards, wanted)], "deliver"))
                     came.append(shards)
                 except (RefusedError, InconsistentError, StateError) as error:
                     shards.abandon()

@@ -225,6 +225,7 @@ class Receiver(Closing):
             refusals = membership._establish(wanted)
             self._memberships[membership] = None
             self._keeper.mending.joined(membership)
+            self._keeper.tightness.joined(membership, reading)
             membership._outlet.redirect()
             membership._tell_joined(refusals)
             self._warn_of(membership)

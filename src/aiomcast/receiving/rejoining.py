@@ -18,7 +18,7 @@ from ..streams.pausing import pass_pause
 from ..values.addresses import family
 from ..values.interface import Interface
 from ..values.links import DeviceGroup
-from .changes import Change, make_all
+from .changes import make_all
 from .membership import Membership
 from .shards import Shards
 
@@ -229,7 +229,7 @@ def _restore(shards: Shards) -> None:
         # The limit may be lower than when these parts were made: then the list is spread anew.
         if not shards.ask_limit():
             raise
-        make_all([Change(shards, shards.filter)], "deliver")
+        make_all([(shards, shards.filter)], "deliver")
 
 
 def _each(spots: Iterable[Spot], call: Callable[[Shards], None]) -> Refused:

@@ -8,7 +8,6 @@ they read goes to an outlet, and what happens to them is told to whoever made th
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import partial
 from typing import final
 
 from ..reading.contract import Reader, Reading
@@ -162,6 +161,21 @@ class Shards:
             return True, spread((), wanted, limit)
         return False, parts
 
+    def straight(self, wanted: SourceFilter) -> Reader | None:
+        """Return the one reader where `wanted` takes one call on its socket and nothing else, else None.
+
+        So it is from list to list of one mode. RefusedError when the system does not tell what is held.
+        """
+        if not self._is_plain or self._draining_unseen or len(self.readers) != 1:
+            return None
+        held, listed, limit, reader = self.filter, wanted.sources, self._limit.value, self.readers[0]
+        if wanted.mode is not held.mode or not listed or not held.sources or listed == held.sources:
+            return None
+        if limit is not None and len(listed) > limit:
+            return None
+        holds = reader.sock.held()
+        return reader if holds is held or holds == held else None
+
     # Changing: every step below can be gone through once more, as a signal handler may raise between
     # any two lines.
 
@@ -208,6 +222,13 @@ class Shards:
         self._arrange()
         self.redirect()
         self._draining_unseen = ()  # not before: else nobody would ask again
+
+    def set_straight(self, wanted: SourceFilter, reader: Reader) -> None:
+        """Do what `set_filter` does after the one call of `straight`: the socket holds all of `wanted`."""
+        reader.set_filter(wanted)
+        self.filter = wanted
+        self.anew.changed(wanted)
+        self._outlet.refuse(self._is_refused, wanted)
 
     def _judging_at(self, reader: Reader, wanted: SourceFilter, until_ns: int | None) -> SourceFilter:
         """Return the filter that is to judge at one of the sockets.
@@ -316,7 +337,7 @@ class Shards:
             return
         if not self._is_plain:
             self._note_elsewhere(wanted)
-        self._outlet.refuse(partial(self._is_refused, wanted))
+        self._outlet.refuse(self._is_refused, wanted)
 
     def _note_elsewhere(self, wanted: SourceFilter) -> None:
         """Have `wanted` judge also at sockets that are not in force any more, and what was read ahead."""

@@ -53,6 +53,7 @@ __all__ = [
 ]
 
 ABI = native()
+_INCLUDE = FilterMode.INCLUDE  # looked up for every swap
 
 _GroupCause: TypeAlias = Callable[[socket.socket, bytes], Shortage]
 _SourceCause: TypeAlias = Callable[[socket.socket, bytes, Callable[[], int | None]], Shortage]
@@ -158,19 +159,27 @@ def setsourcefilter(sock: socket.socket, ifindex: int, group: Address, wanted: S
     """
     packed = pack(group_address(group))
     _of_one_family(wanted, group, packed)
+    with _noted(_socket(sock), _index(ifindex), packed, replaced, wanted.sources):
+        replace_filter(sock, ifindex, packed, wanted)
+
+
+def replace_filter(sock: socket.socket, ifindex: int, group: bytes, wanted: SourceFilter) -> None:
+    """Do what `setsourcefilter` does with arguments that were checked, and take note of nothing.
+
+    For the sockets of this package: it is no call of the standard, and not public.
+    """
     try:
-        with _noted(_socket(sock), _index(ifindex), packed, replaced, wanted.sources):
-            full_state.set_by_index(sock, ifindex, packed, _mode(wanted), wanted.sources)
+        full_state.set_by_index(sock, ifindex, group, _mode(wanted), wanted.sources)
     except RefusedError:
         raise
     except OSError as error:
         count = len(wanted.sources)
-        size = partial(full_state.size_by_index, packed, count)
-        together = partial(_together, partial(full_state.get_by_index, sock, ifindex, packed), wanted)
+        size = partial(full_state.size_by_index, group, count)
+        together = partial(_together, partial(full_state.get_by_index, sock, ifindex, group), wanted)
         raise refusal(
             error,
-            f"{_setting(wanted, group)} on interface {ifindex}",
-            lambda: shortage.of_list(sock, packed, count, size, together),
+            f"{_setting(wanted, unpack(group))} on interface {ifindex}",
+            lambda: shortage.of_list(sock, group, count, size, together),
             ifindex=ifindex,
         ) from error
 
@@ -322,7 +331,7 @@ def _together(ask: Callable[[], full_state.State], wanted: SourceFilter) -> int 
 
 
 def _mode(wanted: SourceFilter) -> int:
-    return ABI.MCAST_INCLUDE if wanted.mode is FilterMode.INCLUDE else ABI.MCAST_EXCLUDE
+    return ABI.MCAST_INCLUDE if wanted.mode is _INCLUDE else ABI.MCAST_EXCLUDE
 
 
 def _setting(wanted: SourceFilter, group: Address) -> str:

@@ -19,8 +19,8 @@ def sysctl_value(name: str) -> int | None:
     try:
         if ABI.facts.sysctls_by_name:
             return _by_name(name)
-        with open("/proc/sys/" + name.replace(".", "/"), encoding="ascii") as file:
-            return int(file.read())
+        with open("/proc/sys/" + name.replace(".", "/"), "rb") as file:
+            return int(file.read())  # of bytes: who has given up privileges may have no codec to load
     except (OSError, ValueError):
         return None
 

@@ -16,11 +16,13 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias, final
 
 from ..errors import StateError
 from ..loops.in_loop import weakly
 from ..reading.contract import Reading
+from ..values.filters import SourceFilter
 from ..values.options import Options
 from ..values.packets import Flow, Packet
 from ..values.tags import Tags
@@ -112,13 +114,16 @@ class Outlet:
         """How many packets wait in the streams of this membership alone."""
         return sum(len(stream) for stream in (*self.listening.open(), *self.finished.open()))
 
-    def refuse(self, refused: Callable[[Flow], bool]) -> None:
-        """Drop what is queued anywhere of refused flows, and count it here as unwanted."""
-        shared = self._dispatcher
-        for listening in (self.listening, shared.listening, self.finished, shared.finished):
+    def refuse(self, refused: Callable[[SourceFilter, Flow], bool], wanted: SourceFilter) -> None:
+        """Drop what is queued anywhere of flows that are `refused` by `wanted`, and count it as unwanted."""
+        own, shared = self.listening, self._dispatcher.listening
+        ended, all_ended = self.finished, self._dispatcher.finished
+        if not (own.streams or shared.streams or ended.streams or all_ended.streams):
+            return  # at the cost of a look, for every swap
+        for listening in (own, shared, ended, all_ended):
             for stream in listening.open():
                 if len(stream):
-                    self.unwanted_count += stream._refuse(refused)
+                    self.unwanted_count += stream._refuse(partial(refused, wanted))
 
     def fail(self, error: Exception) -> None:
         """Raise `error` in the iterations of this membership's own streams."""

@@ -14,30 +14,31 @@ __all__ = ["Listening"]
 class Listening:
     """Streams, oldest first, and which of them are full. It keeps none of them alive."""
 
-    __slots__ = ("_full", "_streams")
+    __slots__ = ("_full", "streams")
 
     def __init__(self) -> None:
-        self._streams: tuple[weakref.ref[PacketStream], ...] = ()
+        self.streams: tuple[weakref.ref[PacketStream], ...] = ()
+        """Those that were open when it was last looked, oldest first: where it is empty, none is."""
         self._full: weakref.WeakSet[PacketStream] | None = None
 
     def open(self) -> tuple[PacketStream, ...]:
         """Return the streams."""
-        if not self._streams:
+        if not self.streams:
             return ()
-        streams = [found for stream in self._streams if (found := stream()) is not None]
+        streams = [found for stream in self.streams if (found := stream()) is not None]
         return tuple([stream for stream in streams if not stream._is_gone])
 
     def __bool__(self) -> bool:
-        return any((found := stream()) is not None and not found._is_gone for stream in self._streams)
+        return any((found := stream()) is not None and not found._is_gone for stream in self.streams)
 
     def add(self, stream: PacketStream) -> None:
         """Put in one more."""
         self.remove(None)
-        self._streams = (*self._streams, weakref.ref(stream))
+        self.streams = (*self.streams, weakref.ref(stream))
 
     def remove(self, stream: PacketStream | None) -> None:
         """Forget a stream, and those that are gone."""
-        self._streams = tuple([weakref.ref(one) for one in self.open() if one is not stream])
+        self.streams = tuple([weakref.ref(one) for one in self.open() if one is not stream])
         if stream is not None:
             self.relax(stream)
         for one in tuple(self._full or ()):

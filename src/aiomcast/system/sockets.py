@@ -23,7 +23,7 @@ from ..rfc3678 import calls, holdings, kernel
 from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
 from ..rfc3678.refusals import is_no_member, refusals
-from ..values.addresses import Address, check_port, family, group_address
+from ..values.addresses import Address, check_port, family, group_address, pack
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfaceLike
 from ..values.lookup import filter_on, needs_zone
@@ -51,12 +51,23 @@ class MulticastSocket(socket.socket):
     `SourceFilter.none()` while it is no member. It goes wherever asyncio takes `sock=`.
     """
 
-    __slots__ = ("_is_certain", "_is_lent", "filter", "group", "interface", "port", "taken_away")
+    __slots__ = (
+        "_is_certain",
+        "_is_lent",
+        "filter",
+        "group",
+        "interface",
+        "is_buffer_whole",
+        "port",
+        "taken_away",
+    )
 
     group: str
     port: int
     interface: Interface
     filter: SourceFilter
+    is_buffer_whole: bool | None
+    """Whether the receive buffer that is asked for by default was granted whole; None if none was."""
     _is_certain: bool
     _is_lent: bool  # by whoever made it: to close it is to give it back
     taken_away: Callable[[], None] | None
@@ -75,7 +86,7 @@ class MulticastSocket(socket.socket):
 
     def _begin(self, group: str, port: int, interface: Interface) -> None:
         self.group, self.port, self.interface, self.filter = group, port, interface, SourceFilter.none()
-        self._is_certain, self._is_lent, self.taken_away = True, False, None
+        self._is_certain, self._is_lent, self.taken_away, self.is_buffer_whole = True, False, None, None
 
     def held(self) -> SourceFilter:
         """Return `filter`, after a look at what the kernel holds where an exception has hidden that.
@@ -138,7 +149,7 @@ class MulticastSocket(socket.socket):
         if isinstance(sources, SourceFilter) and sources.is_include:
             wanted = sources  # every group may have one, and the calls compare the families
         else:
-            wanted = filter_on(self.group, sources, (self.interface,))
+            wanted = filter_on(self.group, sources, lambda: (self.interface,))
         held = self.filter if self._is_certain else self.held()
         try:
             for step in plan(held, wanted, _RULES):
@@ -146,6 +157,20 @@ class MulticastSocket(socket.socket):
         except BaseException as error:
             self._undo(held, error)
             raise
+
+    def replace(self, wanted: SourceFilter) -> None:
+        """Hold `wanted`, which is of the mode of what is held, neither empty, and fits: one call.
+
+        RefusedError as in `set_filter`. After any other exception `held` looks, and nothing was undone.
+        """
+        self._is_certain = False
+        try:
+            calls.replace_filter(self, self.interface.index, pack(self.group), wanted)
+        except RefusedError:  # then nothing has changed
+            self._is_certain = True
+            raise
+        self.filter = wanted
+        self._is_certain = True
 
     def _undo(self, held: SourceFilter, error: BaseException) -> None:
         try:

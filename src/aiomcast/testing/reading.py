@@ -178,7 +178,8 @@ class MemoryReading:
             raise UnsupportedError("a network in memory has no socket to adopt", "leave sock out there")
         with refusals(f"opening a socket for {group} port {port} on {interface.name}"):
             self._wire.refusing.meet("open", interface.name)
-        size = options.receive_buffer or self._wire.receive_buffer
+        asked = options.receive_buffer
+        size = asked if isinstance(asked, int) else self._wire.receive_buffer
         opened = MemorySocket(self._station, group, port or self._station.free_port(), interface, size)
         reader = MemoryReader(opened, wanted, options.ancillary)
         reader.place = place = _Place(self, reader)

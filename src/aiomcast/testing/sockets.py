@@ -53,6 +53,7 @@ class MemorySocket:
         self.port: int = port
         self.interface: Interface = interface
         self.filter: SourceFilter = SourceFilter.none()
+        self.is_buffer_whole: bool | None = None
         self.receive_buffer: int = receive_buffer
         """Bytes of buffer, 256 for each datagram beside its payload included; 0 once it is closed."""
         self.drops: int = 0
@@ -92,6 +93,10 @@ class MemorySocket:
         except RefusedError as error:
             self._undo(held, error)
             raise
+
+    def replace(self, wanted: SourceFilter) -> None:
+        """Hold `wanted`, of the mode of what is held, neither empty, or raise a `RefusedError`."""
+        self._make(Step(Action.SET_FILTER, wanted))
 
     def leave(self) -> None:
         """Be a member no more, also where the host has forgotten that it is one."""

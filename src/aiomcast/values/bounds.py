@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+RECEIVE_BUFFER: Final = 4 << 20
+"""Bytes of receive buffer asked for per socket, where nothing else was: memory is taken as it fills."""
 CAPACITY: Final = 4096
 """Packets in a stream, where no other number was asked for."""
 READ_PER_TURN: Final = 512
@@ -25,6 +27,10 @@ CHANNELS: Final = 65536
 """Pairs of source and group that packets share."""
 ADDRESSES: Final = 16384
 """Texts of addresses remembered, per table: a swap of known sources costs look-ups, not parsing."""
+FILTERS: Final = 256
+"""Lists of sources whose filters are remembered: a swap to a known list costs one look-up."""
+FILTER_SOURCES: Final = 128
+"""Sources in such a list: longer ones are looked up source by source."""
 READ_AHEAD: Final = 256
 """Datagrams read ahead at a time over the sockets of one membership, about."""
 READ_AHEAD_EACH: Final = 4

@@ -17,7 +17,8 @@ class EventKind(enum.Enum):
     iterations of its membership's own streams raise it unless another interface still receives; or one
     of several interfaces could not be joined, or is gone. DROPPED: the kernel has dropped datagrams at
     a socket, as its buffer was full or, on Linux, their checksum wrong. STALLED: a stream is full and
-    nobody receives from it, while somebody else waits for packets that it holds up.
+    nobody receives from it, while somebody else waits for packets that it holds up. TIGHT: the receive
+    buffer that is asked for by default holds less than 50 ms of what comes; told once of a receiver.
 
     Of what becomes of an interface. DOUBTFUL: as things stand nothing can come there, though the system has
     not refused the join. LOST: nothing can come any more for now, as the carrier or the interface is gone.
@@ -33,6 +34,7 @@ class EventKind(enum.Enum):
     FAILED = "failed"
     DROPPED = "dropped"
     STALLED = "stalled"
+    TIGHT = "tight"
     DOUBTFUL = "doubtful"
     LOST = "lost"
     SILENT = "silent"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeGuard
 
 from ..errors import AddressError, InterfaceError, InterfaceTypeError, NoSuchInterfaceError
-from .addresses import Address, Scope, group_address, pack, scope, split_zone
+from . import bounds
+from .addresses import Address, Scope, family, group_address, pack, scope, split_zone
 from .filters import SourceFilter, Sources, filter_for, listed_sources
 from .interface import Interface
 from .shown import shown
@@ -33,6 +35,7 @@ __all__ = [
     "zones_of",
 ]
 
+_PLAIN = frozenset({list, tuple, set, frozenset})  # what can be gone through more than once, and is no text
 _SHOWN = 10  # names in a hint
 
 
@@ -61,17 +64,35 @@ def check_zone(address: Address, found: Interface) -> None:
         raise _elsewhere(address, zone, [found])
 
 
-def filter_on(group: str, sources: Sources, interfaces: Iterable[Interface]) -> SourceFilter:
-    """Return the filter that `sources` means for `group` (canonical) on `interfaces`.
+def filter_on(group: str, sources: Sources, interfaces: Callable[[], Iterable[Interface]]) -> SourceFilter:
+    """Return the filter that `sources` means for `group` (canonical) on what `interfaces` returns.
 
-    Errors are those of `filter_for`, and an InterfaceError for a source in the zone of another interface.
+    Of a list that was given lately it is the same object. Errors are those of `filter_for`, and an
+    InterfaceError for a source in the zone of another interface.
     """
     if sources is None or isinstance(sources, SourceFilter):
         return filter_for(group, sources)
-    listed = listed_sources(sources)
+    listed = sources if sources.__class__ in _PLAIN else listed_sources(sources)
+    if len(listed) <= bounds.FILTER_SOURCES:
+        try:
+            known, version, has_zones = _included(tuple(listed))
+        except TypeError:  # one of them cannot be hashed, or is no address: what follows says which
+            pass
+        else:
+            if version != (6 if ":" in group else 4):
+                filter_for(group, known)  # which says what is wrong, if anything is
+            if has_zones:
+                check_source_zones(listed, interfaces())
+            return known
     wanted = filter_for(group, listed)
-    check_source_zones(listed, interfaces)
+    check_source_zones(listed, interfaces())
     return wanted
+
+
+@lru_cache(maxsize=bounds.FILTERS)
+def _included(sources: tuple[Address, ...]) -> tuple[SourceFilter, int | None, bool]:
+    """Return the filter that lets these in, their family if there is one, and if one of them has a zone."""
+    return SourceFilter.include(sources), family(sources[0]) if sources else None, bool(zones_of(sources))
 
 
 def check_source_zones(sources: Sources, interfaces: Iterable[Interface]) -> None:

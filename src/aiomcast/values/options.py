@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from typing import TypedDict, final
+from typing import Literal, TypedDict, final
 
 import attrs
 
@@ -32,7 +32,7 @@ class Overflow(enum.Enum):
 class ReadingKeywords(TypedDict, total=False):
     """The keywords of `Options` that say how a socket is read."""
 
-    receive_buffer: int | None
+    receive_buffer: int | Literal["system"] | None
     ancillary: Iterable[str]
     gro: bool | None
     socket_options: SocketOptions
@@ -60,10 +60,12 @@ def _overflow(given: Overflow) -> Overflow:
     return given
 
 
-def _receive_buffer(given: int | None) -> int | None:
-    hint = f"give a number of bytes from 1 to {_LARGEST_BUFFER}, or None for the system's own"
+def _receive_buffer(given: int | Literal["system"] | None) -> int | Literal["system"] | None:
+    hint = f"give a number of bytes from 1 to {_LARGEST_BUFFER}, 'system' for the system's own, or None"
     if given is None:
         return None
+    if isinstance(given, str) and given == "system":
+        return "system"
     if isinstance(given, bool) or not isinstance(given, int):
         raise ArgumentTypeError(f"receive_buffer {shown(given)}", hint)
     if not 1 <= given <= _LARGEST_BUFFER:
@@ -105,8 +107,10 @@ class Options:
     - `capacity`: how many packets each stream holds, 1 or more.
     - `overflow`: what a full stream does. PAUSE stops the reading until it has drained to half, and the
       kernel's buffers fill.
-    - `receive_buffer`: bytes asked of the kernel per socket, by force where that is allowed. None is the
-      system's own. The statistics say what was granted.
+    - `receive_buffer`: bytes asked of the kernel per socket, by force where that is allowed. None asks for
+      4 MiB, enough for a burst, but does not lower what a socket has; where what was granted holds less than
+      50 ms of what comes, that is told once (TIGHT). "system" is the system's own. The statistics say what
+      was granted.
     - `ancillary`: extra tags, "hop_limit", "traffic_class", and "hardware_timestamp" for
       `hardware_timestamp_ns` (see `Packet`: somebody has to turn the interface's clock on).
     - `gro`: whether the kernel may hand over datagrams of one flow coalesced. None is wherever it can.
@@ -120,7 +124,7 @@ class Options:
 
     capacity: int = attrs.field(default=bounds.CAPACITY, converter=_capacity)
     overflow: Overflow = attrs.field(default=Overflow.PAUSE, converter=_overflow)
-    receive_buffer: int | None = attrs.field(default=None, converter=_receive_buffer)
+    receive_buffer: int | Literal["system"] | None = attrs.field(default=None, converter=_receive_buffer)
     ancillary: frozenset[str] = attrs.field(default=frozenset(), converter=_ancillary)
     gro: bool | None = attrs.field(default=None, converter=_gro)
     by_source: bool = attrs.field(default=False, converter=_by_source)

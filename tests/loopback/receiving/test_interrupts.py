@@ -78,7 +78,7 @@ async def test_a_signal_handler_that_raises_anywhere_in_an_apply(
 ) -> None:
     """Wholly before or wholly after, or a second `apply` makes it so; and nothing is left behind."""
     first, first_after, second, second_after = CHANGES[change]
-    step = 13 if change == "lists" else 97  # the lines, one in so many: all of them take minutes
+    step = 5 if change == "lists" else 97  # the lines, one in so many: all of them take minutes
     async with Receiver() as receiver:
         events = receiver.events()
         for which in itertools.count(1, step):

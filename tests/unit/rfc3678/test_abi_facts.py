@@ -77,7 +77,9 @@ def test_how_a_platform_behaves(table: Abi) -> None:
     assert facts.reuse_port is (table.SO_REUSEPORT is not None)
     assert facts.reuse_port_groups is is_linux
     assert facts.shared_stamps is is_linux
-    assert facts.hides_sysctls is is_linux
+    assert facts.hides_sysctls is facts.doubles_buffers is is_linux
+    limit = {"linux": "net.core.rmem_max", "bsd": "kern.ipc.maxsockbuf"}.get(table.full_state)
+    assert facts.receive_buffer_sysctl == limit
     assert (not facts.interface_gone) is is_linux
     assert facts.groups_ipv4_sysctl == ("net.ipv4.igmp_max_memberships" if is_linux else None)
     assert facts.option_memory_sysctl == ("net.core.optmem_max" if is_linux else None)

@@ -10,8 +10,9 @@ import attrs
 import pytest
 
 from aiomcast import AddressError, FilterError, Interface, InterfaceError, InterfaceTypeError, SourceFilter
-from aiomcast.errors import FilterTypeError, NoSuchInterfaceError
+from aiomcast.errors import AddressTypeError, FilterTypeError, NoSuchInterfaceError
 from aiomcast.testing import MemoryNetwork
+from aiomcast.values import bounds
 from aiomcast.values.filters import Sources
 from aiomcast.values.lookup import (
     alike,
@@ -20,6 +21,7 @@ from aiomcast.values.lookup import (
     check_source_zones,
     check_zone,
     each_of,
+    filter_on,
     index_in,
     is_address,
     needs_zone,
@@ -261,3 +263,52 @@ def test_fields_of_a_wrong_type(name: str) -> None:
         with pytest.raises(InterfaceTypeError) as caught:
             Interface(1, "lo", **{name: junk})  # type: ignore[arg-type]  # wrong on purpose
         assert caught.value.hint
+
+
+# Filters that are remembered
+
+
+def test_a_list_that_was_given_before_is_the_same_filter() -> None:
+    forms: list[Sources] = [
+        ["192.0.2.1", "192.0.2.2"],
+        ("192.0.2.1", "192.0.2.2"),
+        [IPv4Address("192.0.2.1"), " 192.0.2.2"],
+    ]
+    for sources in forms:
+        first = filter_on("232.1.1.1", sources, list)
+        assert first == SourceFilter.include({"192.0.2.1", "192.0.2.2"})
+        assert filter_on("239.1.1.1", sources, list) is first
+    assert filter_on("232.1.1.1", iter(["192.0.2.1", "192.0.2.2"]), list) == first
+    assert filter_on("232.1.1.1", {"192.0.2.1", "192.0.2.2"}, list) == first
+    assert filter_on("ff0e::1", [], list).is_none
+
+
+def test_what_is_wrong_stays_wrong() -> None:
+    """Also where it was given before, or is right for another group or interface."""
+    text = ["192.0.2.1", "192.0.2.2"]
+    wrong: list[tuple[str, Sources, type[Exception]]] = [
+        ("ff0e::1", text, AddressError),
+        ("232.1.1.1", ["2001:db8::1"], AddressError),
+        ("232.1.1.1", [*text, text[0]], FilterError),
+        ("232.1.1.1", [*text, "239.1.1.1"], AddressError),
+        ("ff0e::1", ["fe80::1%eth1"], InterfaceError),
+        ("232.1.1.1", [*text, []], AddressTypeError),  # type: ignore[list-item]  # wrong on purpose
+        ("232.1.1.1", "192.0.2.1", FilterTypeError),
+    ]
+    filter_on("232.1.1.1", text, list)
+    filter_on("ff0e::1", ["2001:db8::1"], list)
+    filter_on("ff0e::1", ["fe80::1%eth1"], lambda: [ETH1])
+    for group, sources, error in wrong:
+        for _ in range(2):
+            with pytest.raises(error):
+                filter_on(group, sources, lambda: [ETH0])
+
+
+def test_few_and_short_lists_are_remembered() -> None:
+    long = [f"10.1.{number >> 8}.{number & 255}" for number in range(bounds.FILTER_SOURCES + 1)]
+    assert filter_on("232.1.1.1", long, list) is not filter_on("232.1.1.1", long, list)
+    assert filter_on("232.1.1.1", long[1:], list) is filter_on("232.1.1.1", long[1:], list)
+    first = filter_on("232.1.1.1", ["10.2.0.1"], list)
+    for number in range(bounds.FILTERS):
+        filter_on("232.1.1.1", [f"10.3.{number >> 8}.{number & 255}"], list)
+    assert filter_on("232.1.1.1", ["10.2.0.1"], list) is not first

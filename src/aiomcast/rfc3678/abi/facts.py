@@ -81,6 +81,11 @@ class Facts:
     """The sysctl that limits the IPv4 groups of a socket, where a refusal can mean it."""
     option_memory_sysctl: str | None
     """The sysctl that limits the memory of a socket's options, where a refusal can mean it."""
+    doubles_buffers: bool
+    """Whether a receive buffer is granted twice as large as asked for: what is kept beside each datagram
+    counts, too."""
+    receive_buffer_sysctl: str | None
+    """The sysctl that limits what is granted as a receive buffer."""
     sysctls_by_name: bool
     """Whether a sysctl is read by sysctlbyname(3); else in /proc/sys, where that is there."""
     hides_sysctls: bool

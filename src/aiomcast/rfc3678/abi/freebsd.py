@@ -127,6 +127,8 @@ FREEBSD = Abi(
         groups=4095,  # IP_MAX_MEMBERSHIPS, IPV6_MAX_MEMBERSHIPS
         groups_ipv4_sysctl=None,
         option_memory_sysctl=None,
+        doubles_buffers=False,
+        receive_buffer_sysctl="kern.ipc.maxsockbuf",
         sysctls_by_name=True,
         hides_sysctls=False,
     ),

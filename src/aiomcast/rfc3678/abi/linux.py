@@ -134,6 +134,8 @@ LINUX_64 = Abi(
         groups=None,
         groups_ipv4_sysctl="net.ipv4.igmp_max_memberships",  # IPv6 has no such limit
         option_memory_sysctl="net.core.optmem_max",
+        doubles_buffers=True,
+        receive_buffer_sysctl="net.core.rmem_max",
         sysctls_by_name=False,
         hides_sysctls=True,
     ),

@@ -136,6 +136,8 @@ WINDOWS = Abi(
         groups=None,
         groups_ipv4_sysctl=None,
         option_memory_sysctl=None,
+        doubles_buffers=False,
+        receive_buffer_sysctl=None,
         sysctls_by_name=False,
         hides_sysctls=False,
     ),
