@@ -1,0 +1,41 @@
+"""Relays: what is received here, stored on a server, and read wherever multicast does not reach.
+
+`JetStream` is for `aiomcast[nats]`, `RedisStreams` for `aiomcast[redis]`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .broker import Start
+from .counters import RelayStatistics
+from .errors import RelayError, UnreachableError
+from .identity import PayloadIdentity, SequenceIdentity
+from .once import Missing, SubscriptionStatistics
+from .relaying import Relay
+from .subscription import Subscription
+
+if TYPE_CHECKING:
+    from .jetstream import JetStream
+
+__all__ = [
+    "JetStream",
+    "Missing",
+    "PayloadIdentity",
+    "Relay",
+    "RelayError",
+    "RelayStatistics",
+    "SequenceIdentity",
+    "Start",
+    "Subscription",
+    "SubscriptionStatistics",
+    "UnreachableError",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "JetStream":
+        from .jetstream import JetStream
+
+        return JetStream
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
