@@ -78,6 +78,12 @@ class Broker(Protocol):
     async def reachable(self) -> None:
         """Return when the server can be asked again. RelayError where that will never be."""
 
+    async def returned(self) -> None:
+        """Return when the server is back the next time it was away, if it may have lost what it acknowledged.
+
+        Never, where what is acknowledged outlives the server's process.
+        """
+
     def read(self, pattern: str, start: StartAt) -> AsyncIterator[list[Stored]]:
         """Yield what is stored under subjects that match, list by list, and what comes, without end.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from contextlib import suppress
 from datetime import datetime
 from typing import Final, final
@@ -26,6 +27,7 @@ _log = logging.getLogger("aiomcast.relay")
 _HEARTBEAT: Final = 1.0  # seconds after which the server says that it has nothing
 _SILENCE: Final = 3.5  # seconds without anything, after which the consumer is taken for lost
 _RETRY: Final = 0.2  # seconds before it is tried again
+_LOOKED_BACK: Final = 4096  # messages read again after a break: a killed server can have others there
 _TOKENS: Final = 9  # of a reply subject without a domain: $JS.ACK.stream.consumer.n.place.count.time.left
 
 
@@ -39,6 +41,8 @@ class Following:
         self._pattern = pattern
         self._start = start
         self._place = 0  # of the last that was taken
+        self._latest: deque[tuple[int, str]] = deque(maxlen=_LOOKED_BACK)  # places and identities
+        self._again: frozenset[tuple[int, str]] = frozenset()  # those, when it was last taken up again
         self._count = 0  # of those that this consumer has had
         self._created: object = None  # when the stream was
         self._subscription: Subscription | None = None
@@ -94,11 +98,12 @@ class Following:
         info = await manager.stream_info(self._stream)
         if self._created is None and self._start is Start.LIVE:
             self._place = info.state.last_seq
-        elif self._created is not None and (
-            info.created != self._created or info.state.last_seq < self._place
-        ):
-            _log.warning("stream %s was made anew: it is read from its beginning", self._stream)
-            self._place = 0
+        elif self._created is not None:
+            self._again = frozenset(self._latest)
+            self._place = max(0, self._place - _LOOKED_BACK)
+            if info.created != self._created or info.state.last_seq < self._place:
+                _log.warning("stream %s was made anew: it is read from its beginning", self._stream)
+                self._place = 0
         self._count = 0
         self._is_broken = False
         inbox = self._client.new_inbox()

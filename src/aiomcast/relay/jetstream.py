@@ -36,6 +36,7 @@ _log = logging.getLogger("aiomcast.relay")
 _SCHEMES: Final = ("nats", "tls", "ws", "wss")
 _HEADERS: Final = 1024  # bytes that the tags of a packet take, at the most
 _PATIENCE: Final = 5.0  # seconds for an answer
+_RETRY: Final = 0.05  # seconds between looks whether it is back
 _PING: Final = 3  # seconds between looks whether the server is there
 _STATUS_NO_RESPONDERS: Final = "503"
 
@@ -67,7 +68,7 @@ class JetStream(Closing):
         self._keep = keep
         self._credentials = credentials
         self._client: Client | None = None
-        self._here = asyncio.Event()
+        self._back_again = asyncio.Event()
         self._in_order = asyncio.Lock()
         self._acks: dict[str, tuple[_Batch, int]] = {}
         self._inbox = ""
@@ -137,9 +138,17 @@ class JetStream(Closing):
 
     async def reachable(self) -> None:
         """Return when there is a connection. See `Broker.reachable`."""
-        if self._client is None or self._client.is_closed:
-            raise RelayError(f"the connection to {self.name} is closed", "make another JetStream")
-        await self._here.wait()
+        while True:
+            if self._client is None or self._client.is_closed:
+                raise RelayError(f"the connection to {self.name} is closed", "make another JetStream")
+            if self._client.is_connected:
+                return
+            await asyncio.sleep(_RETRY)  # its callbacks do not tell of every loss
+
+    async def returned(self) -> None:
+        """Return when there is a connection again. See `Broker.returned`."""
+        self._back_again.clear()
+        await self._back_again.wait()
 
     async def read(self, pattern: str, start: StartAt) -> AsyncIterator[list[Stored]]:
         """Yield what the stream has under `pattern`. See `Broker.read`."""
@@ -178,7 +187,6 @@ class JetStream(Closing):
             f"{self._inbox}.*", cb=self._acknowledged, pending_msgs_limit=-1, pending_bytes_limit=-1
         )
         self._client = client
-        self._here.set()
         return client
 
     async def _opened(self, *, allow_reconnect: bool) -> Client:
@@ -221,12 +229,11 @@ class JetStream(Closing):
         _log.debug("%s: %s", self.name, text)
 
     async def _lost(self) -> None:
-        self._here.clear()
         for batch, _ in tuple(self._acks.values()):
             batch.fail(UnreachableError(f"the connection to {self.name} was lost"))
 
     async def _back(self) -> None:
-        self._here.set()
+        self._back_again.set()
 
     async def _acknowledged(self, msg: Msg) -> None:
         waiting = self._acks.pop(msg.subject.rpartition(".")[2], None)

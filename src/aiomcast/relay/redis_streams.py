@@ -179,6 +179,10 @@ class RedisStreams(Closing):
             else:
                 return
 
+    async def returned(self) -> None:
+        """Never return: the append-only file is written before an answer goes out."""
+        await asyncio.get_running_loop().create_future()
+
     async def read(self, pattern: str, start: StartAt) -> AsyncIterator[list[Stored]]:
         """Yield what the stream has under `pattern`. See `Broker.read`."""
         words = pattern.split(".")

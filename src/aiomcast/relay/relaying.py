@@ -6,7 +6,9 @@ import asyncio
 import logging
 import secrets
 import socket
+from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
 from typing import Final, Protocol, final
 
 from ..errors import ArgumentError, ArgumentTypeError, StateError
@@ -29,6 +31,7 @@ _log = logging.getLogger("aiomcast.relay")
 
 _CHUNK: Final = 256  # messages that are handed to the server at a time
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds, after a refusal
+_KEPT: Final = 3.0  # seconds after its acknowledgement, for which a message can be sent again
 _LARGEST: Final = 65_507  # bytes: what a datagram can carry
 
 
@@ -57,9 +60,11 @@ class Relay:
     where nothing is given; `SequenceIdentity(Sequence.parse("rtp"))` where the feed has numbers, which
     needs no clocks. The server must remember identities for `window` seconds.
 
-    At most `pending` packets wait for the server. While it is away, or full, they wait in memory and are
-    sent again until it has said that each is stored; with that many waiting nothing is taken from the
-    source, and its overflow policy decides: it waits (then the kernel drops) or drops, and counts.
+    What was acknowledged in the last 3 seconds is sent once more when the server comes back, as one that is
+    killed can have lost it. At most `pending` packets wait for the server. While it is away, or full, they
+    wait in memory and are sent again until it has said that each is stored; with that many waiting nothing
+    is taken from the source, and its overflow policy decides: it waits (then the kernel drops) or drops,
+    and counts.
     Packets with more than `largest` bytes of payload are not sent, and counted.
 
     ArgumentError for what cannot be. It belongs to one event loop.
@@ -96,6 +101,8 @@ class Relay:
         self._retried = self._refused = self._too_long = 0
         self._dropped_before = 0
         self._room = asyncio.Condition()
+        self._kept: deque[tuple[float, list[Message]]] = deque()  # acknowledged, and when
+        self._is_away = False
         self._is_running = False
 
     def __repr__(self) -> str:
@@ -135,13 +142,16 @@ class Relay:
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         reading: set[asyncio.Task[None]] = set()
         storing: set[asyncio.Task[None]] = set()
+        watching: set[asyncio.Task[None]] = set()
         try:
             for source in self._sources:
                 _start(self._read(source, storing, failed), reading, failed)
+            _start(self._store_again(), watching, failed)
             await _end_of(reading, failed)
             await _end_of(storing, failed)
         finally:
             await _cancel(reading)
+            await _cancel(watching)
             if storing and not failed.done():
                 await asyncio.wait(storing, timeout=self._drain)
             await _cancel(storing)
@@ -202,10 +212,15 @@ class Relay:
                 try:
                     outcomes = await self._broker.store([message for message, _, _ in left])
                 except UnreachableError as error:
-                    _log.warning("%s; %d packets wait", error.detail, self._pending)
+                    if not self._is_away:
+                        self._is_away = True
+                        _log.warning("%s; packets wait", error.detail)
                     await self._broker.reachable()
                     self._retried += len(left)
                     continue
+                if self._is_away:
+                    self._is_away = False
+                    _log.info("%r is back; %d packets wait", self._broker, self._pending)
                 left = await self._settle(left, outcomes)
                 if left:
                     await asyncio.sleep(pause)
@@ -218,18 +233,20 @@ class Relay:
     async def _settle(
         self, sent: list[tuple[Message, FlowCounter, int]], outcomes: Sequence[Outcome]
     ) -> list[tuple[Message, FlowCounter, int]]:
-        refused = []
+        refused, known = [], []
         for one, outcome in zip(sent, outcomes, strict=True):
             if outcome is Outcome.REFUSED:
                 refused.append(one)
                 continue
-            _, counter, number = one
+            message, counter, number = one
+            known.append(message)
             counter.settle(number, outcome)
             if outcome is Outcome.MERGED:
                 self._merged += 1
             else:
                 self._stored += 1
-        self._pending -= len(sent) - len(refused)
+        self._pending -= len(known)
+        self._keep(known)
         if refused:
             if not self._refused:
                 _log.warning("%r refused to store: %s", self._broker, self._broker.refusal)
@@ -237,6 +254,25 @@ class Relay:
         async with self._room:
             self._room.notify_all()
         return refused
+
+    def _keep(self, known: list[Message]) -> None:
+        """Keep for a while what was acknowledged: a server that is killed can lose the last of it."""
+        now = asyncio.get_running_loop().time()
+        while self._kept and self._kept[0][0] < now - _KEPT:
+            self._kept.popleft()
+        if known:
+            self._kept.append((now, known))
+
+    async def _store_again(self) -> None:
+        """Whenever the server is back, send again what it acknowledged last: what it has, it merges."""
+        while True:
+            await self._broker.returned()
+            self._keep([])
+            kept = [messages for _, messages in self._kept]
+            for messages in kept:
+                with suppress(UnreachableError):  # it is away again, and will be back
+                    await self._broker.store(messages)
+                    self._retried += len(messages)
 
     def _dropped(self) -> int:
         dropped = 0
