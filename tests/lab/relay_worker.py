@@ -1,7 +1,8 @@
 """A relay in a process of its own: `python -m tests.lab.relay_worker URL NAME FILE GROUP PORT IDENTITY`.
 
-Each payload that is received has its first 4 bytes appended to FILE; what is logged is in FILE.log. At SIGTERM it ends, and prints its
-statistics as JSON. "joined" is printed when it has joined and the server was looked at.
+Each payload that is received has its first 4 bytes appended to FILE; what is logged is in FILE.log.
+At SIGTERM it ends, and prints its statistics as JSON. "joined" is printed when
+it has joined.
 """
 
 from __future__ import annotations
