@@ -163,8 +163,8 @@ class _Clock:
         return tagged_ns + (self._now if self._before is None else min(self._now, self._before))
 
 
-def _keep(kept: dict[K, V], key: K, value: V, most: int = bounds.IDENTITIES) -> None:
+def _keep(kept: dict[K, V], key: K, value: V, most: int | None = None) -> None:
     """Keep a value, and forget the oldest where there are too many."""
-    if key not in kept and len(kept) >= most:
+    if key not in kept and len(kept) >= (bounds.IDENTITIES if most is None else most):
         del kept[next(iter(kept))]
     kept[key] = value
