@@ -74,6 +74,7 @@ class JetStream(Closing):
         self._inbox = ""
         self._number = 0
         self._denied = ""
+        self._error = ""
         self._refusal = ""
 
     def __repr__(self) -> str:
@@ -191,6 +192,7 @@ class JetStream(Closing):
 
     async def _opened(self, *, allow_reconnect: bool) -> Client:
         client = Client()
+        self._error = ""
         try:
             async with asyncio.timeout(_PATIENCE):
                 await client.connect(
@@ -199,7 +201,7 @@ class JetStream(Closing):
                     disconnected_cb=self._lost if allow_reconnect else None,
                     reconnected_cb=self._back if allow_reconnect else None,
                     allow_reconnect=allow_reconnect,
-                    max_reconnect_attempts=-1 if allow_reconnect else 0,
+                    max_reconnect_attempts=-1 if allow_reconnect else 1,
                     reconnect_time_wait=0.1,  # type: ignore[arg-type]  # seconds: it is handed to sleep
                     connect_timeout=2,
                     ping_interval=_PING,
@@ -208,10 +210,10 @@ class JetStream(Closing):
                     user_credentials=self._credentials,
                     name="aiomcast",
                 )
-        except TimeoutError:
-            raise RelayError(f"{self.name} does not answer", "is it a NATS server, and reachable?") from None
-        except (nats.errors.Error, OSError) as error:
-            text = _said(error)
+        except (nats.errors.Error, OSError) as error:  # a timeout is one, too
+            with suppress(nats.errors.Error):
+                await client.close()
+            text = _said(error) if isinstance(error, OSError) else self._error or _said(error)
             if "authorization" in text.lower():
                 raise RelayError(
                     f"{self.name} does not let this user in: {text}",
@@ -226,6 +228,7 @@ class JetStream(Closing):
         text = _said(error)
         if "permissions violation" in text.lower():
             self._denied = f"{self.name}: {text}"
+        self._error = text
         _log.debug("%s: %s", self.name, text)
 
     async def _lost(self) -> None:

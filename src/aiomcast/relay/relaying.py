@@ -8,7 +8,7 @@ import secrets
 import socket
 from collections import deque
 from collections.abc import Coroutine, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Final, Protocol, final
 
 from ..errors import ArgumentError, ArgumentTypeError, StateError
@@ -132,19 +132,21 @@ class Relay:
         self._is_running = True
         self._dropped_before = self._dropped()
         try:
-            await self._broker.check(Demand(self._subject.matching(), self._window, self._largest))
-            await self._run_all()
+            async with AsyncExitStack() as opened:  # so that what comes during the look is not missed
+                sources = [await opened.enter_async_context(one.batches()) for one in self._sources]
+                await self._broker.check(Demand(self._subject.matching(), self._window, self._largest))
+                await self._run_all(sources)
         finally:
             self._is_running = False
         return self.statistics()
 
-    async def _run_all(self) -> None:
+    async def _run_all(self, sources: Sequence[PacketBatches]) -> None:
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         reading: set[asyncio.Task[None]] = set()
         storing: set[asyncio.Task[None]] = set()
         watching: set[asyncio.Task[None]] = set()
         try:
-            for source in self._sources:
+            for source in sources:
                 _start(self._read(source, storing, failed), reading, failed)
             _start(self._store_again(), watching, failed)
             await _end_of(reading, failed)
@@ -157,20 +159,18 @@ class Relay:
             await _cancel(storing)
 
     async def _read(
-        self, source: _Source, storing: set[asyncio.Task[None]], failed: asyncio.Future[None]
+        self, batches: PacketBatches, storing: set[asyncio.Task[None]], failed: asyncio.Future[None]
     ) -> None:
-        async with source.batches() as batches:
-            async for batch in batches:
-                for first in range(0, len(batch), _CHUNK):
-                    chunk = batch[first : first + _CHUNK]
-                    await self._wait_for_room(len(chunk))
-                    _start(self._store(self._messages(chunk)), storing, failed)
+        async for batch in batches:
+            size = min(_CHUNK, self._most_pending)
+            for first in range(0, len(batch), size):
+                chunk = batch[first : first + size]
+                await self._wait_for_room(len(chunk))
+                _start(self._store(self._messages(chunk)), storing, failed)
 
     async def _wait_for_room(self, wanted: int) -> None:
         async with self._room:
-            await self._room.wait_for(
-                lambda: not self._pending or self._pending + wanted <= self._most_pending
-            )
+            await self._room.wait_for(lambda: self._pending + wanted <= self._most_pending)
 
     def _messages(self, chunk: Sequence[Packet]) -> list[tuple[Message, FlowCounter, int]]:
         made = []
