@@ -55,17 +55,18 @@ class Following:
         """Return what has come, waiting for it. RelayError where it will never come."""
         while not self._queue:
             if self._subscription is None or self._is_broken:
+                self._arrived.clear()
                 await self._begin()
             for reply in self._flow:
                 with suppress(nats.errors.Error):
                     await self._client.publish(reply)
             self._flow.clear()
-            self._arrived.clear()
             try:
                 async with asyncio.timeout(_SILENCE):
                     await self._arrived.wait()
             except TimeoutError:
                 self._is_broken = True
+            self._arrived.clear()
         taken, self._queue = self._queue, []
         return taken
 
