@@ -17,6 +17,7 @@ from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from .broker import Start, StartAt, Stored
+from .cancelling import check_cancelled
 from .errors import RelayError
 from .messages import Message
 
@@ -61,6 +62,7 @@ class Following:
                 with suppress(nats.errors.Error):
                     await self._client.publish(reply)
             self._flow.clear()
+            check_cancelled()
             try:
                 async with asyncio.timeout(_SILENCE):
                     await self._arrived.wait()
@@ -90,6 +92,7 @@ class Following:
                     raise RelayError(f"stream {self._stream} cannot be read: {error.description}") from None
                 await asyncio.sleep(_RETRY)
             except (nats.errors.Error, OSError):
+                check_cancelled()
                 await asyncio.sleep(_RETRY)
             else:
                 return

@@ -15,6 +15,7 @@ from ..metrics.missing import MissingExtraError
 from ..values.closing import Closing
 from ..values.shown import shown
 from .broker import Demand, Outcome, StartAt, Stored
+from .cancelling import check_cancelled
 from .errors import RelayError, UnreachableError
 from .following import Following
 from .messages import Message
@@ -121,6 +122,7 @@ class JetStream(Closing):
                     self._acks[token] = batch, index
                     headers = {**message.tags, "Nats-Msg-Id": message.identity}
                     await client.publish(message.subject, message.data, f"{self._inbox}.{token}", headers)
+            check_cancelled()
             async with asyncio.timeout(_PATIENCE):
                 return await batch.whole
         except TimeoutError:

@@ -6,6 +6,7 @@ from typing import Final, final
 
 import nats.errors
 import nats.js.errors
+from nats.js import JetStreamContext
 from nats.js.api import KeyValueConfig
 from nats.js.kv import KeyValue
 
@@ -33,7 +34,9 @@ class JetStreamLeases:
         self._server = server
         self._bucket = bucket
         self._term = max(_SHORTEST, lease / 2)
+        self._stream, self._subjects = f"KV_{bucket}", f"$KV.{bucket}."  # as every client has them
         self._entries: KeyValue | None = None
+        self._manager: JetStreamContext
 
     async def renew(self, name: str) -> None:
         """Write the entry of this member anew."""
@@ -45,34 +48,32 @@ class JetStreamLeases:
 
     async def members(self) -> frozenset[str]:
         """Return whose entries there are."""
-        entries = await self._opened()
+        await self._opened()
+        subjects = f"{self._subjects}{_PREFIX}"
         try:
-            keys = await entries.keys()
-        except nats.js.errors.NoKeysError:
-            return frozenset()
+            info = await self._manager.stream_info(self._stream, subjects_filter=f"{subjects}>")
         except nats.errors.Error as error:
             raise self._failed(error) from None
-        return frozenset(
-            bytes.fromhex(key.removeprefix(_PREFIX)).decode() for key in keys if key.startswith(_PREFIX)
-        )
+        found = (info.state.subjects or {}).keys()
+        return frozenset(bytes.fromhex(one.removeprefix(subjects)).decode() for one in found)
 
     async def give_up(self, name: str) -> None:
-        """Delete the entry of this member."""
-        entries = await self._opened()
+        """Take the entry of this member away."""
+        await self._opened()
+        subject = f"{self._subjects}{_PREFIX}{name.encode().hex()}"
         try:
-            await entries.delete(_PREFIX + name.encode().hex())
+            await self._manager.purge_stream(self._stream, subject=subject)
         except nats.errors.Error as error:
             raise self._failed(error) from None
 
     async def _opened(self) -> KeyValue:
         if self._entries is None:
-            client = await self._server.connect()
-            manager = client.jetstream(timeout=2)
+            self._manager = (await self._server.connect()).jetstream(timeout=2)
             try:
                 try:
-                    self._entries = await manager.key_value(self._bucket)
+                    self._entries = await self._manager.key_value(self._bucket)
                 except nats.js.errors.NotFoundError:
-                    self._entries = await manager.create_key_value(
+                    self._entries = await self._manager.create_key_value(
                         KeyValueConfig(self._bucket, ttl=self._term)
                     )
                 term = (await self._entries.status()).ttl

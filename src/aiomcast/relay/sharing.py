@@ -18,6 +18,7 @@ from ..values.filters import SourceFilter, Sources, filter_for
 from ..values.interface import InterfacesLike
 from ..values.sealed import sealed
 from ..values.shown import shown
+from .cancelling import check_cancelled
 from .errors import RelayError
 from .placing import owners
 
@@ -143,6 +144,7 @@ class Sharing:
             while True:
                 began = loop.time()
                 await self._look(receiver, loop)
+                check_cancelled()
                 await asyncio.sleep(max(0.0, began + self._lease / _RENEWALS - loop.time()))
         finally:
             self._is_running = False

@@ -91,9 +91,12 @@ async def test_who_comes_takes_a_share_and_nothing_is_left_alone(members: Member
     await until(lambda: members.covered == KEYS)
     for name in "bc":
         await members.start(name)
-        while not members.are_shared():
+
+        def are_shared_and_kept() -> bool:
             assert members.covered == KEYS, "what moves is kept until the other has it"
-            await asyncio.sleep(0)
+            return members.are_shared()
+
+        await until(are_shared_and_kept)
     counts = [len(one.memberships) for one in members.receivers.values()]
     assert sum(counts) == len(KEYS) * members._copies
 
