@@ -45,3 +45,7 @@ SOCKETS_LINGERING: Final = 64
 """Sockets kept open for latecomers: beyond it the oldest close."""
 FRAME_SHAPES: Final = 4096
 """Headers kept while a stream is recorded, one for each flow and length: then the memory starts anew."""
+IDENTITIES: Final = 131_072
+"""Payloads that a relay remembers of a time slot, and messages that a subscription remembers."""
+FLOWS_RELAYED: Final = 65_536
+"""Flows that a relay counts: beyond it the first begins anew."""

@@ -1,0 +1,56 @@
+"""Relays: what is received here, stored on a server, and read wherever multicast does not reach.
+
+`JetStream` is for `aiomcast[nats]`, `RedisStreams` for `aiomcast[redis]`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .broker import Start
+from .counters import RelayStatistics
+from .errors import RelayError, UnreachableError
+from .identity import PayloadIdentity, SequenceIdentity
+from .once import Missing, SubscriptionStatistics
+from .relaying import Relay
+from .sharing import SharedChannel, Sharing
+from .subscription import Subscription
+
+if TYPE_CHECKING:
+    from .jetstream import JetStream
+    from .leases import JetStreamLeases
+    from .redis_streams import RedisStreams
+
+__all__ = [
+    "JetStream",
+    "JetStreamLeases",
+    "Missing",
+    "PayloadIdentity",
+    "RedisStreams",
+    "Relay",
+    "RelayError",
+    "RelayStatistics",
+    "SequenceIdentity",
+    "SharedChannel",
+    "Sharing",
+    "Start",
+    "Subscription",
+    "SubscriptionStatistics",
+    "UnreachableError",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "JetStream":
+        from .jetstream import JetStream
+
+        return JetStream
+    if name == "JetStreamLeases":
+        from .leases import JetStreamLeases
+
+        return JetStreamLeases
+    if name == "RedisStreams":
+        from .redis_streams import RedisStreams
+
+        return RedisStreams
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,14 @@
+"""Cancellation that a library below has kept for itself."""
+
+from __future__ import annotations
+
+import asyncio
+
+__all__ = ["check_cancelled"]
+
+
+def check_cancelled() -> None:
+    """Raise CancelledError where this task was asked to end: nats-py swallows that while it flushes."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

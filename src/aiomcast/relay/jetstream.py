@@ -1,0 +1,415 @@
+"""NATS JetStream as the server in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from typing import Final, final
+from urllib.parse import urlsplit
+
+from ..errors import ArgumentError
+from ..metrics.missing import MissingExtraError
+from ..values.closing import Closing
+from ..values.shown import shown
+from .broker import Demand, Outcome, StartAt, Stored
+from .cancelling import check_cancelled
+from .errors import RelayError, UnreachableError
+from .following import Following
+from .messages import Message
+
+try:
+    import nats
+    import nats.errors
+    import nats.js.errors
+    from nats.aio.client import Client
+    from nats.aio.msg import Msg
+    from nats.js.api import StorageType, StreamConfig, StreamInfo
+except ImportError:
+    raise MissingExtraError("nats-py", "nats") from None
+
+__all__ = ["JetStream"]
+
+_log = logging.getLogger("aiomcast.relay")
+
+_SCHEMES: Final = ("nats", "tls", "ws", "wss")
+_HEADERS: Final = 1024  # bytes that the tags of a packet take, at the most
+_PATIENCE: Final = 5.0  # seconds for an answer
+_RETRY: Final = 0.05  # seconds between looks whether it is back
+_PING: Final = 3  # seconds between looks whether the server is there
+_STATUS_NO_RESPONDERS: Final = "503"
+
+
+@final
+class JetStream(Closing):
+    """A NATS server with JetStream: `JetStream("nats://192.0.2.1:4222")`.
+
+    `url` has the scheme nats, tls, ws or wss; several servers of one cluster stand with commas between
+    them. `stream` is the one to use; None means the one that takes the subjects. With `create` it is
+    made where there is none: stored in files, kept for `keep` seconds (None: until it is full).
+    `credentials` is a file as `nsc` writes it; a user and a password can stand in the URL.
+
+    ArgumentError for what is no such URL. MissingExtraError without `aiomcast[nats]`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        stream: str | None = None,
+        create: bool = False,
+        keep: float | None = None,
+        credentials: str | None = None,
+    ) -> None:
+        self._servers = [_server(part) for part in url.split(",")] if isinstance(url, str) else [_server(url)]
+        self._stream = stream
+        self._create = create
+        self._keep = keep
+        self._credentials = credentials
+        self._client: Client | None = None
+        self._back_again = asyncio.Event()
+        self._in_order = asyncio.Lock()
+        self._acks: dict[str, tuple[_Batch, int]] = {}
+        self._inbox = ""
+        self._number = 0
+        self._denied = ""
+        self._error = ""
+        self._refusal = ""
+
+    def __repr__(self) -> str:
+        return f"<JetStream {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """The servers, without a password."""
+        return ",".join(_shown(server) for server in self._servers)
+
+    @property
+    def refusal(self) -> str:
+        """What the server said when it last refused to store."""
+        return self._refusal
+
+    # The seam to relays
+
+    async def check(self, demand: Demand) -> None:
+        """Connect, and look whether the stream is there and fits. RelayError where not."""
+        client = await self._connected()
+        most = client.max_payload - _HEADERS
+        if demand.largest > most:
+            raise RelayError(
+                f"{self.name} takes messages of {client.max_payload} bytes at the most",
+                f"raise max_payload in its configuration, or relay packets of {most} bytes at the most",
+            )
+        await self._look_for_jetstream(client)
+        info = await self._found(client, demand)
+        self._stream = info.config.name
+        self._fits(info, demand)
+        await self._may_publish(client, demand)
+
+    async def store(self, messages: Sequence[Message]) -> list[Outcome]:
+        """Publish these; return what JetStream's acknowledgements say. See `Broker.store`."""
+        client = self._client
+        if client is None or not client.is_connected:
+            raise UnreachableError(f"{self.name} is away")
+        batch = _Batch(len(messages))
+        tokens = [str(self._number + index) for index in range(len(messages))]
+        self._number += len(messages)
+        try:
+            async with self._in_order:
+                for index, (token, message) in enumerate(zip(tokens, messages, strict=True)):
+                    self._acks[token] = batch, index
+                    headers = {**message.tags, "Nats-Msg-Id": message.identity}
+                    await client.publish(message.subject, message.data, f"{self._inbox}.{token}", headers)
+            check_cancelled()
+            async with asyncio.timeout(_PATIENCE):
+                return await batch.whole
+        except TimeoutError:
+            if self._denied:
+                raise RelayError(self._denied, "give the user the right to publish") from None
+            with suppress(nats.errors.Error):
+                await client.force_reconnect()
+            raise UnreachableError(f"{self.name} has not answered for {_PATIENCE:g} s") from None
+        except nats.errors.MaxPayloadError as error:
+            raise RelayError(f"{self.name} refused a message: {_said(error)}", "raise max_payload") from None
+        except nats.errors.Error as error:
+            raise UnreachableError(f"{self.name} is away: {_said(error)}") from None
+        finally:
+            for token in tokens:
+                self._acks.pop(token, None)
+
+    async def reachable(self) -> None:
+        """Return when there is a connection. See `Broker.reachable`."""
+        while True:
+            if self._client is None or self._client.is_closed:
+                raise RelayError(f"the connection to {self.name} is closed", "make another JetStream")
+            if self._client.is_connected:
+                return
+            await asyncio.sleep(_RETRY)  # its callbacks do not tell of every loss
+
+    async def returned(self) -> None:
+        """Return when there is a connection again. See `Broker.returned`."""
+        self._back_again.clear()
+        await self._back_again.wait()
+
+    async def read(self, pattern: str, start: StartAt) -> AsyncIterator[list[Stored]]:
+        """Yield what the stream has under `pattern`. See `Broker.read`."""
+        client = await self._connected()
+        await self._look_for_jetstream(client)
+        if self._stream is None:
+            self._stream = (await self._found(client, Demand(pattern, 0.0, 0))).config.name
+        following = Following(client, str(self._stream), pattern, start)
+        try:
+            while True:
+                yield await following.next()
+        finally:
+            await following.aclose()
+
+    async def aclose(self) -> None:
+        """End the connection."""
+        client, self._client = self._client, None
+        if client is not None and not client.is_closed:
+            with suppress(nats.errors.Error):
+                await client.close()
+
+    async def connect(self) -> Client:
+        """Return the connection to the server, made if there is none yet. RelayError where there is none."""
+        return await self._connected()
+
+    # Connecting
+
+    async def _connected(self) -> Client:
+        if self._client is not None:
+            return self._client
+        trial = await self._opened(allow_reconnect=False)
+        await trial.close()
+        client = await self._opened(allow_reconnect=True)
+        self._inbox = client.new_inbox()
+        await client.subscribe(
+            f"{self._inbox}.*", cb=self._acknowledged, pending_msgs_limit=-1, pending_bytes_limit=-1
+        )
+        self._client = client
+        return client
+
+    async def _opened(self, *, allow_reconnect: bool) -> Client:
+        client = Client()
+        self._error = ""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await client.connect(
+                    self._servers,
+                    error_cb=self._erred,
+                    disconnected_cb=self._lost if allow_reconnect else None,
+                    reconnected_cb=self._back if allow_reconnect else None,
+                    allow_reconnect=allow_reconnect,
+                    max_reconnect_attempts=-1 if allow_reconnect else 1,
+                    reconnect_time_wait=0.1,  # type: ignore[arg-type]  # seconds: it is handed to sleep
+                    connect_timeout=2,
+                    ping_interval=_PING,
+                    max_outstanding_pings=2,
+                    pending_size=0,
+                    user_credentials=self._credentials,
+                    name="aiomcast",
+                )
+        except (nats.errors.Error, OSError) as error:  # a timeout is one, too
+            with suppress(nats.errors.Error):
+                await client.close()
+            text = _said(error) if isinstance(error, OSError) else self._error or _said(error)
+            if "authorization" in text.lower():
+                raise RelayError(
+                    f"{self.name} does not let this user in: {text}",
+                    "write nats://USER:PASSWORD@HOST, or give credentials",
+                ) from None
+            raise RelayError(
+                f"no NATS server answers at {self.name}: {text}", "start one with nats-server -js"
+            ) from None
+        return client
+
+    async def _erred(self, error: Exception) -> None:
+        text = _said(error)
+        if "permissions violation" in text.lower():
+            self._denied = f"{self.name}: {text}"
+        self._error = text
+        _log.debug("%s: %s", self.name, text)
+
+    async def _lost(self) -> None:
+        for batch, _ in tuple(self._acks.values()):
+            batch.fail(UnreachableError(f"the connection to {self.name} was lost"))
+
+    async def _back(self) -> None:
+        self._back_again.set()
+
+    async def _acknowledged(self, msg: Msg) -> None:
+        waiting = self._acks.pop(msg.subject.rpartition(".")[2], None)
+        if waiting is None:
+            return
+        batch, index = waiting
+        if msg.headers and msg.headers.get("Status") == _STATUS_NO_RESPONDERS:
+            self._refusal = "no stream takes it"
+            batch.settle(index, Outcome.REFUSED)
+            return
+        answer = json.loads(msg.data)
+        if "error" in answer:
+            self._refusal = str(answer["error"].get("description", answer["error"]))
+            batch.settle(index, Outcome.REFUSED)
+        else:
+            batch.settle(index, Outcome.MERGED if answer.get("duplicate") else Outcome.STORED)
+
+    # Looking before the first packet
+
+    async def _look_for_jetstream(self, client: Client) -> None:
+        self._denied = ""
+        try:
+            await client.jetstream(timeout=2).account_info()
+        except nats.js.errors.Error as error:
+            raise RelayError(
+                f"{self.name} has no JetStream: {_said(error)}", "start it with nats-server -js"
+            ) from None
+        except nats.errors.Error as error:
+            if self._denied:
+                raise RelayError(self._denied, "give the user the right to use $JS.API.>") from None
+            raise RelayError(
+                f"{self.name} has no JetStream: {_said(error)}", "start it with nats-server -js"
+            ) from None
+
+    async def _found(self, client: Client, demand: Demand) -> StreamInfo:
+        manager = client.jetstream(timeout=2)
+        try:
+            name = self._stream or await manager.find_stream_name_by_subject(demand.pattern)
+            return await manager.stream_info(name)
+        except nats.js.errors.NotFoundError:
+            wanted = self._stream or "MCAST"
+            if not self._create:
+                raise RelayError(
+                    f"{self.name} has no stream for {demand.pattern}",
+                    f"make one: nats stream add {wanted} --subjects '{_widest(demand.pattern)}', "
+                    "or have it made (create=True, --create)",
+                ) from None
+        except nats.errors.Error as error:
+            raise RelayError(
+                f"{self.name} did not tell its streams: {self._denied or _said(error)}",
+                "give the user the right to use $JS.API.>",
+            ) from None
+        config = StreamConfig(
+            name=wanted,
+            subjects=[_widest(demand.pattern)],
+            storage=StorageType.FILE,
+            max_age=self._keep,
+            duplicate_window=demand.window,
+        )
+        try:
+            return await manager.add_stream(config)
+        except nats.errors.Error as error:
+            raise RelayError(f"{self.name} did not make stream {wanted}: {_said(error)}") from None
+
+    def _fits(self, info: StreamInfo, demand: Demand) -> None:
+        config = info.config
+        stream = f"stream {config.name} of {self.name}"
+        if config.retention not in (None, "limits"):
+            raise RelayError(
+                f"{stream} has retention {config.retention}: what one consumer has read the others miss",
+                "make one with --retention limits",
+            )
+        if config.no_ack:
+            raise RelayError(f"{stream} acknowledges nothing", "make one with acknowledgements (--ack)")
+        if config.sealed:
+            raise RelayError(f"{stream} is sealed: it takes no more", "make another")
+        if config.duplicate_window < demand.window:
+            raise RelayError(
+                f"{stream} knows duplicates for {config.duplicate_window:g} s, less than {demand.window:g}",
+                f"nats stream edit {config.name} --dupe-window {demand.window:g}s",
+            )
+        most = config.max_msg_size
+        if most is not None and 0 <= most < demand.largest + _HEADERS:
+            raise RelayError(
+                f"{stream} takes messages of {most} bytes at the most, tags included",
+                f"nats stream edit {config.name} --max-msg-size {demand.largest + _HEADERS}, "
+                "or relay shorter packets only",
+            )
+        if not any(_covers(subject, demand.pattern) for subject in config.subjects or ()):
+            raise RelayError(
+                f"{stream} does not take {demand.pattern}, only {', '.join(config.subjects or ())}",
+                f"nats stream edit {config.name} --subjects '{_widest(demand.pattern)}'",
+            )
+
+    async def _may_publish(self, client: Client, demand: Demand) -> None:
+        """See whether this user may, by a message that the stream refuses."""
+        self._denied = ""
+        try:
+            await client.request(
+                demand.pattern.replace("*", "0"),
+                b"",
+                timeout=2,
+                headers={"Nats-Expected-Stream": "no stream of this name"},
+            )
+        except nats.errors.Error as error:
+            raise RelayError(
+                self._denied or f"{self.name} does not answer what is published: {_said(error)}",
+                f"give the user the right to publish to {demand.pattern} and to subscribe to _INBOX.>",
+            ) from None
+
+
+class _Batch:
+    """What is waited for: an answer to each message of a call."""
+
+    __slots__ = ("_left", "_outcomes", "whole")
+
+    def __init__(self, count: int) -> None:
+        self.whole: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self._outcomes = [Outcome.REFUSED] * count
+        self._left = count
+        if not count:
+            self.whole.set_result([])
+
+    def settle(self, index: int, outcome: Outcome) -> None:
+        self._outcomes[index] = outcome
+        self._left -= 1
+        if not self._left and not self.whole.done():
+            self.whole.set_result(self._outcomes)
+
+    def fail(self, error: Exception) -> None:
+        if not self.whole.done():
+            self.whole.set_exception(error)
+            self.whole.exception()  # looked at: who waits may be sending still
+
+
+def _server(url: object) -> str:
+    hint = "write nats://HOST:PORT"
+    if not isinstance(url, str):
+        raise ArgumentError(f"url {shown(url)}", hint)
+    try:
+        parts = urlsplit(url.strip())
+        fits = parts.scheme in _SCHEMES and parts.hostname and (parts.port or 1)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ArgumentError(f"url {shown(url)}", hint)
+    return url.strip()
+
+
+def _shown(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _said(error: Exception) -> str:
+    return (str(error) or type(error).__name__).removeprefix("nats: ").strip()
+
+
+def _widest(pattern: str) -> str:
+    """Return what to give a stream, so that it has the whole of a template."""
+    words = pattern.split(".")
+    first = words.index("*") if "*" in words else len(words)
+    return ".".join([*words[:first], ">"]) if first else ">"
+
+
+def _covers(subject: str, pattern: str) -> bool:
+    """Whether everything that `pattern` matches is matched by `subject`."""
+    wide, narrow = subject.split("."), pattern.split(".")
+    for index, word in enumerate(wide):
+        if word == ">":
+            return len(narrow) > index
+        if index >= len(narrow) or (word != "*" and word != narrow[index]):
+            return False
+    return len(wide) == len(narrow)
