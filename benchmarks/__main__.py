@@ -14,7 +14,7 @@ from types import ModuleType
 
 from rich.console import Console
 
-from . import coalesced, drain, environment, growth, lag, live, memory, report, swap
+from . import coalesced, drain, environment, growth, lag, live, memory, merge, report, swap
 from .worker import LOOPS
 
 # Each module has HELP, add_arguments(parser) and run(options) -> Result; options.loops is given.
@@ -25,6 +25,7 @@ COMMANDS: dict[str, ModuleType] = {
     "lag": lag,
     "growth": growth,
     "memory": memory,
+    "merge": merge,
     "swap": swap,
 }
 

@@ -1,0 +1,25 @@
+"""Which code reads numbers at a fixed place: compiled where the reader is, or the same in pure Python.
+
+`implementation` says which one is in use: "native" or "portable". AIOMCAST_READING forces one, as it does
+the reader's; "native" where it was not built is an ImportError.
+"""
+
+import os
+from typing import TYPE_CHECKING
+
+from .. import reading
+
+__all__ = ["Place", "implementation", "only_flow"]
+
+implementation = "portable"
+if TYPE_CHECKING or reading.implementation != "native":
+    from .places import Place, only_flow
+else:
+    try:
+        from ._numbers import Place, only_flow
+
+        implementation = "native"
+    except ImportError:
+        if os.environ.get("AIOMCAST_READING") == "native":
+            raise
+        from .places import Place, only_flow
