@@ -1,9 +1,8 @@
-from collections.abc import Sequence
 from typing import Final
 
 from ..values.packets import Flow, Packet
 
-__all__: Final = ["Place", "only_flow"]
+__all__: Final = ["Place", "only_flow", "smoothed"]
 
 class Place:
     """See `places.Place`."""
@@ -13,5 +12,10 @@ class Place:
     def numbers(self, batch: list[Packet]) -> list[int | None]: ...
     def row(self, batch: list[Packet]) -> int | None: ...
 
-def only_flow(batch: Sequence[Packet]) -> Flow | None:
+def only_flow(batch: list[Packet]) -> Flow | None:
     """See `places.only_flow`."""
+
+def smoothed(
+    stamps: list[int | None], before: int | None, gap: float | None, jitter: float | None
+) -> tuple[int | None, float | None, float | None]:
+    """See `places.smoothed`."""

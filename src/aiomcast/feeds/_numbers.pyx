@@ -9,7 +9,9 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
-from libc.stdint cimport uint8_t, uint64_t
+from libc.math cimport fabs
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcmp
 
 
 @cython.final
@@ -71,7 +73,54 @@ cdef class Place:
         for i in range(1, PyList_GET_SIZE(batch)):
             if not self.read((<tuple>batch[i])[0], &number) or number != ((first + <uint64_t>i) & self.mask):
                 return None
+        if self.is_rtp and not _of_one_source(batch):
+            return None
         return first
+
+
+cdef bint _of_one_source(list batch) except -1:
+    """Whether all have one SSRC; each has RTP's header."""
+    cdef Py_ssize_t i
+    source = bytes((<tuple>batch[0])[0])[8:12]
+    for i in range(1, PyList_GET_SIZE(batch)):
+        data = (<tuple>batch[i])[0]
+        if PyBytes_Check(data):
+            if memcmp(PyBytes_AS_STRING(data) + 8, PyBytes_AS_STRING(source), 4):
+                return False
+        elif bytes(data)[8:12] != source:
+            return False
+    return True
+
+
+def smoothed(list stamps not None, before, gap, jitter):
+    """See `places.smoothed`."""
+    cdef int64_t latest = 0, stamp
+    cdef double mean = 0, deviation = 0, step
+    cdef bint has_before = before is not None, has_gap = gap is not None
+    cdef bint has_jitter = jitter is not None
+    cdef Py_ssize_t i
+    if has_before:
+        latest = before
+    if has_gap:
+        mean = gap
+    if has_jitter:
+        deviation = jitter
+    for i in range(PyList_GET_SIZE(stamps)):
+        taken = stamps[i]
+        if taken is None:
+            continue
+        stamp = taken
+        step = <double>(stamp - latest)
+        latest = stamp
+        if not has_before:
+            has_before = True
+        elif not has_gap:
+            has_gap, mean = True, step
+        else:
+            deviation += (fabs(step - mean) - deviation) / 16
+            mean += (step - mean) / 16
+            has_jitter = True
+    return latest if has_before else None, mean if has_gap else None, deviation if has_jitter else None
 
 
 def only_flow(list batch not None):

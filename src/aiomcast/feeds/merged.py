@@ -20,6 +20,7 @@ from ..values.tags import Tags
 from .merging import Item, MergeStatistics, Merging, NoticeKind
 from .sequence import Sequence
 from .source import Packets, check_source, stream_of
+from .transport_stream import TransportStream
 
 __all__ = ["Merged", "MergedBatches", "Unreadable", "merge"]
 
@@ -73,6 +74,10 @@ def merge(
         raise ArgumentError("a merge of nothing", "give memberships or streams of packets")
     if not isinstance(sequence, Sequence):
         raise ArgumentTypeError(f"sequence {shown(sequence)}", 'give a Sequence, as Sequence.parse("rtp")')
+    if isinstance(sequence._numbers, TransportStream):
+        raise ArgumentError(
+            f"{sequence} numbers no packets", "merge by rtp: continuity counters are too short"
+        )
     if unreadable not in ("drop", "pass"):
         raise ArgumentError(f"unreadable {shown(unreadable)}", 'give "drop" or "pass"')
     machine = Merging(

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 from .. import reading
 
-__all__ = ["Place", "implementation", "only_flow"]
+__all__ = ["Place", "implementation", "only_flow", "smoothed"]
 
 implementation = "portable"
 if TYPE_CHECKING or reading.implementation != "native":
-    from .places import Place, only_flow
+    from .places import Place, only_flow, smoothed
 else:
     try:
-        from ._numbers import Place, only_flow
+        from ._numbers import Place, only_flow, smoothed
 
         implementation = "native"
     except ImportError:
         if os.environ.get("AIOMCAST_READING") == "native":
             raise
-        from .places import Place, only_flow
+        from .places import Place, only_flow, smoothed

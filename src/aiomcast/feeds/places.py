@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol, TypeAlias, final
 
 from ..values.packets import Flow, Packet
 
-__all__ = ["Called", "Numbers", "Place", "Read", "only_flow"]
+__all__ = ["Called", "Numbers", "Place", "Read", "only_flow", "smoothed"]
 
 Read: TypeAlias = Callable[[bytes], int | None]
 
@@ -69,11 +69,19 @@ class Place(Called):
     With `is_rtp` there is one only in what has RTP's version and header (RFC 3550, section 5.1).
     """
 
-    __slots__ = ()
+    __slots__ = ("_is_rtp",)
 
     def __init__(self, offset: int, bits: int, is_little: bool, *, is_rtp: bool = False) -> None:
         read = _read(offset, bits, is_little)
         super().__init__(_in_rtp(read) if is_rtp else read, bits)
+        self._is_rtp = is_rtp
+
+    def row(self, batch: list[Packet]) -> int | None:
+        """See `Numbers.row`. Those of RTP have one synchronization source."""
+        first = super().row(batch)
+        if self._is_rtp and first is not None and len({bytes(packet.data[8:12]) for packet in batch}) > 1:
+            return None
+        return first
 
 
 def only_flow(batch: list[Packet]) -> Flow | None:
@@ -82,6 +90,24 @@ def only_flow(batch: list[Packet]) -> Flow | None:
         return None
     flow = batch[0][1]
     return flow if all(packet[1] is flow for packet in batch) else None
+
+
+def smoothed(
+    stamps: list[int | None], before: int | None, gap: float | None, jitter: float | None
+) -> tuple[int | None, float | None, float | None]:
+    """Return the stamp before, the mean gap and the jitter of `Jitter` after these arrivals."""
+    for stamp in stamps:
+        if stamp is None:
+            continue
+        if before is not None:
+            step = float(stamp - before)
+            if gap is None:
+                gap = step
+            else:
+                jitter = (jitter or 0.0) + (abs(step - gap) - (jitter or 0.0)) / 16
+                gap += (step - gap) / 16
+        before = stamp
+    return before, gap, jitter
 
 
 def _row(numbers: list[int | None], mask: int) -> int | None:

@@ -13,6 +13,7 @@ from ..values.sealed import sealed
 from ..values.shown import shown
 from .numbering import Place
 from .places import Called, Numbers, Read
+from .transport_stream import TransportStream
 
 __all__ = ["Sequence"]
 
@@ -21,14 +22,16 @@ ByteOrder: TypeAlias = Literal["big", "little"]
 _WIDEST = 64  # bits
 _FURTHEST = 65535  # bytes: no datagram is longer
 _TEXT = re.compile(r"u(?P<bits>\d+)(?P<order>be|le)?@(?P<offset>\d+)", re.ASCII)
-_HINT = "write rtp, or u32@0, u64be@8, u16le@2: the width in bits, the byte order, the byte it begins at"
+_HINT = (
+    "write rtp, ts, rtp+ts, or u32@0, u64be@8, u16le@2: the width in bits, the byte order, where it begins"
+)
 
 
 @final
 @sealed
 @attrs.frozen(slots=True)
 class Sequence:
-    """Where a packet has its sequence number: `Sequence.at(...)`, `.rtp()`, `.read_by(...)`, `.parse(...)`.
+    """Where a packet has its number: `Sequence.at`, `.rtp`, `.mpegts`, `.read_by`, `.parse`.
 
     `bits` is its width: after 2**bits - 1 comes 0. Two are equal that read the same number.
     """
@@ -36,6 +39,7 @@ class Sequence:
     bits: int
     _numbers: Numbers = attrs.field(repr=False)
     _text: str = attrs.field(eq=False)
+    _is_rtp: bool = attrs.field(default=False, repr=False, eq=False)
 
     def __str__(self) -> str:
         return self._text
@@ -67,8 +71,22 @@ class Sequence:
 
     @classmethod
     def rtp(cls) -> Self:
-        """Return that of RTP: 16 bits at byte 2 of what has RTP's version (RFC 3550, section 5.1)."""
-        return cls(16, _RTP, "rtp")
+        """Return that of RTP: 16 bits at byte 2 of what has RTP's version (RFC 3550, section 5.1).
+
+        What counts them counts each synchronization source (SSRC) by itself.
+        """
+        return cls(16, _RTP, "rtp", True)
+
+    @classmethod
+    def mpegts(cls, *, rtp: bool = False) -> Self:
+        """Return the continuity counters of an MPEG transport stream, in RTP or bare: 4 bits for each PID.
+
+        A datagram holds whole transport packets of 188 bytes, seven of them mostly, and with `rtp` RTP's
+        header before them (RFC 2250). Counted are those with a payload, by ISO/IEC 13818-1, 2.4.3.3: one
+        may come twice, and a jump that the stream announces is none; stuffing does not count. `number` is
+        the first counter. Lines cannot be merged by it.
+        """
+        return cls(4, _IN_RTP if rtp else _BARE, "rtp+ts" if rtp else "ts", rtp)
 
     @classmethod
     def read_by(cls, read: Read, bits: int) -> Self:
@@ -86,10 +104,13 @@ class Sequence:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the one that `text` names: `rtp`, or `u32@0`, `u64be@8`, `u16le@2`. Else an ArgumentError.
+        """Return the one that `text` names: `rtp`, `ts`, `rtp+ts`, or `u32@0`, `u64be@8`, `u16le@2`.
 
+        ArgumentError for any other.
         Without `be` or `le` it is big-endian, as the network's byte order is.
         """
+        if text in ("ts", "rtp+ts"):
+            return cls.mpegts(rtp=text == "rtp+ts")
         if text == "rtp":
             return cls.rtp()
         found = _TEXT.fullmatch(text) if isinstance(text, str) else None
@@ -105,4 +126,6 @@ def _place(offset: int, bits: int, byteorder: ByteOrder) -> Numbers:
     return Place(offset, bits, byteorder == "little")
 
 
+_BARE: Final[Numbers] = TransportStream(is_rtp=False)
+_IN_RTP: Final[Numbers] = TransportStream(is_rtp=True)
 _RTP: Final[Numbers] = Place(2, 16, False, is_rtp=True)

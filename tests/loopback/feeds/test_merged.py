@@ -299,6 +299,13 @@ async def test_too_few_numbers_for_an_order() -> None:
             merge(lines.a, sequence=Sequence.at(0, "u2"), hold=HOLD)
 
 
+@pytest.mark.parametrize("rtp", [False, True])
+async def test_continuity_counters_are_too_short_for_an_order(rtp: bool) -> None:
+    async with two_lines() as lines:
+        with pytest.raises(ArgumentError, match="merge by rtp"):
+            merge(lines.a, sequence=Sequence.mpegts(rtp=rtp), hold=HOLD)
+
+
 async def test_what_becomes_of_the_unreadable_is_one_of_two() -> None:
     async with two_lines() as lines:
         wrong: Any = "keep"

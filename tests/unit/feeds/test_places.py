@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,30 @@ def test_no_row_where_one_cannot_be_read(module: Any) -> None:
     assert place.row([]) is None
     assert place.row(batch(b"")) is None
     assert place.row(batch(b"\1", b"", b"\3")) is None
+
+
+@each
+def test_a_row_of_rtp_is_of_one_source(module: Any) -> None:
+    place = module.Place(2, 16, False, is_rtp=True)
+    packets = [struct.pack("!BBHII", 0x80, 33, number, 0, 7) for number in (65535, 0, 1)]
+    assert place.row(batch(*packets)) == 65535
+    assert place.row(batch(*packets[:2], packets[2][:8] + b"1234")) is None
+
+
+@each
+@given(steps=st.lists(st.one_of(st.none(), st.integers(0, 10**10)), max_size=30), parts=st.integers(1, 4))
+def test_jitter_by_batches_is_that_of_the_packets(module: Any, steps: list[int | None], parts: int) -> None:
+    now, stamps = 1_700_000_000_000_000_000, list[int | None]()
+    for step in steps:
+        now += step or 0
+        stamps.append(None if step is None else now)
+    one: tuple[Any, ...] = (None, None, None)
+    for stamp in stamps:
+        one = places.smoothed([stamp], *one)
+    several: tuple[Any, ...] = (None, None, None)
+    for start in range(0, len(stamps), parts):
+        several = module.smoothed(stamps[start : start + parts], *several)
+    assert several == tuple(None if value is None else pytest.approx(value, rel=1e-9) for value in one)
 
 
 @each
