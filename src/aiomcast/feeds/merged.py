@@ -219,6 +219,8 @@ class Merged(Closing):
             for index, stream in self._open.items():
                 if index not in left and stream._advance():
                     left[index] = stream._take_batch()
+            if len(left) > 1:
+                machine.hear(left, until)
             # First the line that is behind: it may have what the others lack.
             for index in left if len(left) < 2 else sorted(left, key=machine.reached):
                 if count := machine.fitting(index, left, dry):

@@ -7,7 +7,7 @@ in the place of what no line brought in time. Inside, numbers are extended (RFC 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from typing import Final, NamedTuple, TypeAlias, final
 
@@ -143,6 +143,13 @@ class Merging:
             if raw is not None and limit <= self._extended(raw) <= self._highest + self._window:
                 return count
         return len(batch)
+
+    def hear(self, indexes: Iterable[int], now: float) -> None:
+        """These lines have something to bring: none of them is silent, however long nobody has looked."""
+        for index in indexes:
+            line = self.lines[index]
+            line.heard_at = now
+            line.heard_arrivals = self._arrivals
 
     def take(self, index: int, batch: list[Packet], now: float, out: list[Item]) -> None:
         """The line of this index brings `batch`. Put into `out` what is due."""

@@ -109,6 +109,23 @@ async def test_a_line_that_is_dead_holds_up_nobody() -> None:
             assert await some(merged, 4999) == list(range(1, 5000))
 
 
+async def test_who_has_not_looked_for_long_takes_no_line_for_silent(caplog: pytest.LogCaptureFixture) -> None:
+    """One line begins anew while nobody looks: what the other brings is there, and decides."""
+    async with two_lines() as lines:
+        merged = merge(lines.a, lines.b, sequence=NUMBER, hold=HOLD, clock=lines.clock)
+        async with merged:
+            for line in (0, 1):
+                lines.send(line, *range(10**6, 10**6 + 20))
+            assert await some(merged, 20) == list(range(10**6, 10**6 + 20))
+            lines.clock.now += 10
+            lines.send(0, *range(40))
+            lines.send(1, *range(10**6 + 20, 10**6 + 60))
+            await lines.network.settle()
+            assert await some(merged, 40) == list(range(10**6 + 20, 10**6 + 60))
+            assert not any(line.is_silent for line in merged.statistics().lines)
+            assert "brings nothing" not in caplog.text
+
+
 async def test_streams_of_one_membership_by_their_sources() -> None:
     async with two_lines() as lines:
         feed = await lines.receiver.join("232.1.1.3", PORT, sources=SOURCES)
