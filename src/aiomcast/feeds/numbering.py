@@ -11,7 +11,11 @@ from .. import reading
 
 __all__ = ["Place", "implementation", "only_flow", "smoothed"]
 
-implementation = "portable"
+implementation: str = "portable"
+"""What reads numbers at fixed places: "native" is compiled code, "portable" the same in Python.
+
+It goes by `aiomcast.reading.implementation`.
+"""
 if TYPE_CHECKING or reading.implementation != "native":
     from .places import Place, only_flow, smoothed
 else:
