@@ -1,4 +1,4 @@
-"""The compiled reader: built where it can be, left out (and said so) where it cannot.
+"""The compiled reader, and what reads numbers: built where it can be, left out (and said so) where it cannot.
 
 AIOMCAST_BUILD=require makes a failed build an error, AIOMCAST_BUILD=skip builds none.
 Everything else is in pyproject.toml.
@@ -29,13 +29,16 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    source = Extension(
-        "aiomcast.reading._native",
-        ["src/aiomcast/reading/_native.pyx"],
-        extra_compile_args=["-O2"],
-        extra_link_args=["-Wl,-s"],  # without symbols, most of which are for debugging: a sixth of the size
-    )
-    built: list[Extension] = cythonize(source, language_level=3)
+    sources = [
+        Extension(
+            name,
+            [f"src/{name.replace('.', '/')}.pyx"],
+            extra_compile_args=["-O2"],
+            extra_link_args=["-Wl,-s"],  # without symbols, mostly for debugging: a sixth of the size
+        )
+        for name in ("aiomcast.reading._native", "aiomcast.feeds._numbers")
+    ]
+    built: list[Extension] = cythonize(sources, language_level=3)
     for extension in built:
         extension.optional = MODE != "require"  # set here: cythonize makes its own, and drops it
     return built

@@ -14,7 +14,7 @@ from types import ModuleType
 
 from rich.console import Console
 
-from . import blocked, coalesced, drain, environment, growth, lag, live, memory, report, swap
+from . import blocked, coalesced, drain, environment, growth, lag, live, memory, merge, report, swap
 from .worker import LOOPS
 
 # Each module has HELP, add_arguments(parser) and run(options) -> Result; options.loops is given.
@@ -26,6 +26,7 @@ COMMANDS: dict[str, ModuleType] = {
     "blocked": blocked,
     "growth": growth,
     "memory": memory,
+    "merge": merge,
     "swap": swap,
 }
 

@@ -43,6 +43,8 @@ TARGETS: dict[str, Target] = {
     "growth idle": Target("growth, idle, against one channel alone", _both(1.2), unit="times"),
     "growth spread": Target("growth, spread, against C epoll + recvmmsg", _both(1.6)),
     "memory": Target("resident memory per joined membership", _both(10), unit="KiB"),
+    "merge packets": Target("merge, against one line thrown away", _both(1.5), unit="times"),
+    "merge batches": Target("merge by batches, against the same", _both(1.5), unit="times"),
     "swap 10": Target("swap of 10 sources, lists of text, against the bare call", _both(2.0), unit="times"),
     "apply 100": Target("apply over 100 memberships, against the bare calls", _both(2.5), unit="times"),
 }

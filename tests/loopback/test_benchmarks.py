@@ -27,6 +27,7 @@ COMMANDS = {
     "blocked": ["--loop", "asyncio", "--rounds", "1", "--seconds", "0.1", "--busy", "0.01"],
     "growth": ["--packets", "40", "--rounds", "1", "--channels", "1", "5"],
     "memory": ["--channels", "5"],
+    "merge": ["--packets", "100", "--rounds", "1"],
 }
 
 

@@ -276,3 +276,54 @@ async def test_recorder(senders: Senders, group: str, tmp_path: Path, stopped_by
         await example.line(r"^2 packets, 0 dropped, in .*feed-00001\.pcapng$")
         async with asyncio.timeout(PATIENCE):
             assert await example.process.wait() == 0
+
+
+SCENE = ["-f", "lavfi", "-i", "testsrc=size=160x120:rate=25", "-t", "1", "-c:v", "mpeg2video"]
+
+
+@pytest.mark.parametrize("how", ["rtp", "bare"])
+async def test_rtp_to_ts(group: str, tmp_path: Path, how: str) -> None:
+    """What ffmpeg sends comes out as a file that ffprobe reads, to the last frame."""
+    port, path = 5004, tmp_path / "out.ts"
+    url, form = f"{group}:{port}?localaddr=127.0.0.1&pkt_size=1316", ["-f", "mpegts"]
+    if how == "rtp":
+        url, form = f"{group}:{port}?localaddr=127.0.0.1", ["-f", "rtp_mpegts"]
+    url = ("rtp://" if how == "rtp" else "udp://") + url
+    async with running("rtp_to_ts.py", str(path), group, str(port), *["--bare"] * (how == "bare")) as example:
+        await example.line("^writing")
+        ffmpeg = await asyncio.create_subprocess_exec(
+            "ffmpeg", "-loglevel", "error", "-re", *SCENE, *form, url, stdout=PIPE, stderr=STDOUT
+        )
+        async with asyncio.timeout(PATIENCE):
+            said, _ = await ffmpeg.communicate()
+        assert ffmpeg.returncode == 0, said.decode()
+        printed = await example.interrupt()
+        counted = re.search(r"(\d+) transport packets, 0 lost", printed)
+        assert counted is not None, printed
+        assert int(counted[1]) > 20
+    asked = ["-count_frames", "-show_entries", "stream=codec_name,nb_read_frames", "-of", "csv=p=0"]
+    ffprobe = await asyncio.create_subprocess_exec(
+        "ffprobe", "-loglevel", "error", *asked, str(path), stdout=PIPE, stderr=PIPE
+    )
+    async with asyncio.timeout(PATIENCE):
+        found, errors = await ffprobe.communicate()
+    assert found.decode().split()[0] == "mpeg2video,25,", errors.decode()
+
+
+async def test_market_data(group: str, any_group: str, senders: Senders) -> None:
+    """What one line lost comes from the other, what both lost from the service for repeats, in order."""
+    other = f"232.{any_group.partition('.')[2]}"
+    async with running("market_data.py", "serve", "0") as service:
+        port = (await service.line(r"^serving \d+$")).split()[1]
+        async with running("market_data.py", "handle", port, "--groups", group, other) as handler:
+            await handler.line("^handling$")
+            messages = [number.to_bytes(4, "big") + b"price of %d" % number for number in range(12)]
+            for number in (1, 2, 5, 6, 7, 9):
+                await senders.send(A, group, messages[number])
+            for number in (1, 2, 3, 7, 8, 9):
+                await senders.send(B, other, messages[number])
+            for number in range(1, 10):
+                how = "repeated" if number == 4 else "received"
+                assert await handler.line("") == f"{number} {how}: price of {number}"
+            await handler.interrupt()
+        await service.interrupt()

@@ -69,7 +69,7 @@ def define(command: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--sequence", metavar="WHERE", type=_sequence,
-        help="Where the sequence number is: rtp, or the type and offset as u32@0, u64be@8, u16le@2.",
+        help="Where the sequence number is: rtp, ts (MPEG-TS), rtp+ts, or type and offset as u32@0, u16le@2.",
     )  # fmt: skip
     add(
         "--buffer", metavar="BYTES", type=_octets,

@@ -6,9 +6,10 @@ from .jitter import Jitter
 from .line import LineStatistics
 from .merged import Merged, MergedBatches, merge
 from .merging import MergeStatistics
+from .numbering import implementation
 from .recording import Recorded, record
 from .sequence import Sequence
-from .watched import Watched, gaps
+from .watched import Watched, WatchedBatches, gaps
 
 __all__ = [
     "Gap",
@@ -23,7 +24,9 @@ __all__ = [
     "SequenceCounter",
     "SequenceStatistics",
     "Watched",
+    "WatchedBatches",
     "gaps",
+    "implementation",
     "merge",
     "record",
 ]

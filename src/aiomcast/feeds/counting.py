@@ -11,11 +11,13 @@ import attrs
 
 from ..values.sealed import sealed
 from .sequence import Sequence
+from .transport_stream import Continuity, TransportStream
 
 __all__ = ["SequenceCounter", "SequenceStatistics"]
 
 _MISORDER: Final = 100  # MAX_MISORDER: numbers behind the highest, of which it is known whether they came
 _DROPOUT: Final = 3000  # MAX_DROPOUT, for 16 bits
+_SOURCES: Final = 64  # of RTP in one flow of which it is known where they are
 
 
 @final
@@ -29,6 +31,10 @@ class SequenceStatistics:
     `late` came alone and so far behind that it is no longer known whether they had come; `astray` came
     alone and so far ahead that it can be no loss. `restarts` is how often the numbers began anew
     elsewhere: what was lost between is not known.
+
+    Of MPEG-TS all but `unreadable` are counts of transport packets; those that are stuffing or have an
+    error are in none. `restarts` are the jumps that the stream announces. Counters of 4 bits tell no
+    reordering from a loss.
 
     `a + b` is that of two flows, `later - earlier` what was counted in between: `lost` is below 0
     there where more of what was missing came than was skipped.
@@ -63,50 +69,78 @@ class SequenceCounter:
     of those between, up to 3000 for 16 bits and in the same proportion to 2**bits for wider ones (for
     narrower ones up to 3000 and half of them). Anything else is a restart once its successor is the next
     to come, as RFC 3550, appendix A.1 has it; alone it is late or astray. It keeps 100 bits.
+
+    Each synchronization source of RTP has numbers of its own: one that is new, but for the first, is a
+    restart. It keeps those of 64.
     """
 
     __slots__ = (
-        "_after_jump", "_astray", "_dropout", "_duplicates", "_highest", "_jumped_ahead", "_late", "_lost",
-        "_mask", "_misorder", "_read", "_received", "_reordered", "_restarts", "_seen", "_since",
-        "_unreadable",
+        "_after_jump", "_astray", "_continuity", "_dropout", "_duplicates", "_highest", "_is_rtp", "_jump",
+        "_jumped_ahead", "_late", "_lost", "_mask", "_misorder", "_others", "_read", "_received",
+        "_reordered", "_restarts", "_seen", "_since", "_source", "_unreadable",
     )  # fmt: skip
 
     def __init__(self, sequence: Sequence) -> None:
         numbers = 1 << sequence.bits
         self._read = sequence.number
+        self._is_rtp = sequence._is_rtp
+        stream = sequence._numbers
+        self._continuity = Continuity(stream) if isinstance(stream, TransportStream) else None
         self._mask = numbers - 1
         self._misorder = max(1, min(_MISORDER, numbers // 4))
         self._dropout = min(numbers // 2, max(_DROPOUT, numbers * _DROPOUT >> 16))
+        self._begin_anew()
+        self._jump: tuple[int, int, int] | None = None
+        self._source = b""  # of RTP: that whose numbers are looked at
+        self._others: dict[bytes, tuple[int | None, int, int, int | None, bool]] = {}
+        self._received = self._lost = self._duplicates = self._reordered = 0
+        self._late = self._astray = self._restarts = self._unreadable = 0
+
+    def _begin_anew(self) -> None:
         self._highest: int | None = None
         self._seen = 1  # bit n: whether the number n below the highest has come
         self._since = 0  # how many numbers lie between the first one and the highest
         self._after_jump: int | None = None  # what makes the last jump a restart
         self._jumped_ahead = False
-        self._received = self._lost = self._duplicates = self._reordered = 0
-        self._late = self._astray = self._restarts = self._unreadable = 0
 
     @property
     def highest(self) -> int | None:
-        """The highest number that has come, since the last restart; None before the first."""
+        """The highest number that has come, since the last restart; None before the first.
+
+        Of RTP that of the source that was heard last, of MPEG-TS always None.
+        """
         return self._highest
 
+    @property
+    def jump(self) -> tuple[int, int, int] | None:
+        """Where the last packet that was taken has jumped: from, to, and how many are lost.
+
+        With 0 lost it is a restart. None where it did not.
+        """
+        return self._jump
+
     def take(self, data: bytes) -> int:
-        """Count the packet with this payload; return how many numbers between the highest and it are lost."""
+        """Count the packet with this payload; return how many numbers before it have been lost."""
+        self._jump = None
+        if self._continuity is not None:
+            return self._take_transport_stream(data, self._continuity)
         number = self._read(data)
         if number is None:
             self._unreadable += 1
             return 0
         self._received += 1
+        if self._is_rtp and data[8:12] != self._source:
+            self._change_source(data[8:12], number)
         if self._highest is None:
             self._highest = number
             return 0
         ahead = (number - self._highest) & self._mask
         if ahead == 1 or 0 < ahead < self._dropout:
+            if ahead > 1:
+                self._jump = self._highest, number, ahead - 1
             self._highest = number
             self._lost += ahead - 1
-            self._since += ahead
-            self._seen = (self._seen << min(ahead, self._misorder) | 1) & ((1 << self._misorder) - 1)
-            self._after_jump = None
+            self._advance(ahead, 1)
             return ahead - 1
         behind = -ahead & self._mask
         if behind < self._misorder:
@@ -114,6 +148,58 @@ class SequenceCounter:
         else:
             self._take_far(number, behind)
         return 0
+
+    def take_row(self, first: int, count: int, data: bytes) -> bool:
+        """Count `count` packets in a row from `first` on, the payload of one of which is `data`.
+
+        False, and nothing is counted, where they have to be looked at one by one.
+        """
+        if self._highest is None or (first - self._highest) & self._mask != 1 or count >= self._dropout:
+            return False
+        if self._is_rtp and data[8:12] != self._source:
+            return False
+        self._received += count
+        self._highest = (self._highest + count) & self._mask
+        self._advance(count, (1 << min(count, self._misorder)) - 1)
+        self._jump = None
+        return True
+
+    def _advance(self, ahead: int, came: int) -> None:
+        self._since += ahead
+        self._seen = (self._seen << min(ahead, self._misorder) | came) & ((1 << self._misorder) - 1)
+        self._after_jump = None
+
+    def _change_source(self, source: bytes, number: int) -> None:
+        """Go on with the numbers of another synchronization source (RFC 3550, section 8)."""
+        before = self._highest
+        if before is not None:
+            if len(self._others) >= _SOURCES:
+                del self._others[next(iter(self._others))]
+            self._others[self._source] = (
+                before, self._seen, self._since, self._after_jump, self._jumped_ahead,
+            )  # fmt: skip
+        self._source = source
+        known = self._others.pop(source, None)
+        if known is not None:
+            self._highest, self._seen, self._since, self._after_jump, self._jumped_ahead = known
+            return
+        self._begin_anew()
+        if before is not None:
+            self._restarts += 1
+            self._jump = before, number, 0
+
+    def _take_transport_stream(self, data: bytes, continuity: Continuity) -> int:
+        found = continuity.take(data)
+        if found is None:
+            self._unreadable += 1
+            return 0
+        self._received += found.received
+        self._lost += found.lost
+        self._duplicates += found.duplicates
+        self._restarts += found.restarts
+        if found.jump is not None:
+            self._jump = *found.jump, found.lost
+        return found.lost
 
     def _take_behind(self, behind: int) -> None:
         if self._seen >> behind & 1:
@@ -131,6 +217,8 @@ class SequenceCounter:
             else:
                 self._late -= 1
             self._restarts += 1
+            assert self._highest is not None
+            self._jump = self._highest, number, 0
             self._highest, self._seen, self._since, self._after_jump = number, 0b11, 1, None
             return
         self._jumped_ahead = behind > self._mask >> 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import final
 
+from ..values.packets import Packet
 from ..values.sealed import sealed
+from .numbering import smoothed
 
 __all__ = ["Jitter"]
 
@@ -33,13 +35,11 @@ class Jitter:
 
     def take(self, timestamp_ns: int) -> None:
         """Take in the arrival of a packet, in nanoseconds of any clock."""
-        before, self._before_ns = self._before_ns, timestamp_ns
-        if before is None:
-            return
-        gap = timestamp_ns - before
-        if self._gap is None:
-            self._gap = gap
-            return
-        deviation = abs(gap - self._gap)
-        self._gap += (gap - self._gap) / 16
-        self._jitter = (self._jitter or 0.0) + (deviation - (self._jitter or 0.0)) / 16
+        self._take([timestamp_ns])
+
+    def take_batch(self, batch: list[Packet]) -> None:
+        """Take in the arrival of each packet by its kernel stamp; one without is passed over."""
+        self._take([packet[2] for packet in batch])
+
+    def _take(self, stamps: list[int | None]) -> None:
+        self._before_ns, self._gap, self._jitter = smoothed(stamps, self._before_ns, self._gap, self._jitter)

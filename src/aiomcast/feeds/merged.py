@@ -6,7 +6,6 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from operator import itemgetter
 from typing import Final, Literal, Self, TypeAlias, final
 
 from ..errors import ArgumentError, ArgumentTypeError, StateError
@@ -21,6 +20,7 @@ from ..values.tags import Tags
 from .merging import Item, MergeStatistics, Merging, NoticeKind
 from .sequence import Sequence
 from .source import Packets, check_source, stream_of
+from .transport_stream import TransportStream
 
 __all__ = ["Merged", "MergedBatches", "Unreadable", "merge"]
 
@@ -28,7 +28,6 @@ Unreadable: TypeAlias = Literal["drop", "pass"]
 """What becomes of a packet that has no number: "drop" it or "pass" it on at once. It is counted."""
 
 _LOG = logging.getLogger("aiomcast")
-_data = itemgetter(0)  # of a packet
 _SAID: Final = {
     NoticeKind.SILENT: (logging.WARNING, "%s brings nothing while other lines do"),
     NoticeKind.BACK: (logging.INFO, "%s is back"),
@@ -75,11 +74,15 @@ def merge(
         raise ArgumentError("a merge of nothing", "give memberships or streams of packets")
     if not isinstance(sequence, Sequence):
         raise ArgumentTypeError(f"sequence {shown(sequence)}", 'give a Sequence, as Sequence.parse("rtp")')
+    if isinstance(sequence._numbers, TransportStream):
+        raise ArgumentError(
+            f"{sequence} numbers no packets", "merge by rtp: continuity counters are too short"
+        )
     if unreadable not in ("drop", "pass"):
         raise ArgumentError(f"unreadable {shown(unreadable)}", 'give "drop" or "pass"')
     machine = Merging(
         len(lines),
-        sequence.bits,
+        sequence,
         _checked_hold(hold),
         _checked_window(window, sequence),
         passes_unreadable=unreadable == "pass",
@@ -132,7 +135,10 @@ class Merged(Closing):
     manager, which closes the streams of its lines at the end.
     """
 
-    __slots__ = ("_clock", "_current", "_is_awaited", "_machine", "_open", "_sequence", "_streams")
+    __slots__ = (
+        "_clock", "_current", "_is_awaited", "_is_held", "_left", "_machine", "_open", "_sequence",
+        "_streams",
+    )  # fmt: skip
 
     def __init__(
         self, streams: list[PacketStream], sequence: Sequence, machine: Merging, clock: Callable[[], float]
@@ -143,6 +149,8 @@ class Merged(Closing):
         self._machine = machine
         self._clock = clock
         self._current: Iterator[Item] = iter(())
+        self._left: dict[int, list[Packet]] = {}  # taken out of streams, and not yet told to the machine
+        self._is_held = False  # some of that is ahead of a line of which more may be in its socket
         self._is_awaited = False
 
     def __repr__(self) -> str:
@@ -180,39 +188,56 @@ class Merged(Closing):
         try:
             while True:
                 now = self._clock()
-                if (deadline := self._machine.deadline) is not None and deadline <= now:
+                dry: set[int] = set()
+                if self._is_held or ((deadline := self._machine.deadline) is not None and deadline <= now):
                     # Who was slow to ask has left packets in sockets: they are in time.
-                    await wait_for_any(list(self._open.values()), 0)
-                if out := self._take_all(now):
+                    await wait_for_any([*self._open.values()], 0)
+                    dry = {index for index, stream in self._open.items() if not stream._advance()}
+                if out := self._take_all(now, dry):
                     return out
+                if self._is_held:
+                    continue
                 if not self._open:
                     raise StopAsyncIteration
                 if len(self._open) == 1:
                     next(iter(self._open.values()))._raise_error()
                 deadline = self._machine.deadline
                 seconds = None if deadline is None else deadline - self._clock()
-                await wait_for_any(list(self._open.values()), seconds)
+                await wait_for_any([*self._open.values()], seconds)
         finally:
             self._is_awaited = False
 
-    def _take_all(self, until: float) -> list[Item]:
-        """Take all that is queued on all lines, and return what is due, or was given up `until` then."""
+    def _take_all(self, until: float, dry: set[int]) -> list[Item]:
+        """Take what is queued on all lines, and return what is due, or was given up `until` then.
+
+        What would be far ahead of another line is left, unless that one is `dry`: its socket has been looked
+        at. A stream of which something is left fills, and its socket is not read on.
+        """
         out: list[Item] = []
-        machine = self._machine
-        left: dict[int, list[Packet]] = {}
+        machine, left = self._machine, self._left
         while True:
             for index, stream in self._open.items():
                 if index not in left and stream._advance():
                     left[index] = stream._take_batch()
-            if not left:
+            if len(left) > 1:
+                machine.hear(left, until)
+            # First the line that is behind: it may have what the others lack.
+            for index in left if len(left) < 2 else sorted(left, key=machine.reached):
+                if count := machine.fitting(index, left, dry):
+                    break
+            else:
                 break
-            # Some of the line that is behind: it may have what the others lack.
-            index = min(left, key=machine.reached)
-            batch = left.pop(index)
-            self._take(index, batch[: machine.portion], self._clock(), out)
-            if rest := batch[machine.portion :]:
-                left[index] = rest
-        self._look_for_ends()
+            batch = left[index]
+            if count == len(batch):
+                del left[index]
+            else:
+                left[index], batch = batch[count:], batch[:count]
+            machine.take(index, batch, self._clock(), out)
+        self._is_held = bool(left)
+        for stream in self._open.values():
+            if stream._ended or stream._error is not None:
+                self._look_for_ends()
+                break
         machine.expire(until, out)  # only now: what was missing may have been queued
         if not self._open:
             machine.flush(out)
@@ -220,14 +245,10 @@ class Merged(Closing):
             self._tell()
         return out
 
-    def _take(self, index: int, batch: list[Packet], now: float, out: list[Item]) -> None:
-        numbers = list(map(self._sequence.number, map(_data, batch)))
-        self._machine.take(index, numbers, batch, now, out)
-
     def _look_for_ends(self) -> None:
         """Go on without the streams that have ended, and after the error of one of several."""
         for index, stream in list(self._open.items()):
-            if stream._ended and stream._error is None:
+            if stream._ended and stream._error is None and index not in self._left:
                 del self._open[index]
                 self._machine.end(index)
         if len(self._open) > 1:

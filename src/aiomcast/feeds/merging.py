@@ -7,6 +7,7 @@ in the place of what no line brought in time. Inside, numbers are extended (RFC 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection, Iterable, Mapping
 from enum import Enum
 from typing import Final, NamedTuple, TypeAlias, final
 
@@ -16,6 +17,7 @@ from ..values.packets import Packet
 from ..values.sealed import sealed
 from .items import Gap, Restart
 from .line import Line, LineStatistics
+from .sequence import Sequence
 
 __all__ = ["Item", "MergeStatistics", "Merging", "Notice", "NoticeKind"]
 
@@ -24,6 +26,7 @@ Item: TypeAlias = Packet | Gap | Restart
 _SURE: Final = 16  # packets in a row that are no accident
 _SILENCE: Final = 1.0  # seconds in which a line brings nothing while others do
 _LOOK: Final = 0.25  # seconds between looks for silent lines
+_LEAD: Final = 512  # numbers by which a line may get ahead of another that may have more to bring
 _SAMPLED: Final = 7  # numbers without these bits are those by which lines are compared in time
 
 
@@ -65,24 +68,24 @@ class MergeStatistics:
 
 @final
 class Merging:
-    """Merge `count` lines of numbers of `bits` bits.
+    """Merge `count` lines of packets that are numbered by `sequence`.
 
     What is ahead waits `hold` seconds at most for what is missing, and until it is `window` numbers ahead.
     `window` is below a quarter of all numbers. Time is in seconds of any clock that does not go back.
     """
 
     def __init__(
-        self, count: int, bits: int, hold: float, window: int, *, passes_unreadable: bool = False
+        self, count: int, sequence: Sequence, hold: float, window: int, *, passes_unreadable: bool = False
     ) -> None:
         self.lines: tuple[Line, ...] = tuple(Line(window) for _ in range(count))
         self.notices: list[Notice] = []
         """What has happened to lines. Whoever reads them takes them out."""
-        self._half = 1 << bits - 1
-        self._mask = (1 << bits) - 1
+        self._numbers = sequence._numbers
+        self._half = 1 << sequence.bits - 1
+        self._mask = (1 << sequence.bits) - 1
         self._hold = hold
         self._window = window
-        self.portion: int = max(1, window // 2)
-        """How many packets of a line are told at once, at most, so that none gets far ahead by that."""
+        self._lead = max(1, min(window // 2, _LEAD))
         self._passes_unreadable = passes_unreadable
         self._has_begun = False
         self._first = self._next = 0  # the first of all; the one that is due
@@ -106,16 +109,60 @@ class Merging:
         due = self.lines[index].next
         return float("-inf") if due is None else due
 
-    def take(
-        self, index: int, numbers: list[int | None], batch: list[Packet], now: float, out: list[Item]
-    ) -> None:
-        """The line of this index brings `batch`, with these numbers. Put into `out` what is due."""
+    def fitting(self, index: int, queued: Mapping[int, list[Packet]], dry: Collection[int]) -> int:
+        """How many of the first that are queued of this line it may bring now: what is not too far ahead.
+
+        So far that what is missing would be given up while another line is about to bring it, or would be
+        taken for astray when it does. The lines in `dry` have nothing more to bring at the moment. Of the
+        lines that have something queued one fits, unless another has to be waited for.
+        """
+        if not self._has_begun:
+            return 1  # nobody knows yet where it begins
+        batch = queued[index]
+        limit: int | None = None
+        for number, line in enumerate(self.lines):
+            if number == index or line.is_silent or line.is_ended or line.apart:
+                continue
+            due: int | None
+            if number in queued:
+                raw = self._numbers.number(queued[number][0].data)
+                due = None if raw is None else self._extended(raw)
+            elif number in dry:
+                continue
+            else:
+                due = line.next if line.received else self._next
+            if due is not None and due <= self._highest + self._window and (limit is None or due < limit):
+                limit = due
+        if limit is None:
+            return len(batch)
+        limit += self._lead
+        last = self._numbers.number(batch[-1].data)
+        if last is not None and self._extended(last) < limit:
+            return len(batch)
+        for count, raw in enumerate(self._numbers.numbers(batch)):
+            if raw is not None and limit <= self._extended(raw) <= self._highest + self._window:
+                return count
+        return len(batch)
+
+    def hear(self, indexes: Iterable[int], now: float) -> None:
+        """These lines have something to bring: none of them is silent, however long nobody has looked."""
+        for index in indexes:
+            line = self.lines[index]
+            line.heard_at = now
+            line.heard_arrivals = self._arrivals
+
+    def take(self, index: int, batch: list[Packet], now: float, out: list[Item]) -> None:
+        """The line of this index brings `batch`. Put into `out` what is due."""
         line = self.lines[index]
         line.received += len(batch)
         self._arrivals += len(batch)
-        self._hear(index, now)
-        if not self._take_run(line, numbers, batch, now, out):
-            for number, packet in zip(numbers, batch, strict=True):
+        line.heard_at = now
+        line.heard_arrivals = self._arrivals
+        if line.is_silent or now >= self._look_at:
+            self._look(index, now)
+        first = self._numbers.row(batch)
+        if first is None or not self._take_run(line, first, batch, now, out):
+            for number, packet in zip(self._numbers.numbers(batch), batch, strict=True):
                 if number is not None:
                     self._take_one(index, number, packet, now, out)
                     continue
@@ -150,31 +197,30 @@ class Merging:
 
     # What comes
 
-    def _take_run(
-        self, line: Line, numbers: list[int | None], batch: list[Packet], now: float, out: list[Item]
-    ) -> bool:
+    def _take_run(self, line: Line, first: int, batch: list[Packet], now: float, out: list[Item]) -> bool:
         """Take a batch whose numbers are in a row, and where nothing is to be decided; False for any other.
 
         It is what mostly comes, and costs nothing per packet in here.
         """
-        first, count = numbers[0], len(numbers)
-        if first is None or line.next is None or line.apart or numbers != list(range(first, first + count)):
+        due = self._next
+        begin = due + ((first - due + self._half) & self._mask) - self._half
+        if begin != line.next or begin > due or line.apart:
             return False
-        begin = self._extended(first)
-        end = begin + count
-        new = end - self._next
-        if begin != line.next or begin > self._next or begin < self._next - self._window:
-            return False
+        end = begin + len(batch)
+        new = end - due
         if new > 0 and (self._ahead or new > self._window):
             return False
-        known = range(begin, min(end, self._next))
-        if known and (begin < self._first or not self._given_up.keys().isdisjoint(known)):
-            return False
+        copies = min(end, due) - begin
+        if copies:
+            if begin < self._first or begin < due - self._window:
+                return False
+            if self._given_up and not self._given_up.keys().isdisjoint(range(begin, begin + copies)):
+                return False
+            line.copies += copies
         line.next = end
-        line.copies += len(known)
         if new > 0:
             line.won += new
-            out += batch[len(known) :] if known else batch
+            out += batch[copies:] if copies else batch
             self._next = end
             self._highest = end - 1
         sample = begin + (-begin & _SAMPLED)
@@ -342,13 +388,12 @@ class Merging:
 
     # The books
 
-    def _hear(self, index: int, now: float) -> None:
+    def _look(self, index: int, now: float) -> None:
+        """Tell of a line that is back, and now and then of those that bring nothing."""
         line = self.lines[index]
         if line.is_silent:
             line.is_silent = False
             self.notices.append(Notice(NoticeKind.BACK, index))
-        line.heard_at = now
-        line.heard_arrivals = self._arrivals
         if now < self._look_at:
             return
         self._look_at = now + _LOOK

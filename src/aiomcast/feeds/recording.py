@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from io import FileIO
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol, final
 
@@ -14,6 +18,7 @@ import attrs
 
 from ..errors import ArgumentError, RefusedError
 from ..streams.packet_stream import PacketBatches
+from ..values import bounds
 from ..values.packets import Packet
 from ..values.shown import shown
 from ..values.statistics import Statistics, StreamStatistics
@@ -21,6 +26,9 @@ from .frames import Framer
 from .pcapng import enhanced_packet, interface_description, interface_statistics, section_header
 
 __all__ = ["Recorded", "record"]
+
+
+_data = itemgetter(0)  # of a packet
 
 
 class _Recordable(Protocol):
@@ -64,8 +72,11 @@ async def record(
     at hand would grow beyond that; `feed.pcapng` is then feed-00001.pcapng and so on. Each opens by
     itself, and its bytes are counted without the blocks that begin and end it. No file is written over.
 
-    Each batch is given to the system in one write of whole blocks, so what a crash of the process
-    loses is the batch at hand at most. Cancelling ends the file as the end of the stream does.
+    A thread of its own writes, so that a slow disk does not hold up the event loop. What comes meanwhile
+    waits for it, up to 32 MiB of payloads; then no more is taken from the stream, which goes by its overflow
+    policy, and what that or the kernel drops is counted as above. All that waits is given to the system at
+    once, in writes of whole blocks: a crash of the process loses at most that. Cancelling writes what waits
+    and ends the file as the end of the stream does.
 
     ArgumentError for a limit not above 0; RefusedError where the system does not open a file, or write
     to it, with its errno.
@@ -77,21 +88,80 @@ async def record(
     rotation = _Rotation(
         Path(file), rotate_bytes, None if rotate_seconds is None else int(rotate_seconds * 1e9)
     )
+    batches = stream.batches()
+    writer = _Writer(rotation, batches.stream._end)
     lost = 0
     try:
-        async with stream.batches() as batches:
+        async with batches:
             async for batch in batches:
                 gone = _dropped(stream) - before
-                rotation.write(batch, gone - lost)
+                await writer.take(batch, gone - lost)
                 lost = gone
     finally:
-        rotation.close()
+        writer.close()
     return Recorded(rotation.packets, lost, tuple(rotation.paths))
 
 
 def _dropped(stream: _Recordable) -> int:
     counted = stream.statistics()
     return counted.queue_drops + (counted.kernel_drops if isinstance(counted, Statistics) else 0)
+
+
+class _Writer:
+    """Hands what comes to a thread that writes it; what comes meanwhile waits, with a limit."""
+
+    def __init__(self, rotation: _Rotation, failed: Callable[[], None]) -> None:
+        self._rotation = rotation
+        self._failed = failed
+        self._thread = ThreadPoolExecutor(1, "aiomcast recording")
+        self._writing: Future[None] | None = None
+        self._waiting: list[tuple[list[Packet], int]] = []
+        self._octets = 0  # of what waits
+        self._ends = asyncio.Event()  # of a write
+
+    async def take(self, batch: list[Packet], dropped: int) -> None:
+        """Have it written, `dropped` before it; return when there is room for more."""
+        self._waiting.append((batch, dropped))
+        self._octets += sum(map(len, map(_data, batch)))
+        self._begin()
+        while self._octets >= bounds.RECORD_AHEAD:
+            self._ends.clear()
+            await self._ends.wait()
+
+    def close(self) -> None:
+        """Write what waits, and end the file: blocks for as long as that takes."""
+        try:
+            writing, self._writing = self._writing, None
+            if writing is not None:
+                writing.result()
+            self._rotation.write(self._waiting)
+        finally:
+            self._thread.shutdown()
+            self._rotation.close()
+
+    def _begin(self) -> None:
+        """Have the thread write all that waits, unless it is at it."""
+        if self._writing is None and self._waiting:
+            waiting, self._waiting, self._octets = self._waiting, [], 0
+            self._writing = self._thread.submit(self._rotation.write, waiting)
+            loop = asyncio.get_running_loop()
+            self._writing.add_done_callback(lambda writing: self._tell(loop, writing))
+
+    def _tell(self, loop: asyncio.AbstractEventLoop, writing: Future[None]) -> None:
+        """From the thread: have the loop go on."""
+        with suppress(RuntimeError):  # it has been closed
+            loop.call_soon_threadsafe(self._go_on, writing)
+
+    def _go_on(self, writing: Future[None]) -> None:
+        if writing is not self._writing:  # all of it is over
+            return
+        if writing.exception() is not None:
+            self._octets = 0  # `take` waits no longer; `close` raises it
+            self._failed()
+        else:
+            self._writing = None
+            self._begin()
+        self._ends.set()
 
 
 class _Rotation:
@@ -105,21 +175,22 @@ class _Rotation:
         self._framer = Framer()
         self._file = self._next()
 
-    def write(self, batch: list[Packet], dropped: int) -> None:
-        """Write whole blocks, in one call for each file."""
+    def write(self, batches: list[tuple[list[Packet], int]]) -> None:
+        """Write whole blocks, in one call for each file. With each batch goes what was dropped before it."""
         blocks: list[bytes] = []
-        for packet in batch:
-            stamp_ns = time.time_ns() if packet.timestamp_ns is None else packet.timestamp_ns
-            frame = self._framer.frame(packet)
-            if self._file.is_full(stamp_ns, len(frame), self._most_bytes, self._most_ns):
-                self._file.write(blocks)
-                blocks = []
-                self._file.close()
-                self._file = self._next()
-            self._file.add(blocks, packet, frame, stamp_ns, dropped)
-            dropped = 0
+        for batch, dropped in batches:
+            for packet in batch:
+                stamp_ns = time.time_ns() if packet.timestamp_ns is None else packet.timestamp_ns
+                frame = self._framer.frame(packet)
+                if self._file.is_full(stamp_ns, len(frame), self._most_bytes, self._most_ns):
+                    self._file.write(blocks)
+                    blocks = []
+                    self._file.close()
+                    self._file = self._next()
+                self._file.add(blocks, packet, frame, stamp_ns, dropped)
+                dropped = 0
         self._file.write(blocks)
-        self.packets += len(batch)
+        self.packets += sum(len(batch) for batch, _ in batches)
 
     def close(self) -> None:
         """End the file that is open."""

@@ -4,47 +4,49 @@ from __future__ import annotations
 
 import functools
 import re
-import struct
-from collections.abc import Callable
-from typing import Literal, Self, TypeAlias, final
+from typing import Final, Literal, Self, TypeAlias, final
 
 import attrs
 
 from ..errors import ArgumentError, ArgumentTypeError
 from ..values.sealed import sealed
 from ..values.shown import shown
+from .numbering import Place
+from .places import Called, Numbers, Read
+from .transport_stream import TransportStream
 
 __all__ = ["Sequence"]
 
-Read: TypeAlias = Callable[[bytes], int | None]
 ByteOrder: TypeAlias = Literal["big", "little"]
 
 _WIDEST = 64  # bits
 _FURTHEST = 65535  # bytes: no datagram is longer
-_STRUCTS = {8: "B", 16: "H", 32: "I", 64: "Q"}
 _TEXT = re.compile(r"u(?P<bits>\d+)(?P<order>be|le)?@(?P<offset>\d+)", re.ASCII)
-_HINT = "write rtp, or u32@0, u64be@8, u16le@2: the width in bits, the byte order, the byte it begins at"
+_HINT = (
+    "write rtp, ts, rtp+ts, or u32@0, u64be@8, u16le@2: the width in bits, the byte order, where it begins"
+)
 
 
 @final
 @sealed
 @attrs.frozen(slots=True)
 class Sequence:
-    """Where a packet has its sequence number: `Sequence.at(...)`, `.rtp()`, `.read_by(...)`, `.parse(...)`.
+    """Where a packet has its number: `Sequence.at`, `.rtp`, `.mpegts`, `.read_by`, `.parse`.
 
     `bits` is its width: after 2**bits - 1 comes 0. Two are equal that read the same number.
     """
 
     bits: int
-    _read: Read = attrs.field(repr=False)
+    _numbers: Numbers = attrs.field(repr=False)
     _text: str = attrs.field(eq=False)
+    _is_rtp: bool = attrs.field(default=False, repr=False, eq=False)
 
     def __str__(self) -> str:
         return self._text
 
     def number(self, data: bytes) -> int | None:
         """Return the number of the packet with this payload, None where it has none (it is too short)."""
-        return self._read(data)
+        return self._numbers.number(data)
 
     @classmethod
     def at(cls, offset: int, kind: str = "u32", byteorder: ByteOrder = "big") -> Self:
@@ -65,12 +67,26 @@ class Sequence:
             raise ArgumentError(f"byteorder {shown(byteorder)}", 'give "big" or "little"')
         bits = int(found[1])
         order = "le" if byteorder == "little" and bits > 8 else ""
-        return cls(bits, _reader(offset, bits, byteorder), f"u{bits}{order}@{offset}")
+        return cls(bits, _place(offset, bits, byteorder), f"u{bits}{order}@{offset}")
 
     @classmethod
     def rtp(cls) -> Self:
-        """Return that of RTP: 16 bits at byte 2 of what has RTP's version (RFC 3550, section 5.1)."""
-        return cls(16, _rtp, "rtp")
+        """Return that of RTP: 16 bits at byte 2 of what has RTP's version (RFC 3550, section 5.1).
+
+        What counts them counts each synchronization source (SSRC) by itself.
+        """
+        return cls(16, _RTP, "rtp", True)
+
+    @classmethod
+    def mpegts(cls, *, rtp: bool = False) -> Self:
+        """Return the continuity counters of an MPEG transport stream, in RTP or bare: 4 bits for each PID.
+
+        A datagram holds whole transport packets of 188 bytes, seven of them mostly, and with `rtp` RTP's
+        header before them (RFC 2250). Counted are those with a payload, by ISO/IEC 13818-1, 2.4.3.3: one
+        may come twice, and a jump that the stream announces is none; stuffing does not count. `number` is
+        the first counter. Lines cannot be merged by it.
+        """
+        return cls(4, _IN_RTP if rtp else _BARE, "rtp+ts" if rtp else "ts", rtp)
 
     @classmethod
     def read_by(cls, read: Read, bits: int) -> Self:
@@ -84,14 +100,17 @@ class Sequence:
             raise ArgumentTypeError(f"bits {shown(bits)}", f"give 1 to {_WIDEST}")
         if not 1 <= bits <= _WIDEST:
             raise ArgumentError(f"bits {shown(bits)}", f"give 1 to {_WIDEST}")
-        return cls(bits, read, f"u{bits} by {getattr(read, '__qualname__', shown(read))}")
+        return cls(bits, Called(read, bits), f"u{bits} by {getattr(read, '__qualname__', shown(read))}")
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the one that `text` names: `rtp`, or `u32@0`, `u64be@8`, `u16le@2`. Else an ArgumentError.
+        """Return the one that `text` names: `rtp`, `ts`, `rtp+ts`, or `u32@0`, `u64be@8`, `u16le@2`.
 
+        ArgumentError for any other.
         Without `be` or `le` it is big-endian, as the network's byte order is.
         """
+        if text in ("ts", "rtp+ts"):
+            return cls.mpegts(rtp=text == "rtp+ts")
         if text == "rtp":
             return cls.rtp()
         found = _TEXT.fullmatch(text) if isinstance(text, str) else None
@@ -102,29 +121,11 @@ class Sequence:
         )
 
 
-@functools.lru_cache(256)  # so that equal places are read by the same function
-def _reader(offset: int, bits: int, byteorder: ByteOrder) -> Read:
-    if bits in _STRUCTS:
-        return _by_struct(offset, (">" if byteorder == "big" else "<") + _STRUCTS[bits])
-    end, mask = offset + (bits + 7) // 8, (1 << bits) - 1
-
-    def read(data: bytes) -> int | None:
-        return int.from_bytes(data[offset:end], byteorder) & mask if len(data) >= end else None
-
-    return read
+@functools.lru_cache(256)  # so that equal places are read by the same object
+def _place(offset: int, bits: int, byteorder: ByteOrder) -> Numbers:
+    return Place(offset, bits, byteorder == "little")
 
 
-def _by_struct(offset: int, layout: str) -> Read:
-    unpack = struct.Struct(layout).unpack_from
-
-    def read(data: bytes) -> int | None:
-        try:
-            return unpack(data, offset)[0]  # type: ignore[no-any-return]  # struct knows no types
-        except struct.error:
-            return None
-
-    return read
-
-
-def _rtp(data: bytes) -> int | None:
-    return data[2] << 8 | data[3] if len(data) >= 12 and data[0] >> 6 == 2 else None
+_BARE: Final[Numbers] = TransportStream(is_rtp=False)
+_IN_RTP: Final[Numbers] = TransportStream(is_rtp=True)
+_RTP: Final[Numbers] = Place(2, 16, False, is_rtp=True)

@@ -43,6 +43,8 @@ CHANGES_WAITING: Final = 8
 """Changes of mode that wait to be read out: beyond it the oldest goes before its time."""
 SOCKETS_LINGERING: Final = 64
 """Sockets kept open for latecomers: beyond it the oldest close."""
+RECORD_AHEAD: Final = 1 << 25
+"""Bytes of payload that wait for a recording to be written: beyond it nothing is taken from its stream."""
 FRAME_SHAPES: Final = 4096
 """Headers kept while a stream is recorded, one for each flow and length: then the memory starts anew."""
 IDENTITIES: Final = 131_072

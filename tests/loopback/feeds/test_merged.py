@@ -85,6 +85,47 @@ async def test_a_backlog_larger_than_the_window_is_taken_by_turns() -> None:
             assert await some(merged, 400) == list(range(400))
 
 
+@pytest.mark.parametrize("window", [64, 256, 1000])
+async def test_a_backlog_of_lines_that_lose_differently_stays_together(window: int) -> None:
+    """One brings a tenth of what the other does: by packets alone it would soon be far ahead."""
+    count = 20_000
+    async with two_lines() as lines:
+        merged = merge(lines.a, lines.b, sequence=NUMBER, hold=1, window=window, clock=lines.clock)
+        async with merged:
+            lines.send(0, *(number for number in range(count) if not number % 10))
+            lines.send(1, *(number for number in range(count) if number % 10 or not number % 100))
+            assert await some(merged, count) == list(range(count))
+            assert [line.astray for line in merged.statistics().lines] == [0, 0]
+
+
+async def test_a_line_that_is_dead_holds_up_nobody() -> None:
+    async with two_lines() as lines:
+        merged = merge(lines.a, lines.b, sequence=NUMBER, hold=1, window=8, clock=lines.clock)
+        async with merged:
+            for line in (0, 1):
+                lines.send(line, 0)
+            assert await some(merged, 1) == [0]
+            lines.send(0, *range(1, 5000))
+            assert await some(merged, 4999) == list(range(1, 5000))
+
+
+async def test_who_has_not_looked_for_long_takes_no_line_for_silent(caplog: pytest.LogCaptureFixture) -> None:
+    """One line begins anew while nobody looks: what the other brings is there, and decides."""
+    async with two_lines() as lines:
+        merged = merge(lines.a, lines.b, sequence=NUMBER, hold=HOLD, clock=lines.clock)
+        async with merged:
+            for line in (0, 1):
+                lines.send(line, *range(10**6, 10**6 + 20))
+            assert await some(merged, 20) == list(range(10**6, 10**6 + 20))
+            lines.clock.now += 10
+            lines.send(0, *range(40))
+            lines.send(1, *range(10**6 + 20, 10**6 + 60))
+            await lines.network.settle()
+            assert await some(merged, 40) == list(range(10**6 + 20, 10**6 + 60))
+            assert not any(line.is_silent for line in merged.statistics().lines)
+            assert "brings nothing" not in caplog.text
+
+
 async def test_streams_of_one_membership_by_their_sources() -> None:
     async with two_lines() as lines:
         feed = await lines.receiver.join("232.1.1.3", PORT, sources=SOURCES)
@@ -273,6 +314,13 @@ async def test_too_few_numbers_for_an_order() -> None:
     async with two_lines() as lines:
         with pytest.raises(ArgumentError, match="3 bits"):
             merge(lines.a, sequence=Sequence.at(0, "u2"), hold=HOLD)
+
+
+@pytest.mark.parametrize("rtp", [False, True])
+async def test_continuity_counters_are_too_short_for_an_order(rtp: bool) -> None:
+    async with two_lines() as lines:
+        with pytest.raises(ArgumentError, match="merge by rtp"):
+            merge(lines.a, sequence=Sequence.mpegts(rtp=rtp), hold=HOLD)
 
 
 async def test_what_becomes_of_the_unreadable_is_one_of_two() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from aiomcast import ArgumentTypeError, Packet
-from aiomcast.feeds import Gap, gaps
+from aiomcast.feeds import Gap, Jitter, gaps
 from aiomcast.values import bounds
 
-from .two_lines import GROUPS, NUMBER, PORT, SOURCES, some, two_lines
+from .two_lines import GROUPS, NUMBER, PORT, SOURCES, shown, some, two_lines
 
 
 async def test_a_gap_before_the_packet_that_shows_it() -> None:
@@ -20,6 +20,54 @@ async def test_a_gap_before_the_packet_that_shows_it() -> None:
         assert await some(watched, 8) == [1, 2, ("gap", 3, 4), 5, 3, 6, ("gap", 7, 7), 8]
         (counted,) = watched.statistics().values()
         assert (counted.received, counted.lost, counted.reordered) == (6, 2, 1)
+
+
+async def test_by_batches() -> None:
+    async with two_lines() as lines, gaps(lines.receiver, NUMBER) as watched:
+        async with watched.batches() as batches:
+            lines.send(0, *range(100), *range(103, 200))
+            lines.send(1, *range(500, 600))
+            got: list[object] = []
+            async with asyncio.timeout(10):
+                while len(got) < 298:
+                    got += map(shown, await anext(batches))
+            assert [one for one in got if not isinstance(one, int) or one < 500] == [
+                *range(100), ("gap", 100, 102), *range(103, 200),
+            ]  # fmt: skip
+            assert [one for one in got if isinstance(one, int) and one >= 500] == list(range(500, 600))
+            counted = {flow.group: one for flow, one in watched.statistics().items()}
+            assert (counted[GROUPS[0]].received, counted[GROUPS[0]].lost) == (197, 3)
+            assert (counted[GROUPS[1]].received, counted[GROUPS[1]].lost) == (100, 0)
+        with pytest.raises(StopAsyncIteration):
+            await anext(batches)
+
+
+async def test_batches_go_on_where_packets_have_stopped() -> None:
+    async with two_lines() as lines, gaps(lines.a, NUMBER) as watched:
+        lines.send(0, 1, 3, 4)
+        assert await some(watched, 2) == [1, ("gap", 2, 2)]
+        async with asyncio.timeout(10):
+            assert [shown(item) for item in await anext(watched.batches())] == [3]
+            assert [shown(item) for item in await anext(watched.batches())] == [4]
+
+
+@pytest.mark.parametrize("by_batches", [False, True])
+async def test_the_jitter_of_arrival_by_the_kernel_s_stamps(by_batches: bool) -> None:
+    async with two_lines() as lines, gaps(lines.a, NUMBER) as watched:
+        expected = Jitter()
+        for number in range(60):
+            lines.send(0, number)
+            await lines.network.run_for(0.001 + number % 7 / 1000)
+            async with asyncio.timeout(10):
+                items = await anext(watched.batches()) if by_batches else [await anext(watched)]
+            for item in items:
+                assert isinstance(item, Packet)
+                assert item.timestamp_ns is not None
+                expected.take(item.timestamp_ns)
+        (jitter,) = watched.jitter().values()
+        assert jitter == pytest.approx(expected.nanoseconds)
+        assert jitter is not None
+        assert jitter > 0
 
 
 async def test_over_the_end_of_the_numbers() -> None:

@@ -51,9 +51,9 @@ class TwoLines:
 
 
 @asynccontextmanager
-async def two_lines() -> AsyncIterator[TwoLines]:
+async def two_lines(receive_buffer: int = 1 << 24) -> AsyncIterator[TwoLines]:
     """Join both."""
-    network = MemoryNetwork()
+    network = MemoryNetwork(receive_buffer=receive_buffer)
     async with Receiver(network=network) as receiver:
         a, b = [
             await receiver.join(group, PORT, sources=[source])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aiomcast import Flow, Packet
-from aiomcast.feeds import Gap, LineStatistics, Restart
+from aiomcast.feeds import Gap, LineStatistics, Restart, Sequence
 from aiomcast.feeds.merging import Item, Merging, NoticeKind
 
 __all__ = ["FLOW", "Lines", "packet"]
@@ -16,6 +16,16 @@ FLOW = Flow("192.0.2.1", 40000, "232.1.1.1", 5000, 1)
 def packet(number: int, line: int = 0, timestamp_ns: int | None = None) -> Packet:
     """A packet that says its number and its line."""
     return Packet(b"%d of %d" % (number, line), FLOW, timestamp_ns)
+
+
+def numbered(bits: int) -> Sequence:
+    """What reads the number that `packet` wrote, in so many bits; below 0 there is none."""
+
+    def read(data: bytes) -> int | None:
+        number = int(data.split()[0])
+        return None if number < 0 else number & ((1 << bits) - 1)
+
+    return Sequence.read_by(read, bits)
 
 
 class Lines:
@@ -29,16 +39,15 @@ class Lines:
         window: int = 100,
         passes_unreadable: bool = False,
     ) -> None:
-        self.machine = Merging(count, bits, hold, window, passes_unreadable=passes_unreadable)
         self.mask = (1 << bits) - 1
+        self.machine = Merging(count, numbered(bits), hold, window, passes_unreadable=passes_unreadable)
         self.now = 0.0
         self.out: list[Item] = []
 
     def bring(self, line: int, *numbers: int | None) -> None:
         """The line brings these, one batch."""
-        raw = [None if number is None else number & self.mask for number in numbers]
         batch = [packet(-1 if number is None else number, line) for number in numbers]
-        self.machine.take(line, raw, batch, self.now, self.out)
+        self.machine.take(line, batch, self.now, self.out)
 
     def each(self, line: int, numbers: Iterable[int]) -> None:
         """The line brings these, one by one."""

@@ -1,5 +1,6 @@
 """What numbers tell, held against a simple oracle that knows what was sent."""
 
+import struct
 from collections import Counter
 from collections.abc import Iterable
 
@@ -92,6 +93,66 @@ def test_a_packet_without_a_number_is_unreadable() -> None:
     for data in (b"\0\0\0\1", b"\0", b"\0\0\0\2"):
         counter.take(data)
     assert counter.statistics() == SequenceStatistics(received=2, unreadable=1)
+
+
+def rtp(number: int, source: int) -> bytes:
+    return struct.pack("!BBHII", 0x80, 33, number, 0, source)
+
+
+def test_a_new_source_of_rtp_is_a_restart_and_no_gap() -> None:
+    counter = SequenceCounter(Sequence.rtp())
+    for number in (1, 2, 4):
+        counter.take(rtp(number, 1))
+    assert counter.jump == (2, 4, 1)
+    counter.take(rtp(30_000, 2))
+    assert counter.jump == (4, 30_000, 0)
+    assert counter.statistics() == SequenceStatistics(received=4, lost=1, restarts=1)
+
+
+def test_sources_of_rtp_in_one_flow_have_numbers_of_their_own() -> None:
+    counter = SequenceCounter(Sequence.rtp())
+    for number in range(10):
+        for source, first in ((1, 100), (2, 50_000), (3, 7)):
+            if (source, number) != (2, 5):
+                counter.take(rtp(first + number, source))
+    assert counter.statistics() == SequenceStatistics(received=29, lost=1, restarts=2)
+
+
+def test_sources_without_end_are_not_all_remembered() -> None:
+    counter = SequenceCounter(Sequence.rtp())
+    for source in range(1000):
+        counter.take(rtp(0, source))
+    assert len(counter._others) == 64
+    assert counter.statistics().restarts == 999
+
+
+@given(st.lists(st.integers(0, 40), max_size=30), st.integers(1, 60), st.integers(0, 2**16))
+def test_a_row_counts_as_its_packets_do(before: list[int], count: int, start: int) -> None:
+    one, other = SequenceCounter(Sequence.at(0, "u16")), SequenceCounter(Sequence.at(0, "u16"))
+    for number in before:
+        for counter in (one, other):
+            counter.take(((start + number) % 2**16).to_bytes(2, "big"))
+    first = ((other.highest or 0) + 1) % 2**16
+    row = [((first + number) % 2**16).to_bytes(2, "big") for number in range(count)]
+    assert other.take_row(first, count, row[0]) is bool(before)
+    for data in row if before else ():
+        one.take(data)
+    assert one.statistics() == other.statistics()
+    for number in range(-30, 3):  # what they know of before is the same
+        data = ((first + number) % 2**16).to_bytes(2, "big")
+        assert one.take(data) == other.take(data)
+    assert one.statistics() == other.statistics()
+
+
+def test_what_is_no_row_after_the_highest_is_not_counted() -> None:
+    counter = SequenceCounter(Sequence.rtp())
+    assert not counter.take_row(1, 2, rtp(1, 1))  # there is none to come after
+    counter.take(rtp(1, 1))
+    assert not counter.take_row(3, 2, rtp(3, 1))
+    assert not counter.take_row(2, 2, rtp(2, 2))  # another source
+    assert not counter.take_row(2, 3000, rtp(2, 1))
+    assert counter.take_row(2, 2, rtp(2, 1))
+    assert counter.statistics() == SequenceStatistics(received=3)
 
 
 def test_sums_and_differences() -> None:

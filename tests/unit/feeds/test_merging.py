@@ -353,7 +353,7 @@ def test_how_far_a_line_is_behind_by_the_kernel_s_stamps() -> None:
     lines = Lines()
     for line, late_ns in ((0, 0), (1, 50_000_000)):
         batch = [packet(number, line, 10**18 + number * 10**6 + late_ns) for number in range(64)]
-        lines.machine.take(line, list(range(64)), batch, 0.0, lines.out)
+        lines.machine.take(line, batch, 0.0, lines.out)
     assert lines.line(0).behind == 0
     assert lines.line(1).behind == pytest.approx(0.05)
 
