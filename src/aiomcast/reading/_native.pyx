@@ -512,7 +512,7 @@ cdef class Reader:
         granted = options.ask(sock, ancillary, gro)
         self.coalesces = granted.coalesces
         self.stamped = not granted.stamps
-        self.dropped = options.dropped(sock) or 0
+        self.dropped = options.drops_and_buffer(sock)[0] or 0
         self.descriptor = sock.fileno()
         self.v6 = sock.family == AF_INET6
         self.size = size
@@ -560,12 +560,6 @@ cdef class Reader:
         """See `portable.Reader.latest_ns`."""
         return self.latest if self.latest >= 0 else None
 
-    @property
-    @cython.critical_section
-    def receive_buffer(self):
-        """See `portable.Reader.receive_buffer`."""
-        return options.receive_buffer(self.sock) if self.sock is not None else 0
-
     @cython.critical_section
     def look(self):
         """See `portable.Reader.look`."""
@@ -581,10 +575,11 @@ cdef class Reader:
     @cython.critical_section
     def count_drops(self):
         """See `portable.Reader.count_drops`."""
-        total = options.dropped(self.sock)
+        total, buffer = options.drops_and_buffer(self.sock)
         if total is not None:
             self.drops_are(<uint32_t>total)
         self.tell_drops()
+        return buffer
 
     @cython.critical_section
     cpdef tell_drops(self):

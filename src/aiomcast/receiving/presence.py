@@ -29,7 +29,7 @@ from ..values.filters import SourceFilter
 from ..values.interface import ALL_INTERFACES, Interface
 from ..values.links import DeviceGroup
 from ..values.options import Options
-from ..values.statistics import Statistics, Tally
+from ..values.statistics import NOTHING, Statistics, Tally
 from . import naming
 from .changes import Change, Pending, make_all
 from .limit import SourceLimit
@@ -123,7 +123,7 @@ class Presence:
         self._outlet = outlet
         self._owner = owner
         self._limit = SourceLimit(network, binding.group)
-        self._of_left = Statistics()  # of interfaces it is no longer on
+        self._of_left: Statistics = NOTHING  # of interfaces it is no longer on
         self._failing: dict[int, int] = {}  # by index: what had been read when a socket failed
         self.binding: Binding = binding
         self.shards: tuple[Shards, ...] = tuple(map(self._on, interfaces))

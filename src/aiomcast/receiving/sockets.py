@@ -18,7 +18,7 @@ from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.options import Options
 from ..values.packets import Packet
-from ..values.statistics import Statistics, Tally
+from ..values.statistics import NOTHING, Statistics, Tally
 
 __all__ = ["Binding", "Sockets", "Told"]
 
@@ -85,7 +85,7 @@ class Sockets:
         self._options = options
         self._binding = binding
         self._told = told
-        self._of_closed = Statistics()  # of sockets that were closed
+        self._of_closed: Statistics = NOTHING  # of sockets that were closed
         self.interface: Interface = interface
         self.outlet: Outlet = outlet
 

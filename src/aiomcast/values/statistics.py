@@ -8,7 +8,7 @@ import attrs
 
 from .sealed import sealed
 
-__all__ = ["SourceStatistics", "Statistics", "StreamStatistics", "Tally"]
+__all__ = ["NOTHING", "SourceStatistics", "Statistics", "StreamStatistics", "Tally"]
 
 
 @final
@@ -76,6 +76,10 @@ class Statistics:
         )
 
 
+NOTHING = Statistics()
+"""What was counted where nothing was, one object for all: it is added without a look at its numbers."""
+
+
 @final
 class Tally:
     """A sum that is still being made: with a thousand memberships, a value for each part is what costs."""
@@ -105,6 +109,8 @@ class Tally:
 
     def add(self, more: Statistics) -> None:
         """Add what was counted elsewhere."""
+        if more is NOTHING:
+            return
         self.received += more.received
         self.octets += more.octets
         self.kernel_drops += more.kernel_drops
