@@ -156,7 +156,7 @@ class Membership:
 
         After `leave` those it was joined on.
         """
-        return tuple(shards.interface for shards in self._presence.shards)
+        return tuple([shards.interface for shards in self._presence.shards])
 
     @property
     def filter(self) -> SourceFilter:

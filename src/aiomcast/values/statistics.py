@@ -107,7 +107,7 @@ class Tally:
         self.receive_buffer: int = 0
         self.latest_ns: int | None = None
 
-    def add(self, more: Statistics) -> None:
+    def add(self, more: Statistics | Tally) -> None:
         """Add what was counted elsewhere."""
         if more is NOTHING:
             return
