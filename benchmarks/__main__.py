@@ -14,7 +14,7 @@ from types import ModuleType
 
 from rich.console import Console
 
-from . import coalesced, drain, environment, growth, lag, live, memory, report, swap
+from . import coalesced, drain, environment, growth, lag, live, memory, report, scrape, swap
 from .worker import LOOPS
 
 # Each module has HELP, add_arguments(parser) and run(options) -> Result; options.loops is given.
@@ -26,6 +26,7 @@ COMMANDS: dict[str, ModuleType] = {
     "growth": growth,
     "memory": memory,
     "swap": swap,
+    "scrape": scrape,
 }
 
 

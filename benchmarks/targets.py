@@ -43,5 +43,8 @@ TARGETS: dict[str, Target] = {
     "growth idle": Target("growth, idle, against one channel alone", _both(1.2), unit="times"),
     "growth spread": Target("growth, spread, against C epoll + recvmmsg", _both(1.6)),
     "memory": Target("resident memory per joined membership", _both(10), unit="KiB"),
+    "scrape statistics": Target("statistics of 1,000 memberships", _both(3.0), unit="ms"),
+    "scrape sums": Target("scrape of 1,000 memberships, their sums, as text", _both(5.0), unit="ms"),
+    "scrape each": Target("scrape of 1,000 memberships, each by itself, no text", _both(5.0), unit="ms"),
     "swap 10": Target("swap of 10 sources, against the bare call", _both(3.0), unit="times"),
 }

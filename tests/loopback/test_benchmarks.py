@@ -26,6 +26,7 @@ COMMANDS = {
     "lag": ["--loop", "asyncio", "--seconds", "0.3"],
     "growth": ["--packets", "40", "--rounds", "1", "--channels", "1", "5"],
     "memory": ["--channels", "5"],
+    "scrape": ["--channels", "5", "--rounds", "2"],
 }
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias, final
 from ..receiving.receiver import Receiver
 from .missing import MissingExtraError
 from .points import Points
-from .quantities import QUANTITIES, Quantity
+from .quantities import QUANTITIES
 from .snapshot import Name, Taking
 
 try:
@@ -49,7 +49,7 @@ class _Shared:
 
     def __init__(self, taking: Taking) -> None:
         self._taking = taking
-        self._points: Points[_Attributes, Observation] = Points(_attributes, _observation)
+        self._points: Points[_Attributes, Observation] = Points(_attributes, lambda _: _observation)
         self._told: dict[str, list[Observation]] = {}  # by instrument, what it has not asked for yet
 
     def told(self, name: str, _: CallbackOptions) -> list[Observation]:
@@ -65,7 +65,7 @@ class _Shared:
         taken = self._taking.take()
         told = {
             _WHOLE + quantity.name: [
-                _observation(quantity, {} if reason is None else {"error.type": reason}, number)
+                _observation({} if reason is None else {"error.type": reason}, number)
                 for reason, value in quantity.values
                 if not math.isnan(number := value(taken.receiver))
             ]
@@ -85,5 +85,5 @@ def _attributes(name: Name, reason: str | None) -> _Attributes:
     return named if reason is None else {**named, "error.type": reason}
 
 
-def _observation(quantity: Quantity, attributes: _Attributes, number: float) -> Observation:
+def _observation(attributes: _Attributes, number: float) -> Observation:
     return Observation(number, attributes)

@@ -48,16 +48,18 @@ class _Row(Generic[L, P]):
 
 @final
 class Points(Generic[L, P]):
-    """Makes points of snapshots: `label` the labels of a membership, for a reason, and `make` a point.
+    """Makes points of snapshots: `label` the labels of a membership, for a reason.
+
+    `maker` returns what makes a point of a quantity.
 
     Several threads may ask at once.
     """
 
     def __init__(
-        self, label: Callable[[Name, str | None], L], make: Callable[[Quantity, L, float], P]
+        self, label: Callable[[Name, str | None], L], maker: Callable[[Quantity], Callable[[L, float], P]]
     ) -> None:
         self._label = label
-        self._make = make
+        self._makers = {quantity: maker(quantity) for quantity in QUANTITIES}
         self._rows: dict[Name, _Row[L, P]] = {}  # of the memberships of the last snapshot
 
     def of(self, names: Sequence[Name], tallies: Sequence[Tally]) -> dict[Quantity, list[P]]:
@@ -69,14 +71,13 @@ class Points(Generic[L, P]):
         rows = [known.get(name) or self._row(name) for name in names]
         labels = zip(*[row.labels for row in rows], strict=True)
         before = zip(*[row.points for row in rows], strict=True)
-        make = self._make
         told: dict[Quantity, list[P]] = {}
         columns: list[list[P]] = []
-        for quantity in QUANTITIES:
+        for quantity, make in self._makers.items():
             for _, value in quantity.values:
                 columns.append(
                     [
-                        point if point.value == number else make(quantity, label, number)
+                        point if point.value == number else make(label, number)
                         for label, point, number in zip(
                             next(labels), next(before), map(value, tallies), strict=True
                         )

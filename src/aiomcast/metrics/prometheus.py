@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeAlias, final
 
 from ..receiving.receiver import Receiver
@@ -43,7 +44,7 @@ class PrometheusCollector(Collector):
 
     def __init__(self, receiver: Receiver, *, memberships: bool = False, sources: int = 0) -> None:
         self._taking = Taking(receiver, memberships=memberships, sources=sources)
-        self._points = Points(_labels, _sample) if memberships else None
+        self._points = Points(_labels, _sampling) if memberships else None
         self._tells_sources = sources > 0
 
     def describe(self) -> Iterator[Metric]:
@@ -89,6 +90,6 @@ def _labels(name: Name, reason: str | None) -> _Labels:
     return labels if reason is None else {**labels, "reason": reason}
 
 
-def _sample(quantity: Quantity, labels: _Labels, number: float) -> Sample:
+def _sampling(quantity: Quantity) -> Callable[[_Labels, float], Sample]:
     suffix = "_total" if quantity.is_counter else ""
-    return Sample(f"aiomcast_membership_{quantity.prometheus}{suffix}", labels, number)
+    return partial(Sample, f"aiomcast_membership_{quantity.prometheus}{suffix}")
