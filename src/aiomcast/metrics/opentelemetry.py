@@ -29,7 +29,7 @@ def instrument(receiver: Receiver, meter: Meter | None = None, *, memberships: b
     Call it once, in the event loop of the receiver; exporters may ask from any thread. `aiomcast.*` is
     the whole receiver, what was left included. With `memberships`, `aiomcast.membership.*` tells each
     membership apart by the attributes `network.multicast.group`, `network.local.port` and
-    `network.interface.name`: some eight points for each of them. Drops have `error.type`: kernel, queue or
+    `network.interface.name`: nine points for each of them. Drops have `error.type`: kernel, queue or
     filter.
 
     ArgumentTypeError for a `memberships` that is not True or False, StateError without a running loop.

@@ -1,6 +1,6 @@
 """What was told of each membership, to be told again where it has not changed.
 
-A thousand memberships have eight thousand numbers, most of which stand still from one look to the next. To
+A thousand memberships have nine thousand numbers, most of which stand still from one look to the next. To
 make what a library takes for each, with its labels, is what would cost.
 """
 

@@ -33,7 +33,7 @@ class PrometheusCollector(Collector):
     whole receiver, what was left included: those counters never fall.
 
     With `memberships`, `aiomcast_membership_*` tells each membership apart by the labels group, port and
-    interface, and ends when the membership is left: some eight series for each of them.
+    interface, and ends when the membership is left: nine series for each of them.
 
     With `sources`, for a receiver with `by_source=True`, `aiomcast_source_*` tells as many sources of each
     membership apart, those that came first, and has the others under `source="other"`.
