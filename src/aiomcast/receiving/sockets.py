@@ -7,11 +7,9 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import Protocol, final
 
-import attrs
-
 from ..errors import RefusedError
 from ..reading.contract import Reader, Reading
-from ..reading.counted import count, counted
+from ..reading.counted import count
 from ..rfc3678.refusals import refusal
 from ..streams.dispatcher import Outlet
 from ..values.filters import SourceFilter
@@ -155,11 +153,14 @@ class Sockets:
 
     def _close(self, reader: Reader) -> None:
         """Keep the counters of a reader and close its socket, read out or not."""
-        last = attrs.evolve(counted(reader), receive_buffer=0)
+        last = Tally()
+        count(reader, last)
+        last.receive_buffer = 0
         self.drop(reader)
         if not reader.is_retired:
             reader.is_retired = True
-            self._of_closed += last
+            last.add(self._of_closed)
+            self._of_closed = last.statistics()
 
     def _report(self, readers: tuple[Reader, ...]) -> None:
         for reader in readers:
