@@ -144,10 +144,12 @@ class Presence:
 
     def count(self, into: Tally) -> None:
         """Add what `statistics` returns."""
-        into.add(self._of_left)
-        into.queue_drops += self._outlet.dropped_count
-        into.filtered += self._outlet.unwanted_count
-        into.queued += self._outlet.queued
+        if self._of_left is not NOTHING:
+            into.add(self._of_left)
+        outlet = self._outlet
+        into.queue_drops += outlet.dropped_count
+        into.filtered += outlet.unwanted_count
+        into.queued += outlet.queued
         for shards in self.shards:
             shards.count(into)
 

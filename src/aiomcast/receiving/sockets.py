@@ -97,7 +97,8 @@ class Sockets:
 
     def count(self, open_readers: Iterable[Reader], into: Tally) -> None:
         """Add the counters of `open_readers` and of what was closed."""
-        into.add(self._of_closed)
+        if self._of_closed is not NOTHING:
+            into.add(self._of_closed)
         for reader in open_readers:
             count(reader, into)
 

@@ -77,7 +77,7 @@ class Statistics:
 
 
 NOTHING = Statistics()
-"""What was counted where nothing was, one object for all: it is added without a look at its numbers."""
+"""What was counted where nothing was. It is one object, which who adds up need not add."""
 
 
 @final
@@ -109,8 +109,6 @@ class Tally:
 
     def add(self, more: Statistics | Tally) -> None:
         """Add what was counted elsewhere."""
-        if more is NOTHING:
-            return
         self.received += more.received
         self.octets += more.octets
         self.kernel_drops += more.kernel_drops
