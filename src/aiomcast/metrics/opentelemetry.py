@@ -77,10 +77,11 @@ class _Shared:
 
 
 def _attributes(name: Name, reason: str | None) -> _Attributes:
+    group, port, interface = name
     named: _Attributes = {
-        "network.multicast.group": name.group,
-        "network.local.port": name.port,
-        "network.interface.name": name.interface,
+        "network.multicast.group": group,
+        "network.local.port": port,
+        "network.interface.name": interface,
     }
     return named if reason is None else {**named, "error.type": reason}
 

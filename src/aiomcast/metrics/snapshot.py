@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, final
+from typing import NamedTuple, TypeAlias, final
 
 from ..errors import ArgumentError, ArgumentTypeError, StateError
 from ..receiving.membership import Membership
@@ -19,12 +19,8 @@ OTHER = "other"  # the label of all sources beyond the bound
 _PATIENCE = 5.0  # seconds that another thread waits for the event loop
 
 
-class Name(NamedTuple):
-    """What tells a membership from others: several interfaces are joined by commas."""
-
-    group: str
-    port: int
-    interface: str
+Name: TypeAlias = tuple[str, int, str]
+"""What tells a membership from others: group, port and interface; several are joined by commas."""
 
 
 class Snapshot(NamedTuple):
@@ -106,6 +102,6 @@ class Taking:
 
 
 def _name(membership: Membership) -> Name:
-    interfaces = membership.interfaces
-    on = interfaces[0].name if len(interfaces) == 1 else ",".join([one.name for one in interfaces])
-    return Name(membership.group, membership.port, on)
+    presence = membership._presence
+    binding = presence.binding
+    return binding.group, binding.port, ",".join([shards.interface.name for shards in presence.shards])
