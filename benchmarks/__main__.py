@@ -14,7 +14,7 @@ from types import ModuleType
 
 from rich.console import Console
 
-from . import blocked, coalesced, drain, environment, growth, lag, live, memory, merge, report, swap
+from . import blocked, coalesced, drain, environment, growth, lag, live, memory, merge, report, scrape, swap
 from .worker import LOOPS
 
 # Each module has HELP, add_arguments(parser) and run(options) -> Result; options.loops is given.
@@ -28,6 +28,7 @@ COMMANDS: dict[str, ModuleType] = {
     "memory": memory,
     "merge": merge,
     "swap": swap,
+    "scrape": scrape,
 }
 
 

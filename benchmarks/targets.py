@@ -45,6 +45,9 @@ TARGETS: dict[str, Target] = {
     "memory": Target("resident memory per joined membership", _both(10), unit="KiB"),
     "merge packets": Target("merge, against one line thrown away", _both(1.5), unit="times"),
     "merge batches": Target("merge by batches, against the same", _both(1.5), unit="times"),
+    "scrape statistics": Target("statistics of 1,000 memberships", _both(3.0), unit="ms"),
+    "scrape sums": Target("scrape of 1,000 memberships, their sums, as text", _both(5.0), unit="ms"),
+    "scrape each": Target("scrape of 1,000 memberships, each by itself, no text", _both(5.0), unit="ms"),
     "swap 10": Target("swap of 10 sources, lists of text, against the bare call", _both(2.0), unit="times"),
     "apply 100": Target("apply over 100 memberships, against the bare calls", _both(2.5), unit="times"),
 }

@@ -40,7 +40,7 @@ async def lifespan(
             group, port, sources=sources, interface=interface
         )
         app.state.registry = CollectorRegistry()
-        app.state.registry.register(PrometheusCollector(app.state.receiver))
+        app.state.registry.register(PrometheusCollector(app.state.receiver, memberships=True))
         yield
 
 

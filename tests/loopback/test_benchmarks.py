@@ -28,6 +28,7 @@ COMMANDS = {
     "growth": ["--packets", "40", "--rounds", "1", "--channels", "1", "5"],
     "memory": ["--channels", "5"],
     "merge": ["--packets", "100", "--rounds", "1"],
+    "scrape": ["--channels", "5", "--rounds", "2"],
 }
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import final
+import math
+from functools import partial
+from typing import TypeAlias, final
 
 from ..receiving.receiver import Receiver
-from ..values.statistics import Statistics
 from .missing import MissingExtraError
-from .quantities import QUANTITIES, Quantity
-from .snapshot import Snapshot, Taking
+from .points import Points
+from .quantities import QUANTITIES
+from .snapshot import Name, Taking
 
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
@@ -18,25 +19,28 @@ except ImportError:
 
 __all__ = ["instrument"]
 
+_WHOLE, _EACH = "aiomcast.", "aiomcast.membership."
+_Attributes: TypeAlias = dict[str, str | int]
 
-def instrument(receiver: Receiver, meter: Meter | None = None) -> None:
+
+def instrument(receiver: Receiver, meter: Meter | None = None, *, memberships: bool = False) -> None:
     """Make instruments of `meter` (None: that of `aiomcast`) tell the counters of `receiver`.
 
     Call it once, in the event loop of the receiver; exporters may ask from any thread. `aiomcast.*` is
-    the whole receiver, what was left included; `aiomcast.membership.*` has the attributes
-    `network.multicast.group`, `network.local.port` and `network.interface.name`. Drops have
-    `error.type`: kernel, queue or filter. StateError without a running event loop.
+    the whole receiver, what was left included. With `memberships`, `aiomcast.membership.*` tells each
+    membership apart by the attributes `network.multicast.group`, `network.local.port` and
+    `network.interface.name`: nine points for each of them. Drops have `error.type`: kernel, queue or
+    filter.
+
+    ArgumentTypeError for a `memberships` that is not True or False, StateError without a running loop.
     """
     meter = get_meter("aiomcast") if meter is None else meter
-    shared = _Shared(Taking(receiver, 0))
+    shared = _Shared(Taking(receiver, memberships=memberships))
     for quantity in QUANTITIES:
-        for prefix, tell in (("aiomcast.", _whole), ("aiomcast.membership.", _each)):
-            make = meter.create_observable_counter if quantity.is_counter else meter.create_observable_gauge
+        make = meter.create_observable_counter if quantity.is_counter else meter.create_observable_gauge
+        for prefix in (_WHOLE, _EACH) if memberships else (_WHOLE,):
             name = prefix + quantity.name
-            make(name, [shared.callback(name, quantity, tell)], quantity.unit, quantity.says)
-
-
-Tell = Callable[[Quantity, Snapshot], Iterable[Observation]]
+            make(name, [partial(shared.told, name)], quantity.unit, quantity.says)
 
 
 @final
@@ -45,42 +49,42 @@ class _Shared:
 
     def __init__(self, taking: Taking) -> None:
         self._taking = taking
-        self._taken: Snapshot | None = None
-        self._served: set[str] = set()
+        self._points: Points[_Attributes, Observation] = Points(_attributes, lambda _: _observation)
+        self._told: dict[str, list[Observation]] = {}  # by instrument, what it has not asked for yet
 
-    def callback(
-        self, name: str, quantity: Quantity, tell: Tell
-    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
-        """Return what an instrument calls."""
+    def told(self, name: str, _: CallbackOptions) -> list[Observation]:
+        """Return what the instrument of that name observes."""
+        observed = self._told.pop(name, None)
+        if observed is None:
+            told = self._take()
+            observed = told.pop(name)
+            self._told = told
+        return observed
 
-        def observe(_: CallbackOptions) -> Iterable[Observation]:
-            if self._taken is None or name in self._served:
-                self._taken = self._taking.take()
-                self._served.clear()
-            self._served.add(name)
-            return list(tell(quantity, self._taken))
-
-        return observe
-
-
-def _whole(quantity: Quantity, taken: Snapshot) -> Iterable[Observation]:
-    return _observed(quantity, taken.receiver, {})
-
-
-def _each(quantity: Quantity, taken: Snapshot) -> Iterable[Observation]:
-    for (group, port, interface), counted in taken.memberships.items():
-        named: dict[str, str | int] = {
-            "network.multicast.group": group,
-            "network.local.port": int(port),
-            "network.interface.name": interface,
+    def _take(self) -> dict[str, list[Observation]]:
+        taken = self._taking.take()
+        told = {
+            _WHOLE + quantity.name: [
+                _observation({} if reason is None else {"error.type": reason}, number)
+                for reason, value in quantity.values
+                if not math.isnan(number := value(taken.receiver))
+            ]
+            for quantity in QUANTITIES
         }
-        yield from _observed(quantity, counted, named)
+        for quantity, observed in self._points.of(taken.names, taken.tallies).items():
+            told[_EACH + quantity.name] = observed
+        return told
 
 
-def _observed(
-    quantity: Quantity, counted: Statistics, named: Mapping[str, str | int]
-) -> Iterable[Observation]:
-    for reason, value in quantity.values:
-        number = value(counted)
-        if number is not None:
-            yield Observation(number, {**named} if reason is None else {**named, "error.type": reason})
+def _attributes(name: Name, reason: str | None) -> _Attributes:
+    group, port, interface = name
+    named: _Attributes = {
+        "network.multicast.group": group,
+        "network.local.port": port,
+        "network.interface.name": interface,
+    }
+    return named if reason is None else {**named, "error.type": reason}
+
+
+def _observation(attributes: _Attributes, number: float) -> Observation:
+    return Observation(number, attributes)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from operator import attrgetter
 from typing import final
 
 import attrs
 
-from ..values.statistics import Statistics
+from ..values.statistics import Tally
 
 __all__ = ["QUANTITIES", "Quantity"]
 
@@ -15,18 +17,22 @@ __all__ = ["QUANTITIES", "Quantity"]
 @final
 @attrs.frozen(slots=True)
 class Quantity:
-    """One number, or one for each reason. `name` is OpenTelemetry's, `prometheus` without the `_total`."""
+    """One number, or one for each reason. `name` is OpenTelemetry's, `prometheus` without the `_total`.
+
+    A value is NaN as long as there is none, where `is_missing_at_first`.
+    """
 
     name: str
     prometheus: str
     unit: str
     says: str
     is_counter: bool
-    values: tuple[tuple[str | None, Callable[[Statistics], float | None]], ...]
+    values: tuple[tuple[str | None, Callable[[Tally], float]], ...]
+    is_missing_at_first: bool = False
 
 
-def _latest(counted: Statistics) -> float | None:
-    return None if counted.latest_ns is None else counted.latest_ns / 1e9
+def _latest(tally: Tally) -> float:
+    return math.nan if tally.latest_ns is None else tally.latest_ns / 1e9
 
 
 QUANTITIES = (
@@ -36,7 +42,7 @@ QUANTITIES = (
         "{packet}",
         "Datagrams read from the sockets.",
         True,
-        ((None, lambda counted: counted.received),),
+        ((None, attrgetter("received")),),
     ),
     Quantity(
         "received",
@@ -44,7 +50,7 @@ QUANTITIES = (
         "By",
         "Payload read from the sockets.",
         True,
-        ((None, lambda counted: counted.octets),),
+        ((None, attrgetter("octets")),),
     ),
     Quantity(
         "packets.dropped",
@@ -53,9 +59,9 @@ QUANTITIES = (
         "Datagrams that nobody was handed: dropped by the kernel or by a stream, or refused by the filter.",
         True,
         (
-            ("kernel", lambda counted: counted.kernel_drops),
-            ("queue", lambda counted: counted.queue_drops),
-            ("filter", lambda counted: counted.filtered),
+            ("kernel", attrgetter("kernel_drops")),
+            ("queue", attrgetter("queue_drops")),
+            ("filter", attrgetter("filtered")),
         ),
     ),
     Quantity(
@@ -64,7 +70,7 @@ QUANTITIES = (
         "{packet}",
         "Datagrams that were cut short.",
         True,
-        ((None, lambda counted: counted.truncated),),
+        ((None, attrgetter("truncated")),),
     ),
     Quantity(
         "packets.queued",
@@ -72,7 +78,7 @@ QUANTITIES = (
         "{packet}",
         "Packets that wait in streams now.",
         False,
-        ((None, lambda counted: counted.queued),),
+        ((None, attrgetter("queued")),),
     ),
     Quantity(
         "receive_buffer",
@@ -80,7 +86,7 @@ QUANTITIES = (
         "By",
         "Receive buffer that the kernel granted.",
         False,
-        ((None, lambda counted: counted.receive_buffer),),
+        ((None, attrgetter("receive_buffer")),),
     ),
     Quantity(
         "last_packet.time",
@@ -89,5 +95,6 @@ QUANTITIES = (
         "Unix time of the last packet that passed the filter.",
         False,
         ((None, _latest),),
+        is_missing_at_first=True,
     ),
 )

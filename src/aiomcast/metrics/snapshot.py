@@ -4,37 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping
-from typing import final
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias, final
 
-import attrs
-
-from ..errors import ArgumentError, StateError
+from ..errors import ArgumentError, ArgumentTypeError, StateError
+from ..receiving.membership import Membership
 from ..receiving.receiver import Receiver
-from ..values.statistics import SourceStatistics, Statistics, Tally
+from ..values.shown import shown
+from ..values.statistics import SourceStatistics, Tally
 
-__all__ = ["OTHER", "Snapshot", "Taking"]
+__all__ = ["OTHER", "Name", "Snapshot", "Taking"]
 
 OTHER = "other"  # the label of all sources beyond the bound
 _PATIENCE = 5.0  # seconds that another thread waits for the event loop
 
 
-@final
-@attrs.frozen(slots=True)
-class Snapshot:
-    """The counters of the receiver, and of each membership by its labels: group, port, interface."""
+Name: TypeAlias = tuple[str, int, str]
+"""What tells a membership from others: group, port and interface; several are joined by commas."""
 
-    receiver: Statistics
-    memberships: Mapping[tuple[str, str, str], Statistics]
-    sources: Mapping[tuple[str, str, str], Mapping[str, SourceStatistics]]
+
+class Snapshot(NamedTuple):
+    """The counters of the receiver, and how many memberships it has.
+
+    Where they are told apart: the name and the counters of each, and what came from each of its sources.
+    """
+
+    receiver: Tally
+    joined: int
+    names: Sequence[Name]
+    tallies: Sequence[Tally]
+    sources: Sequence[Mapping[str, SourceStatistics]]
 
 
 @final
 class Taking:
     """Takes snapshots: exporters have threads of their own, and counting tells of drops in the loop."""
 
-    def __init__(self, receiver: Receiver, sources: int) -> None:
-        """Belong to the running event loop. `sources` is how many are told apart, of each membership."""
+    def __init__(self, receiver: Receiver, *, memberships: bool, sources: int = 0) -> None:
+        """Belong to the running event loop.
+
+        `memberships` says if they are told apart, `sources` how many are, of each membership.
+        """
+        if not isinstance(memberships, bool):
+            raise ArgumentTypeError(f"memberships {shown(memberships)}", "give True or False")
         if sources and not receiver.options.by_source:
             raise StateError("nothing is counted by source", "make the receiver with by_source=True")
         if sources < 0:
@@ -45,6 +57,7 @@ class Taking:
             raise StateError("no event loop is running", "make it where the receiver is used") from None
         self._thread = threading.get_ident()
         self._receiver = receiver
+        self._is_by_membership = memberships or sources > 0
         self._sources = sources
 
     def take(self) -> Snapshot:
@@ -64,23 +77,31 @@ class Taking:
         return self._take()
 
     def _take(self) -> Snapshot:
-        memberships, sources = {}, {}
+        memberships = self._receiver.memberships
+        if not self._is_by_membership:
+            return Snapshot(self._receiver._tally(), len(memberships), (), (), ())
         total = Tally()
         self._receiver._count_rest(total)
-        for membership in self._receiver.memberships:
-            on = ",".join([one.name for one in membership.interfaces])
-            labels = (membership.group, str(membership.port), on)
-            memberships[labels] = counted = membership.statistics()
-            total.add(counted)
-            if self._sources:
-                sources[labels] = self._bounded(membership.statistics_by_source())
-        return Snapshot(total.statistics(), memberships, sources)
+        tallies = []
+        for membership in memberships:
+            tally = Tally()
+            membership._presence.count(tally)
+            total.add(tally)
+            tallies.append(tally)
+        sources = [self._bounded(one) for one in memberships] if self._sources else []
+        return Snapshot(total, len(memberships), [_name(one) for one in memberships], tallies, sources)
 
-    def _bounded(self, by_source: Mapping[str | None, SourceStatistics]) -> Mapping[str, SourceStatistics]:
+    def _bounded(self, membership: Membership) -> Mapping[str, SourceStatistics]:
         """Tell apart those that came first: so no counter ever falls."""
         told: dict[str, SourceStatistics] = {}
-        for source, counted in by_source.items():
+        for source, counted in membership.statistics_by_source().items():
             is_own = source is not None and len(told) - (OTHER in told) < self._sources
             label = source if is_own and source is not None else OTHER
             told[label] = told.get(label, SourceStatistics()) + counted
         return told
+
+
+def _name(membership: Membership) -> Name:
+    presence = membership._presence
+    binding = presence.binding
+    return binding.group, binding.port, ",".join([shards.interface.name for shards in presence.shards])

@@ -224,6 +224,7 @@ cdef extern from *:
     int epoll_ctl(int, int, int, epoll_event *)
     int epoll_wait(int, epoll_event *, int, int)
     int close(int)
+    int getsockopt(int, int, int, void *, unsigned int *)
     int EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN
     int SOL_SOCKET, IPPROTO_IP, IPPROTO_IPV6, IP_TTL, IP_TOS, IPV6_HOPLIMIT, IPV6_TCLASS
     int SO_TIMESTAMPNS_NEW, SO_RXQ_OVFL
@@ -480,6 +481,7 @@ cdef class Reader:
     cdef readonly int descriptor
     cdef bint is_read  # by the read set it has a place in
     cdef uint32_t dropped
+    cdef int meminfo  # the option that tells of drops and of the buffer, below 0 where there is none
     cdef int64_t latest  # nanoseconds, -1 before the first stamp
     cdef size_t size
     cdef int64_t coalesced  # packets per datagram in the last read: what one more will bring
@@ -512,7 +514,8 @@ cdef class Reader:
         granted = options.ask(sock, ancillary, gro)
         self.coalesces = granted.coalesces
         self.stamped = not granted.stamps
-        self.dropped = options.dropped(sock) or 0
+        self.dropped = options.drops_and_buffer(sock)[0] or 0
+        self.meminfo = -1 if options.ABI.SO_MEMINFO is None else options.ABI.SO_MEMINFO
         self.descriptor = sock.fileno()
         self.v6 = sock.family == AF_INET6
         self.size = size
@@ -560,12 +563,6 @@ cdef class Reader:
         """See `portable.Reader.latest_ns`."""
         return self.latest if self.latest >= 0 else None
 
-    @property
-    @cython.critical_section
-    def receive_buffer(self):
-        """See `portable.Reader.receive_buffer`."""
-        return options.receive_buffer(self.sock) if self.sock is not None else 0
-
     @cython.critical_section
     def look(self):
         """See `portable.Reader.look`."""
@@ -581,10 +578,22 @@ cdef class Reader:
     @cython.critical_section
     def count_drops(self):
         """See `portable.Reader.count_drops`."""
-        total = options.dropped(self.sock)
-        if total is not None:
-            self.drops_are(<uint32_t>total)
+        cdef uint32_t told[9]  # linux/sock_diag.h: SK_MEMINFO_*
+        cdef unsigned int size = sizeof(told)
+        if (
+            self.meminfo >= 0
+            and self.sock.fileno() == self.descriptor
+            and getsockopt(self.descriptor, SOL_SOCKET, self.meminfo, told, &size) == 0
+            and size == sizeof(told)
+        ):
+            self.drops_are(told[8])
+            buffer = told[1]
+        else:
+            total, buffer = options.drops_and_buffer(self.sock)
+            if total is not None:
+                self.drops_are(<uint32_t>total)
         self.tell_drops()
+        return buffer
 
     @cython.critical_section
     cpdef tell_drops(self):

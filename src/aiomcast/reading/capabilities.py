@@ -9,7 +9,7 @@ from ..rfc3678.refusals import refusals
 from ..system.keeping_out import keep_out
 from ..values.capabilities import Capabilities
 from ..values.interface import Interface
-from .options import ABI, SHARED_STAMPS, ask_coalescing, ask_time, dropped
+from .options import ABI, SHARED_STAMPS, ask_coalescing, ask_time, drops_and_buffer
 
 __all__ = ["capabilities"]
 
@@ -25,7 +25,7 @@ def capabilities() -> Capabilities:
         return Capabilities(
             timestamps=timed,
             lossless_switch=timed and SHARED_STAMPS,
-            kernel_drops=tells or dropped(sock) is not None,
+            kernel_drops=tells or drops_and_buffer(sock)[0] is not None,
             coalescing=ask_coalescing(sock),
             kept_out_by_kernel=kept and _ipv6_is_kept_out(),
         )

@@ -172,10 +172,6 @@ class Reader(Protocol):
     def latest_ns(self) -> int | None:
         """The kernel's time of the last packet that was handed on, None before."""
 
-    @property
-    def receive_buffer(self) -> int:
-        """Bytes of buffer that the kernel has granted; 0 once the socket is closed."""
-
     def read(self, limit: int) -> tuple[list[Packet], int]:
         """Return the packets of `limit` reads at most, and how many datagrams were read for them.
 
@@ -195,8 +191,12 @@ class Reader(Protocol):
     def look(self) -> None:
         """End the gate's exceptions where the socket is empty."""
 
-    def count_drops(self) -> None:
-        """Bring `kernel_drops` up to date, also when no datagram came after the drops."""
+    def count_drops(self) -> int:
+        """Bring `kernel_drops` up to date, also when no datagram came after the drops.
+
+        Return the bytes of receive buffer that the kernel has granted, which the same question answers; 0
+        once the socket is closed.
+        """
 
     def close(self) -> None:
         """Close the socket."""

@@ -10,14 +10,14 @@ __all__ = ["count", "counted"]
 
 def count(reader: Reader, into: Tally) -> None:
     """Add the counters of `reader`, up to date."""
-    reader.count_drops()
+    buffer = reader.count_drops()
     into.received += reader.received
     into.octets += reader.octets
     into.kernel_drops += reader.kernel_drops
     into.filtered += reader.filtered
     into.queue_drops += reader.unmade
     into.truncated += reader.truncated
-    into.receive_buffer += reader.receive_buffer
+    into.receive_buffer += buffer
     into.came(reader.latest_ns)
 
 

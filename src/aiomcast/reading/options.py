@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..errors import RefusedError, UnsupportedError
+from ..errors import UnsupportedError
 from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..rfc3678.refusals import refusals
@@ -26,8 +26,7 @@ __all__ = [
     "ask",
     "ask_coalescing",
     "ask_time",
-    "dropped",
-    "receive_buffer",
+    "drops_and_buffer",
     "set_receive_buffer",
 ]
 
@@ -58,7 +57,7 @@ _ASKING: dict[str, dict[int, tuple[int, int | None, int]]] = {
     "hardware_timestamp": {4: _BY_HARDWARE, 6: _BY_HARDWARE},
 }
 _NEARLY = 1024  # bytes: how near to the largest buffer the search for it ends
-_MEMINFO = struct.Struct("=9I")  # linux/sock_diag.h: SK_MEMINFO_*; the last is drops
+_MEMINFO = struct.Struct("=4xI24xI")  # linux/sock_diag.h: SK_MEMINFO_RCVBUF and SK_MEMINFO_DROPS
 
 
 class Granted(NamedTuple):
@@ -155,25 +154,22 @@ def _set_most(sock: socket.socket, refused: int) -> bool:
     return granted > 0
 
 
-def receive_buffer(sock: socket.socket) -> int:
-    """Return the bytes of receive buffer that the kernel granted, its own overhead included.
+def drops_and_buffer(sock: socket.socket) -> tuple[int | None, int]:
+    """Return how many datagrams the kernel has dropped at this socket, and the bytes of its receive buffer.
 
-    0 for a socket that somebody has closed.
+    One question for both (SO_MEMINFO), where the kernel has it. Drops are modulo 2**32, None where unknown.
+    The buffer is what was granted, the kernel's own overhead included; 0 for a socket that somebody has
+    closed.
     """
     try:
-        return sock.getsockopt(ABI.SOL_SOCKET, socket.SO_RCVBUF)
+        if ABI.SO_MEMINFO is not None:
+            answer = sock.getsockopt(ABI.SOL_SOCKET, ABI.SO_MEMINFO, _MEMINFO.size)
+            if len(answer) == _MEMINFO.size:
+                buffer, dropped = _MEMINFO.unpack(answer)
+                return dropped, buffer
     except OSError:
-        return 0
-
-
-def dropped(sock: socket.socket) -> int | None:
-    """Return how many datagrams the kernel has dropped at this socket, modulo 2**32, None where unknown."""
-    if ABI.SO_MEMINFO is None:
-        return None
+        pass  # before Linux 4.12, or closed
     try:
-        answer = sock.getsockopt(ABI.SOL_SOCKET, ABI.SO_MEMINFO, _MEMINFO.size)
-    except RefusedError:
-        raise
+        return None, sock.getsockopt(ABI.SOL_SOCKET, socket.SO_RCVBUF)
     except OSError:
-        return None
-    return int(_MEMINFO.unpack(answer)[8]) if len(answer) == _MEMINFO.size else None
+        return None, 0

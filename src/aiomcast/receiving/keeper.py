@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, final
 
-import attrs
-
 from ..diagnosis.verdicts import Verdict
 from ..errors import StateError
 from ..reading.contract import Network
@@ -14,7 +12,7 @@ from ..streams.dispatcher import Dispatcher, Key, Outlet
 from ..streams.packet_stream import PacketStream
 from ..values.events import EventKind
 from ..values.interface import Interface
-from ..values.statistics import Statistics
+from ..values.statistics import NOTHING, Statistics, Tally
 from .events import Event, Telling
 from .membership import Membership
 from .mending import Mending
@@ -38,7 +36,7 @@ class MembershipKeeper:
         self.dispatcher: Dispatcher = Dispatcher(self._stalled)
         self.telling: Telling = Telling()
         self.is_heard: Callable[[EventKind], bool] = self.telling.is_heard
-        self.of_left: Statistics = Statistics()
+        self.of_left: Statistics = NOTHING
         self.mending: Mending = Mending(network, self.memberships, silence)
         self.tightness: Tightness = Tightness(self.memberships)
         self._drops: dict[tuple[Membership, str], int] = {}  # not told yet
@@ -108,9 +106,12 @@ class MembershipKeeper:
     def left(self, membership: Membership) -> None:
         """Keep its counters, once."""
         if membership in self.memberships:
-            counted = attrs.evolve(membership.statistics(), queued=0)
+            counted = Tally()
+            membership._presence.count(counted)
+            counted.queued = 0
             self.forget(membership)
-            self.of_left += counted
+            counted.add(self.of_left)
+            self.of_left = counted.statistics()
         self.mending.left(membership)
 
     def forget(self, membership: Membership) -> None:

@@ -29,7 +29,7 @@ from ..values.filters import SourceFilter
 from ..values.interface import ALL_INTERFACES, Interface
 from ..values.links import DeviceGroup
 from ..values.options import Options
-from ..values.statistics import Statistics, Tally
+from ..values.statistics import NOTHING, Statistics, Tally
 from . import naming
 from .changes import Pending, Wanted, make_all, make_straight
 from .limit import SourceLimit
@@ -123,7 +123,7 @@ class Presence:
         self._outlet = outlet
         self._owner = owner
         self._limit = SourceLimit(network, binding.group)
-        self._of_left = Statistics()  # of interfaces it is no longer on
+        self._of_left: Statistics = NOTHING  # of interfaces it is no longer on
         self._failing: dict[int, int] = {}  # by index: what had been read when a socket failed
         self.binding: Binding = binding
         self.shards: tuple[Shards, ...] = tuple(map(self._on, interfaces))
@@ -138,7 +138,7 @@ class Presence:
 
     def interfaces(self) -> tuple[Interface, ...]:
         """Return those it is on now."""
-        return tuple(shards.interface for shards in self.shards)
+        return tuple([shards.interface for shards in self.shards])
 
     def statistics(self) -> Statistics:
         """Return the counters of all sockets and streams, those of interfaces that were left included."""
@@ -148,10 +148,12 @@ class Presence:
 
     def count(self, into: Tally) -> None:
         """Add what `statistics` returns."""
-        into.add(self._of_left)
-        into.queue_drops += self._outlet.dropped_count
-        into.filtered += self._outlet.unwanted_count
-        into.queued += self._outlet.queued
+        if self._of_left is not NOTHING:
+            into.add(self._of_left)
+        outlet = self._outlet
+        into.queue_drops += outlet.dropped_count
+        into.filtered += outlet.unwanted_count
+        into.queued += outlet.queued
         for shards in self.shards:
             shards.count(into)
 

@@ -283,11 +283,14 @@ class Receiver(Closing):
 
     def statistics(self) -> Statistics:
         """Return the counters of all memberships, those that were left included."""
+        return self._tally().statistics()
+
+    def _tally(self) -> Tally:
         tally = Tally()
         self._count_rest(tally)
         for membership in self._memberships:
             membership._presence.count(tally)
-        return tally.statistics()
+        return tally
 
     def _count_rest(self, into: Tally) -> None:
         """Add the counters that are of none of the memberships."""

@@ -99,9 +99,12 @@ class Shards:
 
     def count(self, into: Tally) -> None:
         """Add the counters of all its sockets, those that were closed included, and of no stream."""
+        into.filtered += self._refused_ahead
+        if self._is_plain:
+            self._sockets.count(self.readers, into)
+            return
         readers = self.all_readers
         self._sockets.count(readers, into)
-        into.filtered += self._refused_ahead
         into.queued += sum(map(len, {reader.lanes for reader in readers if reader.lanes is not None}))
 
     @property

@@ -7,18 +7,16 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import Protocol, final
 
-import attrs
-
 from ..errors import RefusedError
 from ..reading.contract import Reader, Reading
-from ..reading.counted import count, counted
+from ..reading.counted import count
 from ..rfc3678.refusals import refusal
 from ..streams.dispatcher import Outlet
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.options import Options
 from ..values.packets import Packet
-from ..values.statistics import Statistics, Tally
+from ..values.statistics import NOTHING, Statistics, Tally
 
 __all__ = ["Binding", "Sockets", "Told"]
 
@@ -85,7 +83,7 @@ class Sockets:
         self._options = options
         self._binding = binding
         self._told = told
-        self._of_closed = Statistics()  # of sockets that were closed
+        self._of_closed: Statistics = NOTHING  # of sockets that were closed
         self.interface: Interface = interface
         self.outlet: Outlet = outlet
 
@@ -99,7 +97,8 @@ class Sockets:
 
     def count(self, open_readers: Iterable[Reader], into: Tally) -> None:
         """Add the counters of `open_readers` and of what was closed."""
-        into.add(self._of_closed)
+        if self._of_closed is not NOTHING:
+            into.add(self._of_closed)
         for reader in open_readers:
             count(reader, into)
 
@@ -155,11 +154,14 @@ class Sockets:
 
     def _close(self, reader: Reader) -> None:
         """Keep the counters of a reader and close its socket, read out or not."""
-        last = attrs.evolve(counted(reader), receive_buffer=0)
+        last = Tally()
+        count(reader, last)
+        last.receive_buffer = 0
         self.drop(reader)
         if not reader.is_retired:
             reader.is_retired = True
-            self._of_closed += last
+            last.add(self._of_closed)
+            self._of_closed = last.statistics()
 
     def _report(self, readers: tuple[Reader, ...]) -> None:
         for reader in readers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 from . import kernel
@@ -19,10 +20,17 @@ def sysctl_value(name: str) -> int | None:
     try:
         if ABI.facts.sysctls_by_name:
             return _by_name(name)
-        with open("/proc/sys/" + name.replace(".", "/"), "rb") as file:
-            return int(file.read())  # of bytes: who has given up privileges may have no codec to load
+        return _by_file("/proc/sys/" + name.replace(".", "/"))
     except (OSError, ValueError):
         return None
+
+
+def _by_file(path: str) -> int:
+    descriptor = os.open(path, os.O_RDONLY)  # `open` would ask six more things, at every join
+    try:
+        return int(os.read(descriptor, 64))
+    finally:
+        os.close(descriptor)
 
 
 def setting_value(setting: Setting) -> int | None:

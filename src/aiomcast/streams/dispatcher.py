@@ -112,7 +112,7 @@ class Outlet:
     @property
     def queued(self) -> int:
         """How many packets wait in the streams of this membership alone."""
-        return sum(len(stream) for stream in (*self.listening.open(), *self.finished.open()))
+        return _queued(self.listening, self.finished)
 
     def refuse(self, refused: Callable[[SourceFilter, Flow], bool], wanted: SourceFilter) -> None:
         """Drop what is queued anywhere of flows that are `refused` by `wanted`, and count it as unwanted."""
@@ -232,7 +232,7 @@ class Dispatcher:
     @property
     def queued(self) -> int:
         """How many packets wait in the streams of the whole receiver and of memberships left."""
-        return sum(len(stream) for stream in (*self.listening.open(), *self.finished.open()))
+        return _queued(self.listening, self.finished)
 
     # Streams
 
@@ -389,6 +389,12 @@ class Dispatcher:
 
 def _others_have_it(batch: list[Packet]) -> None:
     """Count nothing: the streams that are left have copies of their own."""
+
+
+def _queued(listening: Listening, finished: Listening) -> int:
+    """Return how many packets wait in these streams."""
+    streams = listening.open() + finished.open()
+    return sum(map(len, streams)) if streams else 0
 
 
 def _key(packet: Packet) -> Key:

@@ -24,6 +24,7 @@ from ..values.lookup import alike, holding, index_in, is_address
 from .adapters import index_of, list_adapters
 from .links import find_address, find_label, find_link, list_addresses, list_links
 from .netlink import Netlink
+from .routes import Route, routes_to
 
 if TYPE_CHECKING:
     from ifaddr import Adapter
@@ -99,6 +100,10 @@ class _ByNetlink:
         """Return those that have this address."""
         return self._of(find_address(self._kernel, address))
 
+    def routes_to(self, addresses: Iterable[Address]) -> list[Route]:
+        """Return the routes to these. See `routes.routes_to`."""
+        return routes_to(addresses, self._kernel)
+
     def _link(self, zone: str) -> Link | None:
         index = index_in(zone)
         return find_link(self._kernel, zone) or (None if index is None else find_link(self._kernel, index))
@@ -147,6 +152,9 @@ class _WithoutNetlink:
 
     def holding(self, address: str) -> list[Interface]:
         return holding([one.interface for one in self.all()], address)
+
+    def routes_to(self, addresses: Iterable[Address]) -> list[Route]:
+        return routes_to(addresses)
 
 
 def _in_any_case(known: Sequence[Interface], wanted: Address | int) -> list[Interface]:

@@ -30,7 +30,6 @@ from ..values.lookup import (
 )
 from ..values.shown import shown
 from .asking import System, asking
-from .routes import routes_to
 
 __all__ = ["find_interface", "find_interfaces", "list_interfaces", "placed"]
 
@@ -127,19 +126,19 @@ def _by_way(group: Address | None, sources: Sequence[Address]) -> Interface:
         raise InterfaceError("no interface was named", "name one: there is no address to look a route up for")
     zones = zones_of(targets)
     asked = sorted({canonical(one) for one in sources}) or [canonical(targets[0])]
-    ways = {} if zones else _ways(asked, are_sources=bool(sources))
     with asking() as system:
+        ways = {} if zones else _ways(system, asked, are_sources=bool(sources))
         places = [(one, the_one(system.in_zone(zone), shown(zone), _hint)) for zone, one in zones.items()]
         places += [(one, _at_the_end(system, way, one)) for way, one in ways.items()]
         return the_same(places) if places else _only_one(system, asked[0])
 
 
-def _ways(asked: Sequence[str], are_sources: bool) -> dict[_Way, str]:
+def _ways(system: System, asked: Sequence[str], are_sources: bool) -> dict[_Way, str]:
     """Return the ways to sources or a group, each with the first that lies by it; none where none tells."""
     if not are_sources and needs_zone(asked[0]):
         return {}
     try:
-        routes = routes_to(asked)
+        routes = system.routes_to(asked)
     except NoRouteError as error:
         if are_sources or error.errno != errno.ENETUNREACH or scope(asked[0]) is not Scope.LINK_LOCAL:
             raise

@@ -43,6 +43,20 @@ _IFLA_CARRIER_UP_COUNT = 47
 _IFLA_PROP_LIST = 52
 _IFLA_ALT_IFNAME = 53
 _IFLA_INFO_SLAVE_KIND = 4
+# The others, of which there are about 40, are not looked into: this is done at every join.
+_OF_LINKS = frozenset(
+    {
+        _IFLA_ADDRESS,
+        _IFLA_IFNAME,
+        _IFLA_MTU,
+        _IFLA_MASTER,
+        _IFLA_OPERSTATE,
+        _IFLA_LINKINFO,
+        _IFLA_CARRIER,
+        _IFLA_CARRIER_UP_COUNT,
+        _IFLA_PROP_LIST,
+    }
+)
 # linux/if_addr.h
 _IFA_ADDRESS = 1
 _IFA_LOCAL = 2
@@ -68,7 +82,7 @@ def parse_link(payload: bytes) -> Link:
     if len(payload) < IFINFOMSG.size:
         raise MalformedMessage(f"{len(payload)} bytes tell of no interface")
     _, _, index, flags, _ = IFINFOMSG.unpack_from(payload)
-    told = attributes(payload, IFINFOMSG.size)
+    told = attributes(payload, IFINFOMSG.size, _OF_LINKS)
     if _IFLA_IFNAME not in told:
         raise MalformedMessage(f"interface {index} is told without its name")
     mac, carrier = told.get(_IFLA_ADDRESS, b""), told.get(_IFLA_CARRIER)

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import NamedTuple, Self
 
 from ..errors import UnsupportedError
@@ -43,6 +43,7 @@ _NLM_F_DUMP_INTR = 0x10
 _NLM_F_DUMP = 0x300
 # The upper two bits say that an attribute is nested, or in network order.
 _NLA_TYPE_MASK = 0x3FFF
+_ALL = range(_NLA_TYPE_MASK + 1)
 
 _HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 _ATTRIBUTE = struct.Struct("=HH")  # length, type
@@ -96,16 +97,19 @@ def messages(datagram: bytes) -> Iterator[Message]:
         at += length + -length % 4
 
 
-def attributes(payload: bytes, start: int = 0) -> dict[int, bytes]:
+def attributes(payload: bytes, start: int = 0, wanted: Container[int] = _ALL) -> dict[int, bytes]:
     """Return the attributes from `start` on, by their type. MalformedMessage when a length lies.
 
     Of several of one type the last is kept: `each_attribute` has them all.
     """
-    return dict(each_attribute(payload, start))
+    return dict(each_attribute(payload, start, wanted))
 
 
-def each_attribute(payload: bytes, start: int = 0) -> list[tuple[int, bytes]]:
-    """Return the attributes from `start` on, in order. MalformedMessage when a length lies."""
+def each_attribute(payload: bytes, start: int = 0, wanted: Container[int] = _ALL) -> list[tuple[int, bytes]]:
+    """Return the attributes from `start` on of the `wanted` types, in order.
+
+    MalformedMessage when a length lies, that of another type too.
+    """
     found: list[tuple[int, bytes]] = []
     end = len(payload)
     unpack, head = _ATTRIBUTE.unpack_from, _ATTRIBUTE.size
@@ -113,8 +117,10 @@ def each_attribute(payload: bytes, start: int = 0) -> list[tuple[int, bytes]]:
         length, kind = unpack(payload, start)
         if not head <= length <= end - start:
             raise MalformedMessage(f"an attribute in {end - start} bytes gives its length as {length}")
-        found.append((kind & _NLA_TYPE_MASK, payload[start + head : start + length]))
-        start += length + -length % 4
+        kind &= _NLA_TYPE_MASK
+        if kind in wanted:
+            found.append((kind, payload[start + head : start + length]))
+        start += (length + 3) & -4
     return found
 
 

@@ -63,14 +63,16 @@ class Route:
     source: str | None
 
 
-def routes_to(addresses: Iterable[Address]) -> list[Route]:
-    """Return the route to each of `addresses` (unicast or groups), in their order.
+def routes_to(addresses: Iterable[Address], kernel: Netlink | None = None) -> list[Route]:
+    """Return the route to each of `addresses` (unicast or groups), in their order, by `kernel` if given.
 
     It is what the kernel itself would choose, with its policy rules, for a packet of this process; a zone
     in an address counts for nothing. NoRouteError for the first that has none, its errno kept:
     RefusedError where the system refuses to say, AddressError for what is no address.
     """
     wanted = [canonical(address) for address in addresses]
+    if kernel is not None:
+        return [_asked(kernel, address) for address in wanted]
     try:
         with refusals("looking up routes"):
             kernel = Netlink()

@@ -53,11 +53,6 @@ class MemoryReader:
         self._tells_traffic_class = "traffic_class" in ancillary
         self._flows: dict[tuple[str, int], Flow] = {}
 
-    @property
-    def receive_buffer(self) -> int:
-        """Bytes of buffer; 0 once the socket is closed."""
-        return self.sock.receive_buffer
-
     def read(self, limit: int) -> tuple[list[Packet], int]:
         """Return the packets of `limit` reads at most, and how many datagrams were used for them.
 
@@ -123,10 +118,11 @@ class MemoryReader:
         if not self.sock.is_readable:
             self.gate.emptied(_ANY_TIME)
 
-    def count_drops(self) -> None:
-        """Bring `kernel_drops` up to date, also when no datagram came after the drops."""
+    def count_drops(self) -> int:
+        """Bring `kernel_drops` up to date; return the bytes of buffer, 0 once the socket is closed."""
         self.kernel_drops = self.sock.drops
         self.tell_drops()
+        return self.sock.receive_buffer
 
     def tell_drops(self) -> None:
         """Call `lost` if it does not know of all drops."""

@@ -8,7 +8,7 @@ import attrs
 
 from .sealed import sealed
 
-__all__ = ["SourceStatistics", "Statistics", "StreamStatistics", "Tally"]
+__all__ = ["NOTHING", "SourceStatistics", "Statistics", "StreamStatistics", "Tally"]
 
 
 @final
@@ -76,6 +76,10 @@ class Statistics:
         )
 
 
+NOTHING = Statistics()
+"""What was counted where nothing was. It is one object, which who adds up need not add."""
+
+
 @final
 class Tally:
     """A sum that is still being made: with a thousand memberships, a value for each part is what costs."""
@@ -103,7 +107,7 @@ class Tally:
         self.receive_buffer: int = 0
         self.latest_ns: int | None = None
 
-    def add(self, more: Statistics) -> None:
+    def add(self, more: Statistics | Tally) -> None:
         """Add what was counted elsewhere."""
         self.received += more.received
         self.octets += more.octets

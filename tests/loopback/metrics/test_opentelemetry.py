@@ -30,7 +30,7 @@ async def test_counters_and_gauges(group: str, senders: Senders) -> None:
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
     async with aiomcast.Receiver() as receiver:
-        instrument(receiver, provider.get_meter("test"))
+        instrument(receiver, provider.get_meter("test"), memberships=True)
         async with receiver.join(group, senders.port, sources=[A], interface="lo") as feed:
             for count in (1, 2):  # anew at each collection, from whatever thread
                 await senders.send(A, group, b"four")
@@ -47,6 +47,23 @@ async def test_counters_and_gauges(group: str, senders: Senders) -> None:
                     "network.interface.name": "lo",
                 }
                 assert isinstance(told["aiomcast.packets.queued"], Gauge)
+                (latest,) = told["aiomcast.membership.last_packet.time"].data_points
+                assert latest.value == (feed.statistics().latest_ns or 0) / 1e9
         told = _collected(reader)
         assert [point.value for point in told["aiomcast.packets.received"].data_points] == [2]
+    provider.shutdown()
+
+
+async def test_only_sums_unless_memberships_are_asked_for(group: str, senders: Senders) -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    async with aiomcast.Receiver() as receiver:
+        instrument(receiver, provider.get_meter("test"))
+        for port in (senders.port, senders.port + 1):
+            await receiver.join(group, port, sources=[A], interface="lo")
+        told = _collected(reader)
+        assert not [name for name in told if name.startswith("aiomcast.membership")]
+        (granted,) = told["aiomcast.receive_buffer"].data_points
+        assert granted.value == receiver.statistics().receive_buffer > 0
+        assert "aiomcast.last_packet.time" not in told  # none has come
     provider.shutdown()

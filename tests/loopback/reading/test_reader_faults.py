@@ -10,10 +10,14 @@ from contextlib import ExitStack
 from types import ModuleType
 from typing import Any
 
+import attrs
 import pytest
 
 import aiomcast
-from aiomcast import SourceFilter
+from aiomcast import SourceFilter, Statistics
+from aiomcast.reading import options
+from aiomcast.reading.contract import Reader
+from aiomcast.reading.counted import counted
 from aiomcast.reading.lanes import Lanes
 from aiomcast.system.sockets import MulticastSocket
 from tests.support.packets import payloads
@@ -26,32 +30,58 @@ __all__ = ["reading", "sender", "sock"]
 
 
 class Dropping(MulticastSocket):
-    """A socket whose count of drops the test sets."""
+    """A socket whose count of drops the test sets, and which notes what it was asked for."""
 
     drops = 0
 
-    def getsockopt(self, level: int, option: int, length: int = 0) -> Any:  # Any: as the socket's own
-        if length:
-            return struct.pack("=9I", *[0] * 8, self.drops % (1 << 32))
-        return super().getsockopt(level, option)
+    def __init__(self, *arguments: Any) -> None:  # Any: as the socket's own
+        super().__init__(*arguments)
+        self.asked: list[int] = []
+
+    def getsockopt(self, level: int, option: int, length: int = 0) -> Any:
+        self.asked.append(option)
+        return struct.pack("=9I", 0, 4096, *[0] * 6, self.drops % (1 << 32))
 
 
-@needs_drops
-def test_the_counter_of_drops_wraps(reading: ModuleType, any_group: str) -> None:
+@pytest.fixture
+def dropping(any_group: str) -> Iterator[Dropping]:
+    """A socket of `any_group` that is bound to nothing."""
     with Dropping(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.group, sock.port = any_group, PORT
         sock.interface = aiomcast.Interface(LO, "lo")
         sock.setblocking(False)
-        reader = reading.Reader(sock, SourceFilter.any())
-        total = 0
-        for step in (0, 5, (1 << 31) - 6, 1 << 30, 1 << 30, 3, (1 << 31) - 1, (1 << 31) - 1, 10):
-            total += step
-            sock.drops = total
-            reader.count_drops()
-            assert reader.kernel_drops == total
-        sock.drops = total - 2  # an older figure that comes late
+        yield sock
+
+
+def _asking(reading: ModuleType, sock: Dropping) -> Reader:
+    """Return a reader that asks by the socket's own method, as the compiled one does where it has to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(options, "ABI", attrs.evolve(options.ABI, SO_MEMINFO=None))
+        reader: Reader = reading.Reader(sock, SourceFilter.any())
+    sock.asked.clear()
+    return reader
+
+
+@needs_drops
+def test_the_counter_of_drops_wraps(reading: ModuleType, dropping: Dropping) -> None:
+    reader = _asking(reading, dropping)
+    total = 0
+    for step in (0, 5, (1 << 31) - 6, 1 << 30, 1 << 30, 3, (1 << 31) - 1, (1 << 31) - 1, 10):
+        total += step
+        dropping.drops = total
         reader.count_drops()
         assert reader.kernel_drops == total
+    dropping.drops = total - 2  # an older figure that comes late
+    reader.count_drops()
+    assert reader.kernel_drops == total
+
+
+@needs_drops
+def test_all_that_is_counted_takes_one_question(reading: ModuleType, dropping: Dropping) -> None:
+    reader = _asking(reading, dropping)
+    dropping.drops = 3
+    assert counted(reader) == Statistics(kernel_drops=3, receive_buffer=4096)
+    assert dropping.asked == [options.ABI.SO_MEMINFO]
 
 
 @needs_drops

@@ -15,7 +15,7 @@ import aiomcast
 from aiomcast import ALL_INTERFACES, Interface, InterfaceError, NoRouteError, RefusedError, list_interfaces
 from aiomcast.errors import LimitError, NoSuchInterfaceError, UnsupportedError
 from aiomcast.rfc3678.abi import WINDOWS, native
-from aiomcast.system import asking, interfaces, routes
+from aiomcast.system import asking, routes
 from aiomcast.system.asking import as_interface
 from aiomcast.system.interfaces import find_interface, find_interfaces
 from aiomcast.system.netlink import Netlink
@@ -240,19 +240,19 @@ def test_a_list_for_which_there_is_no_descriptor(
 
 def test_a_route_that_only_an_address_tells(without_netlink: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_interface(None, "232.1.1.1", ["127.0.0.2"]) == loopback()
-    monkeypatch.setattr(interfaces, "routes_to", lambda asked: [routes.Route(None, "203.0.113.9")])
+    monkeypatch.setattr(asking, "routes_to", lambda asked: [routes.Route(None, "203.0.113.9")])
     with pytest.raises(NoSuchInterfaceError, match=r"203\.0\.113\.9"):
         find_interface(None, "232.1.1.1", ["127.0.0.2"])
-    monkeypatch.setattr(interfaces, "routes_to", lambda asked: [routes.Route(999999, "203.0.113.9")])
+    monkeypatch.setattr(asking, "routes_to", lambda asked: [routes.Route(999999, "203.0.113.9")])
     with pytest.raises(NoSuchInterfaceError, match="999999"):
         find_interface(None, "232.1.1.1", ["127.0.0.2"])
 
 
 def test_a_refusal_to_look_routes_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: object) -> list[routes.Route]:
+    def refuse(*_: object) -> list[routes.Route]:
         raise NoRouteError(errno.EACCES, "looking", "a prohibit route covers it")
 
-    monkeypatch.setattr(interfaces, "routes_to", refuse)
+    monkeypatch.setattr(asking, "routes_to", refuse)
     for group, sources in (("224.0.0.251", ["127.0.0.2"]), ("224.0.0.251", []), ("239.1.1.1", [])):
         with pytest.raises(NoRouteError):
             find_interface(None, group, sources)

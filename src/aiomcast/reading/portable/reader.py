@@ -96,7 +96,7 @@ class Reader:
         self.coalesces: bool = granted.coalesces
         self.descriptor: int = sock.fileno()
         self._stamped = not granted.stamps
-        self._dropped = options.dropped(sock) or 0
+        self._dropped = options.drops_and_buffer(sock)[0] or 0
         self._flows: dict[Any, Flow] = {}  # Any: an address as the socket module makes it
         self._passing: dict[Any, Flow] = {}  # those of `_flows` that the filter in force allows
         self._flow_limit = flow_limit
@@ -127,11 +127,6 @@ class Reader:
         """
         self.gate.begin(begun_ns, since_ns, elsewhere)
         self.judge_anew()
-
-    @property
-    def receive_buffer(self) -> int:
-        """Bytes of buffer that the kernel has granted; 0 once the socket is closed."""
-        return options.receive_buffer(self.sock)
 
     def read(self, limit: int) -> tuple[list[Packet], int]:
         """Return the packets of `limit` reads at most, and how many datagrams that used up.
@@ -209,12 +204,16 @@ class Reader:
         """Close the socket."""
         self.sock.close()
 
-    def count_drops(self) -> None:
-        """Bring `kernel_drops` up to date, also when no datagram came after the drops."""
-        total = options.dropped(self.sock)
+    def count_drops(self) -> int:
+        """Bring `kernel_drops` up to date, also when no datagram came after the drops.
+
+        Return the bytes of receive buffer that the kernel has granted; 0 once the socket is closed.
+        """
+        total, buffer = options.drops_and_buffer(self.sock)
         if total is not None:
             self._drops_are(total)
         self.tell_drops()
+        return buffer
 
     def tell_drops(self) -> None:
         """Call `lost` if it does not know of all drops."""
