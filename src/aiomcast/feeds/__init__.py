@@ -1,5 +1,7 @@
 """Feeds: what the numbers in packets tell, several lines made one, and packets recorded to files."""
 
+from .capture import Capture
+from .captured import Captured, CaptureStatistics
 from .counting import SequenceCounter, SequenceStatistics
 from .items import Gap, Restart
 from .jitter import Jitter
@@ -11,6 +13,9 @@ from .sequence import Sequence
 from .watched import Watched, gaps
 
 __all__ = [
+    "Capture",
+    "CaptureStatistics",
+    "Captured",
     "Gap",
     "Jitter",
     "LineStatistics",

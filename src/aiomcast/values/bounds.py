@@ -39,3 +39,9 @@ SOCKETS_LINGERING: Final = 64
 """Sockets kept open for latecomers: beyond it the oldest close."""
 FRAME_SHAPES: Final = 4096
 """Headers kept while a stream is recorded, one for each flow and length: then the memory starts anew."""
+CAPTURE_BLOCK: Final = 1 << 20
+"""Bytes of a packet in a capture, with what is told of it: a longer one is taken for a broken file."""
+CAPTURE_INTERFACES: Final = 4096
+"""Interfaces that a capture can have."""
+FRAGMENTED: Final = 256
+"""Datagrams of a capture that are put together from fragments at a time: beyond it the oldest is given up."""
