@@ -7,6 +7,9 @@ from typing import final
 from weakref import WeakSet
 
 from ..errors import ArgumentError
+from ..memory.lookup import placed
+from ..memory.reading import MemoryReading
+from ..memory.station import Station
 from ..reading.contract import Reading
 from ..values.addresses import Address, check_port, group_address
 from ..values.capabilities import Capabilities
@@ -15,9 +18,6 @@ from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
 from ..values.links import DeviceGroup, Link
 from ..values.lookup import by_likeness
-from .lookup import placed
-from .reading import MemoryReading
-from .station import Station
 
 __all__ = ["IN_MEMORY", "MemoryHost"]
 

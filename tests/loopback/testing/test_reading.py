@@ -10,10 +10,10 @@ from collections.abc import Callable
 import pytest
 
 from aiomcast import Packet, SourceFilter, StateError
+from aiomcast.memory.sockets import MemorySocket
 from aiomcast.reading.contract import Reader, Reading
 from aiomcast.reading.gate import Gate
 from aiomcast.testing import MemoryNetwork
-from aiomcast.testing.sockets import MemorySocket
 from aiomcast.values.options import Options
 from tests.support.memory import GROUP, PORT, A, B, C, joined, opened, placed
 from tests.support.waiting import turns

@@ -5,11 +5,11 @@ import typing
 import pytest
 
 import aiomcast.testing
+from aiomcast.memory.reader import MemoryReader
+from aiomcast.memory.reading import MemoryReading, _Place, _Timer
+from aiomcast.memory.sockets import MemorySocket
 from aiomcast.reading.contract import Network, Place, Reader, Reading, Socket, Timer
 from aiomcast.testing import MemoryHost, MemoryNetwork
-from aiomcast.testing.reader import MemoryReader
-from aiomcast.testing.reading import MemoryReading, _Place, _Timer
-from aiomcast.testing.sockets import MemorySocket
 
 PUBLIC = [MemoryHost, MemoryNetwork]
 
