@@ -9,6 +9,7 @@ from .line import LineStatistics
 from .merged import Merged, MergedBatches, merge
 from .merging import MergeStatistics
 from .recording import Recorded, record
+from .replaying import Replay
 from .sequence import Sequence
 from .watched import Watched, gaps
 
@@ -23,6 +24,7 @@ __all__ = [
     "Merged",
     "MergedBatches",
     "Recorded",
+    "Replay",
     "Restart",
     "Sequence",
     "SequenceCounter",

@@ -56,11 +56,14 @@ class Capture:
 
     def batches(self) -> Iterator[list[Captured]]:
         """Iterate over the same by lists, each of what is read at a time: some hundreds of packets."""
+        return (batch for batch in self.each_batch() if batch)
+
+    def each_batch(self) -> Iterator[list[Captured]]:
+        """Iterate over the same, also where a list is empty: each step takes a bounded time."""
         with _Reading(self.path, self._nameless) as reading:
             self._reading = reading
             while (records := reading.records()) is not None:
-                if batch := reading.dissector.dissect(records):
-                    yield batch
+                yield reading.dissector.dissect(records)
 
     def interfaces(self) -> tuple[str, ...]:
         """Return the names of the interfaces it was captured on, each once.
