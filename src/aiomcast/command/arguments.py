@@ -8,7 +8,7 @@ from typing import Protocol
 
 import aiomcast
 
-from . import completion, demo, doctor, interfaces, listen, send
+from . import completion, demo, doctor, interfaces, listen, replay, send
 from .options import Parser
 
 __all__ = ["COMMANDS", "parser"]
@@ -27,6 +27,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Command] = {
     "listen": listen,
     "send": send,
+    "replay": replay,
     "doctor": doctor,
     "interfaces": interfaces,
     "demo": demo,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-__all__ = ["Parser", "Words", "WrongUsage", "channel", "common", "number"]
+__all__ = ["Parser", "Words", "WrongUsage", "channel", "common", "number", "speed"]
 
 # What argparse says, and how it is said here.
 _WORDS = (
@@ -101,6 +101,7 @@ class Words(argparse.Action):
     """Any number of words, which may stand on both sides of options: argparse takes the first ones alone."""
 
     def __init__(self, **options: object) -> None:
+        options["required"] = False
         super().__init__(nargs="*", **options)  # type: ignore[arg-type]  # what it takes is its own affair
 
     def __call__(
@@ -168,3 +169,16 @@ def number(
         raise argparse.ArgumentTypeError(f"{text} is {limit}")
 
     return read
+
+
+def speed(text: str) -> float | None:
+    """Return how many times as fast as a capture was, None for "fast": without a pace."""
+    if text == "fast":
+        return None
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not (math.isfinite(found) and found > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 nor fast")
+    return found

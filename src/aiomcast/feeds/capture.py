@@ -54,15 +54,15 @@ class Capture:
         for batch in self.batches():
             yield from batch
 
-    def batches(self) -> Iterator[list[Captured]]:
-        """Iterate over the same by lists, each of what is read at a time: some hundreds of packets."""
-        return (batch for batch in self.each_batch() if batch)
+    def batches(self, *, octets: int = _CHUNK) -> Iterator[list[Captured]]:
+        """Iterate over the same by lists, each of what is in so many bytes of the file.
 
-    def each_batch(self) -> Iterator[list[Captured]]:
-        """Iterate over the same, also where a list is empty: each step takes a bounded time."""
+        A list may be empty: each step takes a bounded time, in which nothing else of an event loop runs,
+        about 2 ms for the 262,144 bytes that are read where no other number is given.
+        """
         with _Reading(self.path, self._nameless) as reading:
             self._reading = reading
-            while (records := reading.records()) is not None:
+            while (records := reading.records(octets)) is not None:
                 yield reading.dissector.dissect(records)
 
     def interfaces(self) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ class Capture:
         """
         with _Reading(self.path, self._nameless, only_names=True) as reading:
             try:
-                while reading.records() is not None:
+                while reading.records(_CHUNK) is not None:
                     pass
             except CaptureError:  # who reads the packets is told
                 pass
@@ -122,7 +122,7 @@ class _Reading:
         """Close the file."""
         self._file.close()
 
-    def records(self) -> list[Record] | None:
+    def records(self, octets: int) -> list[Record] | None:
         """Return the packets of what is read next, None at the end. CaptureError where it is broken."""
         if self._error is not None:
             error, self._error, self._is_over = self._error, None, True
@@ -131,7 +131,7 @@ class _Reading:
             return None
         found: list[Record] = []
         try:
-            if not self._next(_CHUNK):
+            if not self._next(octets):
                 self._end()
             used = self.parser.feed(self._rest, found)
             self._at += used

@@ -21,6 +21,8 @@ __all__ = ["PaceClock", "Player", "Told"]
 
 _LOG = logging.getLogger("aiomcast")
 _EARLY = 0.0005  # seconds: a loop's timers count milliseconds
+_AT_A_TIME = 1 << 17  # bytes of the file: nothing else of the loop runs meanwhile
+_AT_A_TIME_PACED = 1 << 14
 _STANDS_STILL = 1.0  # seconds without room for the next packet, after which that is said
 
 
@@ -63,7 +65,9 @@ class Player:
         self._speed = speed
         self._clock: PaceClock | None = clock
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._batches: Iterator[list[Captured]] = capture.each_batch()
+        self._batches: Iterator[list[Captured]] = capture.batches(
+            octets=_AT_A_TIME if speed is None else _AT_A_TIME_PACED
+        )
         self._batch: list[Captured] = []
         self._at = 0
         self._begun: float | None = None
