@@ -93,13 +93,13 @@ class Listening:
 
     async def _until_it_ends(self, batches: PacketBatches) -> bool:
         """Return whether the end was asked for from the start, by --count or --seconds."""
-        tasks = [asyncio.create_task(work) for work in (self._take(batches), self._show(), self._watch())]
-        taking, showing, _ = tasks
+        works = (self._take(batches), self._show(), self._writing.attend(), self._watch())
+        tasks = [asyncio.create_task(work) for work in works]
         seconds = self._wanted.seconds
         try:
             with self._told():
                 await asyncio.wait(
-                    (taking, showing),
+                    tasks[:-1],
                     timeout=None if seconds is None else min(FOREVER, seconds),
                     return_when=asyncio.FIRST_COMPLETED,
                 )

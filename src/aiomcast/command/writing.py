@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
@@ -36,6 +37,9 @@ class Writing(Protocol):
     async def show(self, report: Report) -> None:
         """Show how things stand."""
 
+    async def attend(self) -> None:
+        """Do what is due between reports, until it is cancelled."""
+
     async def end(self, report: Report) -> None:
         """Show how things stood at the end."""
 
@@ -43,11 +47,29 @@ class Writing(Protocol):
         """Give back what it has for itself, however it ended."""
 
 
-class PacketLines:
+class _Lines:
+    """What has no terminal for itself, and shows nothing."""
+
+    is_live: bool = False
+
+    async def show(self, report: Report) -> None:
+        """Nothing."""
+
+    async def attend(self) -> None:
+        """Nothing, for ever."""
+        await asyncio.Event().wait()
+
+    async def end(self, report: Report) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class PacketLines(_Lines):
     """Writes each packet in a format."""
 
     interval = None
-    is_live = False
 
     def __init__(self, output: Output, written_as: WrittenAs) -> None:
         self._output = output
@@ -68,20 +90,9 @@ class PacketLines:
             units.append(written_as(packet, name))
         await self._output.write(units)
 
-    async def show(self, report: Report) -> None:
-        """Nothing."""
 
-    async def end(self, report: Report) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
-class IntervalLines:
+class IntervalLines(_Lines):
     """Writes lines of each report."""
-
-    is_live = False
 
     def __init__(self, output: Output, lines: Lines, interval: float) -> None:
         self._output = output
@@ -102,6 +113,3 @@ class IntervalLines:
         came = any(channel.account.new.packets for channel in report.channels)
         if came or report.interval > self.interval / 10:
             await self.show(report)
-
-    def close(self) -> None:
-        """Nothing."""
