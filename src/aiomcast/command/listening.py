@@ -73,6 +73,7 @@ class Listening:
                 joined = await receiver.join(group, port, sources=sources, interface=self._wanted.interface)
                 self._memberships[group, port] = joined
             async with receiver.batches() as batches:
+                await self._writing.begin()
                 self._started = time.monotonic()
                 for line in _first_few(self._described(), "channels"):
                     self._tell(line)
@@ -123,7 +124,9 @@ class Listening:
         asking = [getattr(signal, name) for name in ("SIGUSR1", "SIGINFO") if hasattr(signal, name)]
         for number in asking:
             loop.add_signal_handler(number, self._tell_totals)
-        is_pipe = sys.platform != "win32" and stat.S_ISFIFO(os.fstat(STDOUT).st_mode)
+        is_pipe = (
+            self._writing.is_piped and sys.platform != "win32" and stat.S_ISFIFO(os.fstat(STDOUT).st_mode)
+        )
         if is_pipe:  # this end of a pipe becomes readable when nobody is left at the other
             loop.add_reader(STDOUT, task.cancel)
         try:
@@ -226,9 +229,8 @@ class Listening:
 
     def _summary(self, report: Report) -> str:
         total, taken = self._receiver.statistics(), self._writing.taken
-        done = "written" if self._writing.interval is None else "counted"
         return (
-            f"{taken} packets, {self._octets} bytes {done} in {report.passed:.1f} s; "
+            f"{taken} packets, {self._octets} bytes {self._writing.done} in {report.passed:.1f} s; "
             f"{total.received} received, {total.filtered} filtered, {total.truncated} truncated, "
             f"{total.received - total.filtered - taken} left over, "
             f"{total.kernel_drops} dropped by the kernel"

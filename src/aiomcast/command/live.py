@@ -17,11 +17,16 @@ class LiveView:
     """Draws each report."""
 
     is_live: bool = True
+    is_piped = False
+    done = "counted"
 
     def __init__(self, interval: float) -> None:
         self._screen = Screen()
         self.interval: float | None = interval
         self.taken: int = 0
+
+    async def begin(self) -> None:
+        """Nothing: the first report begins it."""
 
     async def take(self, batch: list[Packet], named: Callable[[Packet], str]) -> None:
         """Count them alone."""

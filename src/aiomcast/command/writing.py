@@ -9,11 +9,11 @@ from typing import Protocol
 from aiomcast import Packet
 
 from .formats import WrittenAs
-from .intervals import Lines
+from .intervals import Lines as LinesOf
 from .output import Output
 from .report import Report
 
-__all__ = ["IntervalLines", "PacketLines", "Writing"]
+__all__ = ["IntervalLines", "Lines", "PacketLines", "Writing"]
 
 
 class Writing(Protocol):
@@ -31,6 +31,17 @@ class Writing(Protocol):
     def is_live(self) -> bool:
         """Whether it has the terminal for itself until it ends."""
 
+    @property
+    def is_piped(self) -> bool:
+        """Whether it is for who reads standard output, and over when nobody does."""
+
+    @property
+    def done(self) -> str:
+        """What is done with packets, as in "5 packets written"."""
+
+    async def begin(self) -> None:
+        """Begin, now that the channels are joined."""
+
     async def take(self, batch: list[Packet], named: Callable[[Packet], str]) -> None:
         """Take packets, and write them if that is what is done; `named` says by which interface each came."""
 
@@ -47,10 +58,13 @@ class Writing(Protocol):
         """Give back what it has for itself, however it ended."""
 
 
-class _Lines:
+class Lines:
     """What has no terminal for itself, and shows nothing."""
 
     is_live: bool = False
+
+    async def begin(self) -> None:
+        """Nothing."""
 
     async def show(self, report: Report) -> None:
         """Nothing."""
@@ -66,10 +80,12 @@ class _Lines:
         """Nothing."""
 
 
-class PacketLines(_Lines):
+class PacketLines(Lines):
     """Writes each packet in a format."""
 
     interval = None
+    is_piped = True
+    done = "written"
 
     def __init__(self, output: Output, written_as: WrittenAs) -> None:
         self._output = output
@@ -91,10 +107,13 @@ class PacketLines(_Lines):
         await self._output.write(units)
 
 
-class IntervalLines(_Lines):
+class IntervalLines(Lines):
     """Writes lines of each report."""
 
-    def __init__(self, output: Output, lines: Lines, interval: float) -> None:
+    is_piped = True
+    done = "counted"
+
+    def __init__(self, output: Output, lines: LinesOf, interval: float) -> None:
         self._output = output
         self._lines = lines
         self.interval = interval
