@@ -40,6 +40,7 @@ class Wanted:
     interface: str | int | None
     count: int | None
     seconds: float | None
+    capture: str | None = None
 
 
 class Listening:
@@ -73,6 +74,7 @@ class Listening:
                 joined = await receiver.join(group, port, sources=sources, interface=self._wanted.interface)
                 self._memberships[group, port] = joined
             async with receiver.batches() as batches:
+                await self._writing.begin()
                 self._started = time.monotonic()
                 for line in _first_few(self._described(), "channels"):
                     self._tell(line)
@@ -93,13 +95,13 @@ class Listening:
 
     async def _until_it_ends(self, batches: PacketBatches) -> bool:
         """Return whether the end was asked for from the start, by --count or --seconds."""
-        tasks = [asyncio.create_task(work) for work in (self._take(batches), self._show(), self._watch())]
-        taking, showing, _ = tasks
+        works = (self._take(batches), self._show(), self._writing.attend(), self._watch())
+        tasks = [asyncio.create_task(work) for work in works]
         seconds = self._wanted.seconds
         try:
             with self._told():
                 await asyncio.wait(
-                    (taking, showing),
+                    tasks[:-1],
                     timeout=None if seconds is None else min(FOREVER, seconds),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
@@ -123,7 +125,9 @@ class Listening:
         asking = [getattr(signal, name) for name in ("SIGUSR1", "SIGINFO") if hasattr(signal, name)]
         for number in asking:
             loop.add_signal_handler(number, self._tell_totals)
-        is_pipe = sys.platform != "win32" and stat.S_ISFIFO(os.fstat(STDOUT).st_mode)
+        is_pipe = (
+            self._writing.is_piped and sys.platform != "win32" and stat.S_ISFIFO(os.fstat(STDOUT).st_mode)
+        )
         if is_pipe:  # this end of a pipe becomes readable when nobody is left at the other
             loop.add_reader(STDOUT, task.cancel)
         try:
@@ -162,6 +166,8 @@ class Listening:
 
     async def _watch(self) -> None:
         """Say once on which channels nothing has come, and the likely cause where one is seen."""
+        if self._wanted.capture is not None:  # which has its pauses, and no cause to be found
+            return
         await asyncio.sleep(UNTIL_TOLD - LOOKED_AT)
         if not self._writing.is_live:
             causes = await self._causes()
@@ -209,9 +215,16 @@ class Listening:
     def _missed(self) -> list[str]:
         """Return what was asked for and did not come, in words."""
         taken, count = self._writing.taken, self._wanted.count
-        missed = [f"nothing came from {name}: {command} finds the cause" for name, command in self._silent()]
+        capture = self._wanted.capture
+        missed = [
+            f"nothing came from {name}: "
+            + (f"{command} finds the cause" if capture is None else f"{capture} has none of it")
+            for name, command in self._silent()
+        ]
         if not missed and count is not None and taken < count:
-            missed = [f"{taken} of {count} packets came in {self._wanted.seconds:g} s"]
+            seconds = self._wanted.seconds
+            where = f"are in {capture}" if seconds is None else f"came in {seconds:g} s"
+            missed = [f"{taken} of {count} packets {where}"]
         return missed
 
     def _report(self) -> Report:
@@ -226,9 +239,8 @@ class Listening:
 
     def _summary(self, report: Report) -> str:
         total, taken = self._receiver.statistics(), self._writing.taken
-        done = "written" if self._writing.interval is None else "counted"
         return (
-            f"{taken} packets, {self._octets} bytes {done} in {report.passed:.1f} s; "
+            f"{taken} packets, {self._octets} bytes {self._writing.done} in {report.passed:.1f} s; "
             f"{total.received} received, {total.filtered} filtered, {total.truncated} truncated, "
             f"{total.received - total.filtered - taken} left over, "
             f"{total.kernel_drops} dropped by the kernel"

@@ -64,7 +64,8 @@ def perform(given: argparse.Namespace) -> int:
         given.ttl,
     )
     wanted = list(in_words(given.channels))
-    work = Resending(Capture(given.file), wanted, way, given.speed, given.loop, given.count)
+    pace = None if given.speed == "fast" else given.speed
+    work = Resending(Capture(given.file), wanted, way, pace, given.loop, given.count)
     return run(work.run())
 
 

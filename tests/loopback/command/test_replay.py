@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import re
 import signal
 import subprocess
@@ -166,3 +168,64 @@ async def test_ipv6(path: Path, group6: str) -> None:
     path.write_bytes(section() + interface() + packet(frame))  # noqa: ASYNC240  # it is small
     said = await run(str(path), "-i", "lo", status=1)
     assert said.count("\n") == 1
+
+
+# listen --from
+
+LISTEN = [sys.executable, "-m", "aiomcast", "listen"]
+
+
+def heard(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*LISTEN, *options], capture_output=True, text=True, timeout=40)
+
+
+def test_listen_shows_what_was_captured_as_if_it_came_now(path: Path) -> None:
+    sent = [(("192.0.2.10", "192.0.2.11")[at % 2], "232.1.1.1", 5000) for at in range(10)]
+    file = captured(path, *sent, step_ns=1000 * MS)
+    done = heard("192.0.2.10@232.1.1.1:5000", "--from", file, "--speed", "fast", "-f", "json")
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(one) for one in done.stdout.splitlines()]
+    assert [base64.b64decode(one["data"]) for one in lines] == [b"%d" % at for at in range(0, 10, 2)]
+    assert {(one["source"], one["interface"], one["hop_limit"]) for one in lines} == {
+        ("192.0.2.10", "interface 0", 9)
+    }
+    assert [one["timestamp_ns"] for one in lines] == [STAMP_NS + at * 1000 * MS for at in range(0, 10, 2)]
+
+
+def test_listen_at_a_pace_takes_its_time(path: Path) -> None:
+    file = captured(path, *[(A, "239.1.1.1", 5000)] * 5, step_ns=100 * MS)
+    done = heard("239.1.1.1:5000", "--from", file, "--speed", "2", "-f", "raw")
+    assert done.stdout == "01234"
+    found = re.search(r" in ([0-9.]+) s", done.stderr)
+    assert found
+    assert float(found[1]) >= 0.2
+
+
+def test_listen_says_what_is_not_in_a_capture(path: Path) -> None:
+    file = captured(path, *[(A, "239.1.1.1", 5000)] * 5)
+    fast = ("--from", file, "--speed", "fast", "-f", "raw")
+    done = heard("239.1.1.1:5000", "239.1.1.2:5000", *fast)
+    assert done.returncode == 1
+    assert f"nothing came from 239.1.1.2:5000: {file} has none of it" in done.stderr
+    done = heard("239.1.1.1:5000", "-c", "9", *fast)
+    assert done.returncode == 1
+    assert f"5 of 9 packets are in {file}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["239.1.1.1:5000", "--speed", "2"], 2, "--speed without --from"),
+        (["239.1.1.1:5000", "--from", "{none}"], 1, "No such file"),
+        (["239.1.1.1:5000", "--from", "{no}"], 1, "neither pcapng nor pcap"),
+        (["239.1.1.1:5000", "--from", "{file}", "-i", "eth9"], 2, "interface 0"),
+    ],
+)
+def test_wrong_input_of_listen_from_a_capture(
+    path: Path, words: list[str], status: int, said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    named = {"file": captured(path, (A, "232.1.1.1", 4444)), "no": __file__, "none": f"{path}.none"}
+    assert main(["listen", "-f", "text", *(one.format(**named) for one in words)]) == status
+    told = capfd.readouterr().err
+    assert told.count("\n") == 1
+    assert said in told
