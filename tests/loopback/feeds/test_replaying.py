@@ -22,6 +22,7 @@ from aiomcast import (
     Membership,
     Overflow,
     Packet,
+    PacketBatches,
     Receiver,
     SourceFilter,
     StateError,
@@ -283,6 +284,26 @@ async def test_every_iteration_ends_with_the_file(path: Path) -> None:
         assert await all_of(late) == []
         with pytest.raises(StateError, match="closed"):
             await feed.packets().receive()
+
+
+async def test_the_streams_of_a_receiver_end_when_the_last_membership_has_nothing_left(path: Path) -> None:
+    """One that is over ends by itself; what another has not read yet still comes to the receiver."""
+    sent = [(A, OTHER, 0)] * 1500
+    replay = Replay(capture(path, *sent), speed="fast")
+    async with Receiver(network=replay, capacity=4, receive_buffer=1 << 20) as receiver:
+        over = await receiver.join(GROUP, PORT)
+        slow = await receiver.join(OTHER, PORT)
+        everything = receiver.batches()
+        stopping = slow.packets()  # is full, and stops the reading of its membership
+        assert await all_of(over) == []
+        assert replay.is_over
+        came, taken = await asyncio.gather(_batches(everything), _numbers(stopping))
+    assert came == taken == list(range(1500))
+
+
+async def _batches(batches: PacketBatches) -> list[int]:
+    async with asyncio.timeout(LIMIT):
+        return [number async for batch in batches for number in numbers(batch)]
 
 
 async def _numbers(stream: object) -> list[int]:

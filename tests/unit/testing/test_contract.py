@@ -5,6 +5,7 @@ import typing
 import pytest
 
 import aiomcast.testing
+from aiomcast.feeds import Replay
 from aiomcast.memory.reader import MemoryReader
 from aiomcast.memory.reading import MemoryReading, _Place, _Timer
 from aiomcast.memory.sockets import MemorySocket
@@ -14,9 +15,9 @@ from aiomcast.testing import MemoryHost, MemoryNetwork
 PUBLIC = [MemoryHost, MemoryNetwork]
 
 
-def network(one: MemoryNetwork, other: MemoryHost) -> list[Network]:
-    """Both are networks."""
-    return [one, other]
+def network(one: MemoryNetwork, other: MemoryHost, replay: Replay) -> list[Network]:
+    """All are networks."""
+    return [one, other, replay]
 
 
 def reading(one: MemoryReading, reader: MemoryReader, sock: MemorySocket) -> tuple[Reading, Reader, Socket]:
