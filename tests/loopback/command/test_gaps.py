@@ -65,10 +65,9 @@ def until(process: subprocess.Popen[str], received: int) -> list[dict[str, objec
         told.append(json.loads(line))
         come += told[-1]["received"] if told[-1]["kind"] == "line" else 0
         if come == received:
-            break
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=SECONDS)
-    return [*told, *map(json.loads, rest.splitlines())]
+            process.send_signal(signal.SIGINT)
+    process.wait(SECONDS)
+    return told
 
 
 def of(told: list[dict[str, object]], kind: str) -> list[dict[str, object]]:
