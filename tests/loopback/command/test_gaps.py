@@ -60,12 +60,13 @@ def send(packets: Iterable[tuple[Line, int]]) -> None:
 def until(process: subprocess.Popen[str], received: int) -> list[dict[str, object]]:
     """Return what it writes until its intervals have told of so many packets, and after it is ended."""
     assert process.stdout is not None
-    told, come = [], 0
+    told, come, is_ended = [], 0, False
     for line in process.stdout:
         told.append(json.loads(line))
         come += told[-1]["received"] if told[-1]["kind"] == "line" else 0
-        if come == received:
+        if come == received and not is_ended:
             process.send_signal(signal.SIGINT)
+            is_ended = True
     process.wait(SECONDS)
     return told
 
