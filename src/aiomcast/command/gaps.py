@@ -42,9 +42,9 @@ def define(command: argparse.ArgumentParser) -> None:
     --count came within --seconds.
 
     Examples:
-      aiomcast gaps 192.0.2.10@232.1.1.1:5000 --sequence rtp
-      aiomcast gaps 192.0.2.10@232.1.1.1:5000 192.0.2.20@232.1.1.2:5000 --sequence u32@0 -i eth0,eth1
-      aiomcast gaps 192.0.2.10@232.1.1.1:5000 --sequence u64be@8 -t 3600 --format json >gaps.jsonl
+      aiomcast gaps 192.0.2.1@232.1.1.1:5000 --sequence rtp
+      aiomcast gaps 192.0.2.1@232.1.1.1:5000 192.0.2.2@232.1.1.2:5000 --sequence rtp
+      aiomcast gaps 192.0.2.1@232.1.1.1:5000 --sequence u64be@8 -t 3600 -f json
     """
     add = command.add_argument
     add("channels", metavar="CHANNEL", action=Words, help="A line: group and port, with sources or without.")
