@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
-import stat
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -19,8 +16,9 @@ from aiomcast.feeds import Sequence as SequencePlace
 from .channels import Asked
 from .counting import Counting
 from .intervals import totals
-from .output import FOREVER, STDOUT, TO_FINISH, say
+from .output import FOREVER, MOST_TOLD, TO_FINISH, first_few, say, when_nobody_reads
 from .report import Report, address
+from .running import every
 from .silence import command_for
 from .writing import Writing
 
@@ -28,7 +26,6 @@ __all__ = ["Listening", "Wanted"]
 
 UNTIL_TOLD = 3.0  # seconds without a packet, after which that is said
 LOOKED_AT = 1.0  # seconds, the last of these, for what the likely cause is
-MOST_TOLD = 8  # channels that get a line each: of more it is said how many
 
 
 @attrs.frozen
@@ -76,7 +73,7 @@ class Listening:
             async with receiver.batches() as batches:
                 await self._writing.begin()
                 self._started = time.monotonic()
-                for line in _first_few(self._described(), "channels"):
+                for line in first_few(self._described(), "channels"):
                     self._tell(line)
                 is_over = await self._until_it_ends(batches)
             if self._writing.is_live:
@@ -86,10 +83,10 @@ class Listening:
             async with asyncio.timeout(TO_FINISH):
                 await self._writing.end(report)
         if report.has_sequence and not self._writing.is_live:
-            for line in _first_few(totals(report), "sources"):
+            for line in first_few(totals(report), "sources"):
                 self._tell(line)
         self._tell(self._summary(report))
-        for line in _first_few(wrong, "channels"):
+        for line in first_few(wrong, "channels"):
             say(f"aiomcast: {line}")
         return 1 if wrong else 0
 
@@ -125,16 +122,11 @@ class Listening:
         asking = [getattr(signal, name) for name in ("SIGUSR1", "SIGINFO") if hasattr(signal, name)]
         for number in asking:
             loop.add_signal_handler(number, self._tell_totals)
-        is_pipe = (
-            self._writing.is_piped and sys.platform != "win32" and stat.S_ISFIFO(os.fstat(STDOUT).st_mode)
-        )
-        if is_pipe:  # this end of a pipe becomes readable when nobody is left at the other
-            loop.add_reader(STDOUT, task.cancel)
+        reading = when_nobody_reads(task.cancel) if self._writing.is_piped else contextlib.nullcontext()
         try:
-            yield
+            with reading:
+                yield
         finally:
-            if is_pipe:
-                loop.remove_reader(STDOUT)
             for number in asking:
                 loop.remove_signal_handler(number)
 
@@ -159,7 +151,7 @@ class Listening:
     async def _show(self) -> None:
         if self._writing.is_live:
             await self._writing.show(self._report())
-        async for _ in _every(self._writing.interval or FOREVER):
+        async for _ in every(self._writing.interval or FOREVER):
             report = self._report()
             self._counting.begin_interval(report, self._memberships.values())
             await self._writing.show(report)
@@ -176,7 +168,7 @@ class Listening:
                 + causes.get(command, f"{command} finds the cause")
                 for name, command in self._silent()
             ]
-            for line in _first_few(silent, "channels"):
+            for line in first_few(silent, "channels"):
                 self._tell(line)
 
     async def _causes(self) -> dict[str, str]:
@@ -254,18 +246,3 @@ class Listening:
     def _tell(self, line: str) -> None:
         if not self._quiet:
             say(line)
-
-
-async def _every(seconds: float) -> AsyncIterator[None]:
-    """Yield at times so far apart, however long what is done in between takes."""
-    loop = asyncio.get_running_loop()
-    due = loop.time()
-    while True:
-        due = max(due + seconds, loop.time())
-        await asyncio.sleep(due - loop.time())
-        yield
-
-
-def _first_few(lines: Sequence[str], what: str) -> list[str]:
-    shown = lines[:MOST_TOLD]
-    return [*shown, f"and {len(lines) - MOST_TOLD} more {what}"] if len(lines) > MOST_TOLD else [*shown]

@@ -78,9 +78,20 @@ def perform(given: argparse.Namespace) -> int:
             raise ArgumentError("--to - to a terminal", "payloads can command it: give a pipe, or a file")
         return run(Listening(asked, taking, None, PipeRecording(taking, shown), given.quiet).run())
     recording = FileRecording(
-        taking, Path(given.to), given.rotate_bytes, given.rotate_seconds, given.overwrite, shown
+        taking, _file(given.to), given.rotate_bytes, given.rotate_seconds, given.overwrite, shown
     )
     return run(Listening(asked, taking, None, recording, given.quiet).run())
+
+
+def _file(text: str) -> Path:
+    """Return the file that is meant. ArgumentError for what names none."""
+    path = Path(text)
+    try:
+        if not path.name or text.endswith(os.sep) or path.is_dir():
+            raise ArgumentError(f"--to {text!r} is a folder" if text else "--to ''", "name a file")
+    except OSError as error:
+        raise ArgumentError(f"--to {text[:40]!r}...", error.strerror or "name a file") from None
+    return path
 
 
 def _above_0(text: str) -> int:

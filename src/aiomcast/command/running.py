@@ -7,10 +7,10 @@ import contextlib
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
-__all__ = ["run"]
+__all__ = ["every", "run"]
 
 T = TypeVar("T")
 
@@ -52,3 +52,13 @@ def _new_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
             warnings.warn(f"uvloop cannot be loaded ({error}): asyncio's loop serves", RuntimeWarning, 1)
         return None
     return new_event_loop
+
+
+async def every(seconds: float) -> AsyncIterator[None]:
+    """Yield at times so far apart, however long what is done in between takes."""
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        due = max(due + seconds, loop.time())
+        await asyncio.sleep(due - loop.time())
+        yield

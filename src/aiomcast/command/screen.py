@@ -28,9 +28,9 @@ MOST_SHOWN = 3  # of their rows
 class Screen:
     """Draws views on a screen of their own, on the terminal that standard output is.
 
-    Ctrl-Z gives the terminal back before the process stops, and Ctrl-\\ before it ends. While another
-    process has the terminal nothing is drawn. What is said on standard error meanwhile is shown below the
-    view, and written when the terminal is given back.
+    Ctrl-Z gives the terminal back before the process stops, and Ctrl-\\ before it ends. When it goes on in
+    the background nothing is drawn until it is in front again. What is said on standard error meanwhile is
+    shown below the view, and written when the terminal is given back.
     """
 
     def __init__(self) -> None:
@@ -48,6 +48,7 @@ class Screen:
         self._stderr = sys.stderr
         self._handled: list[int] = []
         self._was_stopped = False
+        self._is_job = False  # of a shell that may have put it into the background
 
     def draw(self, view: RenderableType) -> None:
         """Have this on the screen from now on."""
@@ -71,7 +72,7 @@ class Screen:
         self._leave()
 
     def _draw(self) -> None:
-        if not _is_ours():
+        if self._is_job and not _is_in_front():
             return
         if not self._live.is_started:
             self._stderr, sys.stderr = sys.stderr, self._said
@@ -101,6 +102,7 @@ class Screen:
 
     def _go_on(self, _: signal.Signals) -> None:
         """Begin a screen anew where it was stopped without being asked: a shell has used this one."""
+        self._is_job = True
         if not self._was_stopped:
             self._leave()
         self._was_stopped = False
@@ -110,15 +112,15 @@ class Screen:
         """Have the signal do what it does, on the terminal as it was."""
         self._leave()
         loop = asyncio.get_running_loop()
-        self._was_stopped = True
+        self._was_stopped = self._is_job = True
         loop.remove_signal_handler(number)
         signal.pthread_kill(threading.get_ident(), number)  # returns when the process goes on
         loop.add_signal_handler(number, self._by_default, number)
         self._is_due.set()
 
 
-def _is_ours() -> bool:
-    """Whether this process may draw: no job in the background."""
+def _is_in_front() -> bool:
+    """Whether this process has the terminal: it is no job in the background."""
     try:
         return os.tcgetpgrp(STDOUT) == os.getpgrp()
     except (AttributeError, OSError):  # there are no jobs on such a system, or on this terminal

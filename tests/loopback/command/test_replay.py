@@ -229,3 +229,13 @@ def test_wrong_input_of_listen_from_a_capture(
     told = capfd.readouterr().err
     assert told.count("\n") == 1
     assert said in told
+
+
+def test_gaps_are_found_in_what_was_captured(path: Path) -> None:
+    frames = [ethernet(ipv4(udp(number.to_bytes(4, "big")))) for number in (1, 2, 5, 6)]
+    path.write_bytes(section() + interface() + b"".join(packet(one) for one in frames))
+    words = ["192.0.2.10@232.1.1.1:5000", "--sequence", "u32be@0", "--from", str(path), "--speed", "fast"]
+    command = [sys.executable, "-m", "aiomcast", "gaps", *words, "-f", "text"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=40)
+    assert done.returncode == 1, done.stderr
+    assert "gap 3 to 4, 2 lost" in done.stdout + done.stderr
