@@ -16,6 +16,7 @@ MulticastError
 │   ├── InterfaceGoneError              the interface is no longer there
 │   ├── NoPermissionError (PermissionError)
 │   └── NoRouteError                    no route to the source or group
+├── CaptureError                        a file that is no capture, or is broken; says where
 ├── InconsistentError                   the kernel holds another filter than the library set
 └── UnsupportedError                    this platform has no such call
 """
@@ -27,6 +28,7 @@ __all__ = [
     "AddressTypeError",
     "ArgumentError",
     "ArgumentTypeError",
+    "CaptureError",
     "FilterError",
     "FilterTypeError",
     "InconsistentError",
@@ -153,6 +155,22 @@ class NoPermissionError(RefusedError, PermissionError):
 
 class NoRouteError(RefusedError):
     """There is no route to the address, so no interface follows from it."""
+
+
+class CaptureError(MulticastError):
+    """A file is no capture, or not one that can be read to its end.
+
+    `path` is the file, `offset` the byte in it where that shows (of what is compressed: behind the
+    compression).
+    """
+
+    def __init__(self, detail: str, hint: str = "", *, path: str = "", offset: int = 0) -> None:
+        super().__init__(detail, hint)
+        self.path = path
+        self.offset = offset
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.detail, self.hint), {"path": self.path, "offset": self.offset})
 
 
 class InconsistentError(MulticastError):

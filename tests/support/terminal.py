@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import select
 import subprocess
 import termios
 from collections.abc import Mapping, Sequence
@@ -12,9 +14,11 @@ from types import TracebackType
 
 __all__ = ["Terminal"]
 
+SECONDS = 30  # more than anything shown here takes to come
+
 
 class Terminal:
-    """Runs `command` on a terminal; at the end of the block it has ended by itself."""
+    """Runs `command` on a terminal that is its own; at the end of the block it has ended by itself."""
 
     def __init__(
         self,
@@ -37,6 +41,7 @@ class Terminal:
                 cwd=cwd,
                 env=dict(env or os.environ) | known,
                 start_new_session=True,
+                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # signals and jobs come by it
             )
         self.shown: str = ""
         """What was read, with its control sequences."""
@@ -60,6 +65,10 @@ class Terminal:
         """Type it."""
         os.write(self._controller, text.encode())
 
+    def resize(self, rows: int, columns: int) -> None:
+        """Be as big as this from now on, and tell the process in front."""
+        termios.tcsetwinsize(self._controller, (rows, columns))
+
     def read(self) -> str:
         """Read to the end of the process; return all that was shown."""
         while read := self._read():
@@ -76,6 +85,7 @@ class Terminal:
             self.shown += read
 
     def _read(self) -> str:
+        assert select.select((self._controller,), (), (), SECONDS)[0], f"it hangs: {self.shown}"
         try:
             return os.read(self._controller, 65536).decode(errors="replace")
         except OSError:  # EIO: the other end is closed

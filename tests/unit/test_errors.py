@@ -26,6 +26,7 @@ TREE: dict[type[Exception], tuple[type[Exception], ...]] = {
     errors.InterfaceGoneError: (errors.RefusedError,),
     errors.NoPermissionError: (errors.RefusedError, PermissionError),
     errors.NoRouteError: (errors.RefusedError,),
+    errors.CaptureError: (errors.MulticastError,),
     errors.InconsistentError: (errors.MulticastError,),
     errors.UnsupportedError: (errors.MulticastError,),
 }

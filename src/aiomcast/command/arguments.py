@@ -8,7 +8,7 @@ from typing import Protocol
 
 import aiomcast
 
-from . import completion, demo, doctor, interfaces, listen, send
+from . import completion, demo, doctor, gaps, interfaces, listen, record, replay, send
 from .options import Parser
 
 __all__ = ["COMMANDS", "parser"]
@@ -26,7 +26,10 @@ class Command(Protocol):
 
 COMMANDS: dict[str, Command] = {
     "listen": listen,
+    "gaps": gaps,
+    "record": record,
     "send": send,
+    "replay": replay,
     "doctor": doctor,
     "interfaces": interfaces,
     "demo": demo,

@@ -72,7 +72,9 @@ def _taken_apart(word: str) -> tuple[tuple[str, ...], re.Match[str]]:
     scheme = _SCHEME.match(word)
     if scheme and scheme[1].lower() != "udp":
         raise ArgumentError(f"channel {word!r}: scheme {scheme[1]}", "there is udp:// alone")
-    written, _, place = word[scheme.end() if scheme else 0 :].rpartition("@")
+    written, at, place = word[scheme.end() if scheme else 0 :].rpartition("@")
+    if at and not written and not scheme:  # udp://@GROUP:PORT is how players write it
+        raise ArgumentError(f"channel {word!r}: no source before the @", _HINT)
     found = _PLACE.fullmatch(place)
     if found is None:
         raise ArgumentError(f"channel {word!r}", _HINT)

@@ -27,7 +27,12 @@ def perform(given: argparse.Namespace) -> int:
     """Do it for `given.parser`, the parser of the whole command, and return the status."""
     import shtab
 
-    values = {"interface": shtab.cmd("aiomcast interfaces | cut -f 2"), "file": shtab.FILE}
+    values = {
+        "interface": shtab.cmd("aiomcast interfaces | cut -f 2"),
+        "file": shtab.FILE,
+        "files": shtab.FILE,
+        "to": shtab.FILE,
+    }
     for parser in (given.parser, *_commands(given.parser)):
         for action in parser._actions:
             if action.dest in values:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
-import stat
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -19,8 +16,9 @@ from aiomcast.feeds import Sequence as SequencePlace
 from .channels import Asked
 from .counting import Counting
 from .intervals import totals
-from .output import FOREVER, STDOUT, TO_FINISH, say
+from .output import FOREVER, MOST_TOLD, TO_FINISH, first_few, say, when_nobody_reads
 from .report import Report, address
+from .running import every
 from .silence import command_for
 from .writing import Writing
 
@@ -28,7 +26,6 @@ __all__ = ["Listening", "Wanted"]
 
 UNTIL_TOLD = 3.0  # seconds without a packet, after which that is said
 LOOKED_AT = 1.0  # seconds, the last of these, for what the likely cause is
-MOST_TOLD = 8  # channels that get a line each: of more it is said how many
 
 
 @attrs.frozen
@@ -40,6 +37,7 @@ class Wanted:
     interface: str | int | None
     count: int | None
     seconds: float | None
+    capture: str | None = None
 
 
 class Listening:
@@ -73,8 +71,9 @@ class Listening:
                 joined = await receiver.join(group, port, sources=sources, interface=self._wanted.interface)
                 self._memberships[group, port] = joined
             async with receiver.batches() as batches:
+                await self._writing.begin()
                 self._started = time.monotonic()
-                for line in _first_few(self._described(), "channels"):
+                for line in first_few(self._described(), "channels"):
                     self._tell(line)
                 is_over = await self._until_it_ends(batches)
             if self._writing.is_live:
@@ -84,22 +83,22 @@ class Listening:
             async with asyncio.timeout(TO_FINISH):
                 await self._writing.end(report)
         if report.has_sequence and not self._writing.is_live:
-            for line in _first_few(totals(report), "sources"):
+            for line in first_few(totals(report), "sources"):
                 self._tell(line)
         self._tell(self._summary(report))
-        for line in _first_few(wrong, "channels"):
+        for line in first_few(wrong, "channels"):
             say(f"aiomcast: {line}")
         return 1 if wrong else 0
 
     async def _until_it_ends(self, batches: PacketBatches) -> bool:
         """Return whether the end was asked for from the start, by --count or --seconds."""
-        tasks = [asyncio.create_task(work) for work in (self._take(batches), self._show(), self._watch())]
-        taking, showing, _ = tasks
+        works = (self._take(batches), self._show(), self._writing.attend(), self._watch())
+        tasks = [asyncio.create_task(work) for work in works]
         seconds = self._wanted.seconds
         try:
             with self._told():
                 await asyncio.wait(
-                    (taking, showing),
+                    tasks[:-1],
                     timeout=None if seconds is None else min(FOREVER, seconds),
                     return_when=asyncio.FIRST_COMPLETED,
                 )
@@ -123,14 +122,11 @@ class Listening:
         asking = [getattr(signal, name) for name in ("SIGUSR1", "SIGINFO") if hasattr(signal, name)]
         for number in asking:
             loop.add_signal_handler(number, self._tell_totals)
-        is_pipe = sys.platform != "win32" and stat.S_ISFIFO(os.fstat(STDOUT).st_mode)
-        if is_pipe:  # this end of a pipe becomes readable when nobody is left at the other
-            loop.add_reader(STDOUT, task.cancel)
+        reading = when_nobody_reads(task.cancel) if self._writing.is_piped else contextlib.nullcontext()
         try:
-            yield
+            with reading:
+                yield
         finally:
-            if is_pipe:
-                loop.remove_reader(STDOUT)
             for number in asking:
                 loop.remove_signal_handler(number)
 
@@ -155,13 +151,15 @@ class Listening:
     async def _show(self) -> None:
         if self._writing.is_live:
             await self._writing.show(self._report())
-        async for _ in _every(self._writing.interval or FOREVER):
+        async for _ in every(self._writing.interval or FOREVER):
             report = self._report()
             self._counting.begin_interval(report, self._memberships.values())
             await self._writing.show(report)
 
     async def _watch(self) -> None:
         """Say once on which channels nothing has come, and the likely cause where one is seen."""
+        if self._wanted.capture is not None:  # which has its pauses, and no cause to be found
+            return
         await asyncio.sleep(UNTIL_TOLD - LOOKED_AT)
         if not self._writing.is_live:
             causes = await self._causes()
@@ -170,7 +168,7 @@ class Listening:
                 + causes.get(command, f"{command} finds the cause")
                 for name, command in self._silent()
             ]
-            for line in _first_few(silent, "channels"):
+            for line in first_few(silent, "channels"):
                 self._tell(line)
 
     async def _causes(self) -> dict[str, str]:
@@ -209,9 +207,16 @@ class Listening:
     def _missed(self) -> list[str]:
         """Return what was asked for and did not come, in words."""
         taken, count = self._writing.taken, self._wanted.count
-        missed = [f"nothing came from {name}: {command} finds the cause" for name, command in self._silent()]
+        capture = self._wanted.capture
+        missed = [
+            f"nothing came from {name}: "
+            + (f"{command} finds the cause" if capture is None else f"{capture} has none of it")
+            for name, command in self._silent()
+        ]
         if not missed and count is not None and taken < count:
-            missed = [f"{taken} of {count} packets came in {self._wanted.seconds:g} s"]
+            seconds = self._wanted.seconds
+            where = f"are in {capture}" if seconds is None else f"came in {seconds:g} s"
+            missed = [f"{taken} of {count} packets {where}"]
         return missed
 
     def _report(self) -> Report:
@@ -226,9 +231,8 @@ class Listening:
 
     def _summary(self, report: Report) -> str:
         total, taken = self._receiver.statistics(), self._writing.taken
-        done = "written" if self._writing.interval is None else "counted"
         return (
-            f"{taken} packets, {self._octets} bytes {done} in {report.passed:.1f} s; "
+            f"{taken} packets, {self._octets} bytes {self._writing.done} in {report.passed:.1f} s; "
             f"{total.received} received, {total.filtered} filtered, {total.truncated} truncated, "
             f"{total.received - total.filtered - taken} left over, "
             f"{total.kernel_drops} dropped by the kernel"
@@ -242,18 +246,3 @@ class Listening:
     def _tell(self, line: str) -> None:
         if not self._quiet:
             say(line)
-
-
-async def _every(seconds: float) -> AsyncIterator[None]:
-    """Yield at times so far apart, however long what is done in between takes."""
-    loop = asyncio.get_running_loop()
-    due = loop.time()
-    while True:
-        due = max(due + seconds, loop.time())
-        await asyncio.sleep(due - loop.time())
-        yield
-
-
-def _first_few(lines: Sequence[str], what: str) -> list[str]:
-    shown = lines[:MOST_TOLD]
-    return [*shown, f"and {len(lines) - MOST_TOLD} more {what}"] if len(lines) > MOST_TOLD else [*shown]

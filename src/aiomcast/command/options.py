@@ -8,13 +8,30 @@ import math
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable
+from collections.abc import Sequence as Listed
+from typing import TYPE_CHECKING, Literal, NoReturn
+
+from aiomcast import ArgumentError
+from aiomcast.feeds import Sequence
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-__all__ = ["Parser", "Words", "WrongUsage", "channel", "common", "number"]
+__all__ = [
+    "Parser",
+    "Words",
+    "WrongUsage",
+    "channel",
+    "common",
+    "listed",
+    "number",
+    "octets",
+    "sequence",
+    "speed",
+]
+
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 # What argparse says, and how it is said here.
 _WORDS = (
@@ -61,7 +78,7 @@ class Parser(argparse.ArgumentParser):
         print(message, end="", file=file)
 
     def parse_known_args(  # type: ignore[override]  # of its overloads only the one that is called
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+        self, args: Listed[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Refuse what is wrong or unknown here, where it is known whose argument it is."""
         given = sys.argv[1:] if args is None else args
@@ -80,7 +97,7 @@ class Parser(argparse.ArgumentParser):
             self.error(f"{unknown[0]!r} is one argument too many")
         return found, unknown
 
-    def _refuse_unknown_options(self, given: Sequence[str]) -> None:
+    def _refuse_unknown_options(self, given: Listed[str]) -> None:
         """Do it first: the value of such an option would be taken for another argument."""
         known = self._option_string_actions
         for one in given:
@@ -101,6 +118,7 @@ class Words(argparse.Action):
     """Any number of words, which may stand on both sides of options: argparse takes the first ones alone."""
 
     def __init__(self, **options: object) -> None:
+        options["required"] = False
         super().__init__(nargs="*", **options)  # type: ignore[arg-type]  # what it takes is its own affair
 
     def __call__(
@@ -149,6 +167,24 @@ def common(command: argparse.ArgumentParser) -> None:
     add("-c", "--count", metavar="N", type=number(int, 1), help="End after N packets.")
 
 
+def sequence(command: argparse.ArgumentParser, *, required: bool = False) -> None:
+    """Declare --sequence."""
+    command.add_argument(
+        "--sequence",
+        metavar="WHERE",
+        type=_sequence,
+        required=required,
+        help="Where the sequence number is: rtp, ts (MPEG-TS), rtp+ts, or type and offset as u32@0, u16le@2.",
+    )
+
+
+def _sequence(text: str) -> Sequence:
+    try:
+        return Sequence.parse(text)
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def number(
     kind: type[int] | type[float], least: float = -math.inf, most: float = math.inf
 ) -> Callable[[str], float]:
@@ -168,3 +204,29 @@ def number(
         raise argparse.ArgumentTypeError(f"{text} is {limit}")
 
     return read
+
+
+def listed(text: str) -> list[str]:
+    """Read what commas part."""
+    return text.split(",")
+
+
+def octets(text: str) -> int:
+    """Read a number of bytes, as 512K or 8M."""
+    digits, unit = (text[:-1], text[-1:].upper()) if text[-1:].upper() in _UNITS else (text, "")
+    if not digits.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes: write 512K or 8M")
+    return int(digits) * _UNITS.get(unit, 1)
+
+
+def speed(text: str) -> float | Literal["fast"]:
+    """Read how many times as fast as a capture was, or that it is to have no pace."""
+    if text == "fast":
+        return "fast"
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not (math.isfinite(found) and found > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number above 0 nor fast")
+    return found

@@ -7,8 +7,9 @@ import contextlib
 import errno
 import os
 import select
+import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 __all__ = [
@@ -19,15 +20,18 @@ __all__ = [
     "TO_FINISH",
     "Output",
     "drop_the_rest",
+    "first_few",
     "is_closed_pipe",
     "say",
     "until_ready",
+    "when_nobody_reads",
 ]
 
 STDIN, STDOUT, STDERR = range(3)
 FOREVER = 1e9  # seconds: longer than any wait, and what a clock can still add
 PORTION = getattr(select, "PIPE_BUF", 4096)  # bytes: what a ready pipe surely takes, and whole
 TO_FINISH = 1.0  # seconds, for what has been begun
+MOST_TOLD = 8  # lines about things of a kind: of more it is said how many
 
 
 class Output:
@@ -121,6 +125,20 @@ async def until_ready(descriptor: int, add: Callable[..., Any], remove: Callable
         remove(descriptor)
 
 
+@contextlib.contextmanager
+def when_nobody_reads(act: Callable[[], object]) -> Iterator[None]:
+    """Have `act` called as soon as nobody is left to read standard output, where that is a pipe."""
+    loop = asyncio.get_running_loop()
+    is_pipe = sys.platform != "win32" and stat.S_ISFIFO(os.fstat(STDOUT).st_mode)
+    if is_pipe:  # this end of it becomes readable then
+        loop.add_reader(STDOUT, act)
+    try:
+        yield
+    finally:
+        if is_pipe:
+            loop.remove_reader(STDOUT)
+
+
 def is_closed_pipe(error: OSError) -> bool:
     """Whether it says that nobody is left to read: on Windows it is EINVAL at the next write."""
     return isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL)
@@ -130,6 +148,12 @@ def say(line: object) -> None:
     """Write a line to standard error; nobody may be left to be told."""
     with contextlib.suppress(OSError):  # nobody is left to be told
         print(line, file=sys.stderr, flush=True)
+
+
+def first_few(lines: Sequence[str], what: str) -> list[str]:
+    """Return as many as one reads, and how many more of `what` there are."""
+    shown = lines[:MOST_TOLD]
+    return [*shown, f"and {len(lines) - MOST_TOLD} more {what}"] if len(lines) > MOST_TOLD else [*shown]
 
 
 def drop_the_rest() -> None:

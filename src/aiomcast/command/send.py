@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import errno
 import random
 import time
 from collections import Counter
@@ -16,15 +15,14 @@ import aiomcast
 from .asking import Asking
 from .naming import interface
 from .options import channel, common, number
-from .output import FOREVER, STDIN, say
+from .output import STDIN, say
+from .pacing import PASSING, until
 from .payloads import LONGEST, escaped, lines, numbered, pieces, readable, repeated, with_rtp
 from .running import run
 
 __all__ = ["define", "perform"]
 
 PIECE = 1316  # bytes of a file in a datagram: seven packets of MPEG-TS, and no link fragments it
-BY_THREAD = 0.002  # seconds: a loop's timers count milliseconds
-PASSING = (errno.ENOBUFS, errno.EPERM, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH)
 
 
 def define(command: argparse.ArgumentParser) -> None:
@@ -114,7 +112,7 @@ async def _send(
     async with sender:
         with contextlib.suppress(asyncio.CancelledError):
             async for payload in payloads:
-                await _until(started + tried / rate if rate else 0.0)
+                await until(started + tried / rate if rate else 0.0)
                 datagram = with_rtp(payload, first + tried, ssrc) if rtp else payload
                 tried += 1
                 try:
@@ -141,14 +139,6 @@ async def _send(
         f"{reach}{answers}" + f"; the system refused {refused.total()} more" * bool(refused)
     )
     return 1 if refused else 0
-
-
-async def _until(due: float) -> None:
-    """Wait for that time; the signals have their turn in any case, also when it is past."""
-    await asyncio.sleep(min(FOREVER, max(0.0, due - time.monotonic() - BY_THREAD)))
-    left = due - time.monotonic()
-    if left > 0:
-        time.sleep(min(left, BY_THREAD))  # noqa: ASYNC251  # it is more exact, and nothing else runs
 
 
 def _reach(sender: aiomcast.Sender | Asking) -> str:

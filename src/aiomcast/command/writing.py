@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
 from aiomcast import Packet
 
 from .formats import WrittenAs
-from .intervals import Lines
+from .intervals import Lines as LinesOf
 from .output import Output
 from .report import Report
 
-__all__ = ["IntervalLines", "PacketLines", "Writing"]
+__all__ = ["IntervalLines", "Lines", "PacketLines", "Writing"]
 
 
 class Writing(Protocol):
@@ -30,11 +31,25 @@ class Writing(Protocol):
     def is_live(self) -> bool:
         """Whether it has the terminal for itself until it ends."""
 
+    @property
+    def is_piped(self) -> bool:
+        """Whether it is for who reads standard output, and over when nobody does."""
+
+    @property
+    def done(self) -> str:
+        """What is done with packets, as in "5 packets written"."""
+
+    async def begin(self) -> None:
+        """Begin, now that the channels are joined."""
+
     async def take(self, batch: list[Packet], named: Callable[[Packet], str]) -> None:
         """Take packets, and write them if that is what is done; `named` says by which interface each came."""
 
     async def show(self, report: Report) -> None:
         """Show how things stand."""
+
+    async def attend(self) -> None:
+        """Do what is due between reports, until it is cancelled."""
 
     async def end(self, report: Report) -> None:
         """Show how things stood at the end."""
@@ -43,11 +58,34 @@ class Writing(Protocol):
         """Give back what it has for itself, however it ended."""
 
 
-class PacketLines:
+class Lines:
+    """What has no terminal for itself, and shows nothing."""
+
+    is_live: bool = False
+
+    async def begin(self) -> None:
+        """Nothing."""
+
+    async def show(self, report: Report) -> None:
+        """Nothing."""
+
+    async def attend(self) -> None:
+        """Nothing, for ever."""
+        await asyncio.Event().wait()
+
+    async def end(self, report: Report) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class PacketLines(Lines):
     """Writes each packet in a format."""
 
     interval = None
-    is_live = False
+    is_piped = True
+    done = "written"
 
     def __init__(self, output: Output, written_as: WrittenAs) -> None:
         self._output = output
@@ -68,22 +106,14 @@ class PacketLines:
             units.append(written_as(packet, name))
         await self._output.write(units)
 
-    async def show(self, report: Report) -> None:
-        """Nothing."""
 
-    async def end(self, report: Report) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
-class IntervalLines:
+class IntervalLines(Lines):
     """Writes lines of each report."""
 
-    is_live = False
+    is_piped = True
+    done = "counted"
 
-    def __init__(self, output: Output, lines: Lines, interval: float) -> None:
+    def __init__(self, output: Output, lines: LinesOf, interval: float) -> None:
         self._output = output
         self._lines = lines
         self.interval = interval
@@ -102,6 +132,3 @@ class IntervalLines:
         came = any(channel.account.new.packets for channel in report.channels)
         if came or report.interval > self.interval / 10:
             await self.show(report)
-
-    def close(self) -> None:
-        """Nothing."""

@@ -13,6 +13,7 @@ from ..values.closing import Closing
 from ..values.interface import Interface, InterfaceLike
 from .sending import (
     Writable,
+    check_foreign,
     check_loop,
     check_source_port,
     check_ttl,
@@ -41,6 +42,10 @@ class Sender(Closing):
     - `source_port`: the port to send from. 0 is one that the system chooses; one that is asked for is
       shared with others that share it.
 
+    - `foreign`: whether `source` may be an address that this host does not have, as for a capture that is
+      played again (IP_TRANSPARENT, see ip(7)). It takes Linux, and CAP_NET_ADMIN or CAP_NET_RAW: else it
+      is an UnsupportedError or a NoPermissionError. The interface is that of the route to the group then.
+
     An async context manager. AddressError, ArgumentError, InterfaceError for wrong arguments
     (ArgumentTypeError for a wrong type); RefusedError when the system refuses.
     """
@@ -55,18 +60,27 @@ class Sender(Closing):
         loop: bool = True,
         source: Address | None = None,
         source_port: int = 0,
+        foreign: bool = False,
     ) -> None:
         self.group: str = group_address(group)
         self.port: int = check_port(port)
         ttl, loop, source_port = check_ttl(ttl), check_loop(loop), check_source_port(source_port)
         bound = None if source is None else source_address(source, self.group)
-        self.interface: Interface = find_interface(interface, group, () if source is None else (source,))
+        sources = () if source is None or check_foreign(foreign) else (source,)
+        self.interface: Interface = find_interface(interface, group, sources)
         self._closed = False
         self._sent = 0
         self._waiting: deque[asyncio.Future[None]] = deque()  # whose turn it is, first of all
         self._writable: Writable | None = None
         self._socket = open_sending(
-            self.group, self.port, self.interface, ttl=ttl, loop=loop, source=bound, source_port=source_port
+            self.group,
+            self.port,
+            self.interface,
+            ttl=ttl,
+            loop=loop,
+            source=bound,
+            source_port=source_port,
+            foreign=foreign,
         )
         try:
             with (

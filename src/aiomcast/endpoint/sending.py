@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import final
 
-from ..errors import ArgumentError, ArgumentTypeError, NoRouteError, RefusedError
+from ..errors import ArgumentError, ArgumentTypeError, NoPermissionError, NoRouteError, RefusedError
 from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
@@ -24,6 +24,7 @@ from ..values.shown import shown
 
 __all__ = [
     "Writable",
+    "check_foreign",
     "check_loop",
     "check_source_port",
     "check_ttl",
@@ -45,6 +46,11 @@ _TTL = {
 _LOOP = {
     socket.AF_INET: (ABI.IPPROTO_IP, ABI.IP_MULTICAST_LOOP),
     socket.AF_INET6: (ABI.IPPROTO_IPV6, ABI.IPV6_MULTICAST_LOOP),
+}
+# linux/in.h and linux/in6.h; Python has the first of them, on Linux.
+_TRANSPARENT = {
+    socket.AF_INET: (ABI.IPPROTO_IP, getattr(socket, "IP_TRANSPARENT", None)),
+    socket.AF_INET6: (ABI.IPPROTO_IPV6, 75 if hasattr(socket, "IP_TRANSPARENT") else None),
 }
 _FIRST_TRY = 0.001  # seconds until a full buffer is tried again where no loop watches it, then doubled
 _LONGEST_TRY = 0.064
@@ -76,6 +82,13 @@ def check_loop(loop: bool) -> bool:
     return loop
 
 
+def check_foreign(foreign: bool) -> bool:
+    """Return `foreign` if it is a truth value, else raise ArgumentTypeError."""
+    if not isinstance(foreign, bool):
+        raise ArgumentTypeError(f"foreign {shown(foreign)}", "give True or False")
+    return foreign
+
+
 def datagram_of(data: bytes | bytearray | memoryview) -> memoryview:
     """Return a view of a contiguous buffer, else raise ArgumentTypeError."""
     with contextlib.suppress(TypeError, ValueError, BufferError):
@@ -94,6 +107,7 @@ def open_sending(
     loop: bool,
     source: str | None,
     source_port: int,
+    foreign: bool = False,
 ) -> socket.socket:
     """Return a non-blocking socket that sends to `group` and `port` on `interface`, bound, not connected.
 
@@ -104,7 +118,9 @@ def open_sending(
     nothing, and gets nothing that is sent to a group. RefusedError when the system refuses.
     """
     with explained(group, interface, source):
-        return with_open_files(lambda: _opened(group, port, interface, ttl, loop, source, source_port))
+        return with_open_files(
+            lambda: _opened(group, port, interface, ttl, loop, source, source_port, foreign)
+        )
 
 
 @contextlib.contextmanager
@@ -122,7 +138,14 @@ def explained(group: str, interface: Interface, source: str | None) -> Iterator[
 
 
 def _opened(
-    group: str, port: int, interface: Interface, ttl: int, loop: bool, source: str | None, source_port: int
+    group: str,
+    port: int,
+    interface: Interface,
+    ttl: int,
+    loop: bool,
+    source: str | None,
+    source_port: int,
+    foreign: bool,
 ) -> socket.socket:
     kind = socket.AF_INET if family(group) == 4 else socket.AF_INET6
     chosen = source or _WILDCARD[kind]
@@ -133,7 +156,9 @@ def _opened(
     ):
         sock = socket.socket(kind, socket.SOCK_DGRAM)
         try:
-            _prepare(sock, interface, source)
+            _prepare(sock, interface, None if foreign else source)
+            if foreign and source is not None:
+                _let_be_foreign(sock, source)
             set_ttl(sock, ttl)
             set_loop(sock, loop)
             chosen = source or _source_to(group, port, interface) or chosen
@@ -157,6 +182,17 @@ def _prepare(sock: socket.socket, interface: Interface, source: str | None) -> N
     outgoing = ABI.outgoing(pack(source or "0.0.0.0"), interface.index)
     kernel.setsockopt(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_IF, outgoing)
     kernel.offer(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
+
+
+def _let_be_foreign(sock: socket.socket, source: str) -> None:
+    try:
+        kernel.setsockopt(sock, *_TRANSPARENT[socket.AddressFamily(sock.family)], 1)
+    except PermissionError as error:
+        raise NoPermissionError(
+            error.errno or 0,
+            f"sending from {source}, which is no address of this host",
+            "take CAP_NET_ADMIN or CAP_NET_RAW, or send from an address of this host",
+        ) from error
 
 
 def _source_to(group: str, port: int, interface: Interface) -> str | None:

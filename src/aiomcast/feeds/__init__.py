@@ -1,5 +1,7 @@
 """Feeds: what the numbers in packets tell, several lines made one, and packets recorded to files."""
 
+from .capture import Capture
+from .captured import Captured, CaptureStatistics
 from .counting import SequenceCounter, SequenceStatistics
 from .items import Gap, Restart
 from .jitter import Jitter
@@ -8,10 +10,14 @@ from .merged import Merged, MergedBatches, merge
 from .merging import MergeStatistics
 from .numbering import implementation
 from .recording import Recorded, record
+from .replaying import Replay
 from .sequence import Sequence
 from .watched import Watched, WatchedBatches, gaps
 
 __all__ = [
+    "Capture",
+    "CaptureStatistics",
+    "Captured",
     "Gap",
     "Jitter",
     "LineStatistics",
@@ -19,6 +25,7 @@ __all__ = [
     "Merged",
     "MergedBatches",
     "Recorded",
+    "Replay",
     "Restart",
     "Sequence",
     "SequenceCounter",

@@ -131,6 +131,13 @@ class InLoop(ABC, Generic[R]):
         while self._watches:
             self._watches.pop().close()
 
+    def follow_end(self, ended: Callable[[Exception | None], None]) -> None:
+        """Do nothing: what a system may receive has no end."""
+
+    def is_over(self, reader: contract.Reader) -> bool:
+        """Return False: more may come."""
+        return False
+
     def open(
         self,
         group: str,

@@ -304,6 +304,15 @@ class Reading(Protocol):
         system refuses.
         """
 
+    def follow_end(self, ended: Callable[[Exception | None], None]) -> None:
+        """Call `ended`, held weakly, in the loop's thread, whenever `is_over` may have become true.
+
+        With what nothing more comes for, where that is an error. A system never ends.
+        """
+
+    def is_over(self, reader: Reader) -> bool:
+        """Whether nothing more can come to `reader`, and all that came was read."""
+
     def pause(self) -> None:
         """Read nothing until `resume`; the buffers fill."""
 

@@ -99,6 +99,17 @@ class MembershipKeeper:
         """Look if the route to its sources is another."""
         self.mending.swapped(membership)
 
+    def ended(self, error: Exception | None) -> None:
+        """End the streams of what nothing more can come to, of the receiver once that is so of all.
+
+        `error` is raised in their iterations, after what is queued.
+        """
+        are_over = [membership for membership in self.memberships if membership._presence.is_over]
+        for membership in are_over:
+            membership._outlet.end(error)
+        if len(are_over) == len(self.memberships):
+            self.dispatcher.end(error)
+
     async def refresh(self, memberships: Sequence[Membership]) -> None:
         """Join them anew."""
         await self.mending.refresh(memberships)

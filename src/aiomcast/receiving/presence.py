@@ -140,6 +140,12 @@ class Presence:
         """Return those it is on now."""
         return tuple([shards.interface for shards in self.shards])
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can come on any of them, and all that came was read."""
+        is_over = self._reading.is_over
+        return all(is_over(reader) for shards in self.shards for reader in shards.all_readers)
+
     def statistics(self) -> Statistics:
         """Return the counters of all sockets and streams, those of interfaces that were left included."""
         tally = Tally()

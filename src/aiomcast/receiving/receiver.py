@@ -188,6 +188,7 @@ class Receiver(Closing):
         reading = self._reading
         if reading is None:
             reading = self._dispatcher.reading = self._reading = with_open_files(self._network.open)
+            reading.follow_end(self._keeper.ended)
         if self._heals:
             self._keeper.mending.begin(reading)
         return reading

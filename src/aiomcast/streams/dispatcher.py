@@ -130,6 +130,10 @@ class Outlet:
         for stream in self.listening.open():
             stream._fail(error)
 
+    def end(self, error: Exception | None = None) -> None:
+        """End the iterations of this membership's own streams after what is queued, by `error` if any."""
+        _end(self.listening, error)
+
     def redirect(self) -> None:
         """Find out anew who gets its packets, and tell."""
         own = self.listening.open()
@@ -220,8 +224,7 @@ class Dispatcher:
 
     def close(self, outlet: Outlet) -> None:
         """End the streams of a membership; what is queued in them can still be received."""
-        for stream in outlet.listening.open():
-            stream._end()
+        outlet.end()
         for stream in outlet.finished.open():
             self.finished.add(stream)
         outlet._is_closed = True
@@ -250,10 +253,9 @@ class Dispatcher:
             self._redirect()
         return stream
 
-    def end(self) -> None:
-        """End the streams of the whole receiver."""
-        for stream in self.listening.open():
-            stream._end()
+    def end(self, error: Exception | None = None) -> None:
+        """End the streams of the whole receiver after what is queued, by `error` if any."""
+        _end(self.listening, error)
 
     def fan_out(self, streams: tuple[PacketStream, ...]) -> Sink:
         """Return what hands each of `streams` a list of its own."""
@@ -400,3 +402,10 @@ def _queued(listening: Listening, finished: Listening) -> int:
 def _key(packet: Packet) -> Key:
     flow = packet.flow
     return flow.group, flow.port, flow.interface_index
+
+
+def _end(listening: Listening, error: Exception | None) -> None:
+    for stream in listening.open():
+        if error is not None:
+            stream._fail(error)
+        stream._end()

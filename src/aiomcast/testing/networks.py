@@ -9,6 +9,13 @@ from typing import Final, final
 from weakref import WeakSet
 
 from ..errors import ArgumentError, ArgumentTypeError
+from ..memory.clock import Clock, nanoseconds
+from ..memory.host import IN_MEMORY
+from ..memory.impairments import Impairments
+from ..memory.reading import MemoryReading
+from ..memory.refusing import Call
+from ..memory.station import Station
+from ..memory.wire import SentDatagram, Wire
 from ..reading.contract import Reading
 from ..values.addresses import Address, check_port, group_address, source_address
 from ..values.capabilities import Capabilities
@@ -17,13 +24,7 @@ from ..values.filters import SourceFilter, Sources
 from ..values.interface import Interface, InterfacesLike
 from ..values.links import DeviceGroup, Link
 from ..values.shown import shown
-from .clock import Clock, nanoseconds
-from .hosts import IN_MEMORY, MemoryHost
-from .impairments import Impairments
-from .reading import MemoryReading
-from .refusing import Call
-from .station import Station
-from .wire import Datagram, Wire
+from .hosts import MemoryHost
 
 __all__ = ["DEFAULT_LINK", "MemoryNetwork"]
 
@@ -131,7 +132,7 @@ class MemoryNetwork:
             raise ArgumentTypeError(f"data {shown(data)}", "give bytes")
         if len(data) > _LARGEST:
             raise ArgumentError(f"{len(data)} bytes are no datagram", f"give {_LARGEST} at most")
-        datagram = Datagram(
+        datagram = SentDatagram(
             bytes(data),
             source_address(source, text),
             check_port(source_port),

@@ -51,3 +51,9 @@ IDENTITIES: Final = 131_072
 """Payloads that a relay remembers of a time slot, and messages that a subscription remembers."""
 FLOWS_RELAYED: Final = 65_536
 """Flows that a relay counts: beyond it the first begins anew."""
+CAPTURE_BLOCK: Final = 1 << 20
+"""Bytes of a packet in a capture, with what is told of it: a longer one is taken for a broken file."""
+CAPTURE_INTERFACES: Final = 4096
+"""Interfaces that a capture can have."""
+FRAGMENTED: Final = 256
+"""Datagrams of a capture that are put together from fragments at a time: beyond it the oldest is given up."""

@@ -20,6 +20,8 @@ def test_what_is_left_out() -> None:
         "interface": None,
         "count": None,
         "seconds": None,
+        "capture": None,
+        "speed": None,
         "form": None,
         "interval": None,
         "sequence": None,

@@ -1,6 +1,5 @@
 """`aiomcast listen` with several channels, intervals, sequence numbers, its status, and its live view."""
 
-import asyncio
 import contextlib
 import ipaddress
 import json
@@ -18,8 +17,6 @@ import pytest
 
 pytest.importorskip("rich")
 
-import aiomcast
-from aiomcast.command.channels import Asked
 from tests.support.platforms import IS_WINDOWS
 
 from .test_cli import COMMAND, PORT, PORT_TEXT, SECONDS, A, B, ended, listening, no_signals, run, transmit
@@ -291,23 +288,6 @@ def test_the_live_view_follows_the_size_of_the_terminal(group: str) -> None:
         process.send_signal(signal.SIGINT)
         assert "left over" in shown_until(controller, lambda text: "left over" in text)
         assert process.wait(SECONDS) == 0
-
-
-@no_terminals
-def test_the_terminal_is_given_back_where_it_fails(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rich.live import Live
-
-    from aiomcast.command import listening, live
-
-    stopped: list[bool] = []
-    monkeypatch.setattr(Live, "start", lambda self: None)
-    monkeypatch.setattr(Live, "update", lambda self, view, refresh: 1 / 0)
-    monkeypatch.setattr(Live, "stop", lambda self: stopped.append(True))
-    wanted = listening.Wanted([Asked(group, PORT)], {(group, PORT): [A]}, "lo", None, None)
-    run = listening.Listening(wanted, aiomcast.Receiver(), None, live.LiveView(0.1), quiet=True)
-    with pytest.raises(ZeroDivisionError):
-        asyncio.run(run.run())
-    assert stopped
 
 
 def test_losses_are_said_at_the_end(group: str) -> None:

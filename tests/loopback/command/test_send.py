@@ -130,3 +130,29 @@ async def test_answers_are_written_and_counted(any_group: str) -> None:
     assert done.returncode == 0
     assert done.stderr.startswith("sent 2 packets, 2 bytes in 0.")
     assert done.stderr.endswith("; 2 answers\n")
+
+
+@linux_only
+async def test_answers_into_a_closed_pipe_end_it(any_group: str) -> None:
+    class Answering(aiomcast.MulticastProtocol):
+        def datagram_received(self, data: bytes, addr: tuple[str | int, ...]) -> None:
+            transport.sendto(b"answer to " + data, addr)
+
+    transport, _ = await aiomcast.create_multicast_endpoint(
+        Answering, any_group, 0, sources=None, interface="lo"
+    )
+    port = transport.get_extra_info("sockname")[1]
+    command = [*SEND, any_group, str(port), "-i", "lo", "--rate", "100", "--answers", "30"]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(30):
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert (await process.stdout.readline()).endswith(b": answer to 1\n")
+            process.stdout._transport.close()  # type: ignore[attr-defined]  # there is no other way to close it
+            assert await process.stderr.read() == b""
+            assert await process.wait() == 0
+    finally:
+        transport.close()

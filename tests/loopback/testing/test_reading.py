@@ -9,11 +9,11 @@ from collections.abc import Callable
 
 import pytest
 
-from aiomcast import Packet, SourceFilter, StateError
+from aiomcast import Flow, Packet, SourceFilter, StateError
+from aiomcast.memory.reader import MemoryReader
+from aiomcast.memory.sockets import MemorySocket
 from aiomcast.reading.contract import Reader, Reading
-from aiomcast.reading.gate import Gate
 from aiomcast.testing import MemoryNetwork
-from aiomcast.testing.sockets import MemorySocket
 from aiomcast.values.options import Options
 from tests.support.memory import GROUP, PORT, A, B, C, joined, opened, placed
 from tests.support.waiting import turns
@@ -324,14 +324,14 @@ async def test_whatever_is_raised_in_a_read_is_told_to_the_loop(
     reader, heard = joined(net.open(), net)
     net.send(A, GROUP, PORT, b"1")
     net.send(B, GROUP, PORT, b"2")
-    allows = Gate.allows
+    flow = MemoryReader._flow
 
-    def fail_at_b(gate: Gate, source: str, stamp_ns: int | None) -> bool:
+    def fail_at_b(reader: MemoryReader, source: str, port: int) -> Flow:
         if source == B:
             raise MemoryError
-        return allows(gate, source, stamp_ns)
+        return flow(reader, source, port)
 
-    monkeypatch.setattr(Gate, "allows", fail_at_b)
+    monkeypatch.setattr(MemoryReader, "_flow", fail_at_b)
     await net.settle()
     assert [type(error) for error in raised] == [MemoryError]
     assert (heard.data, reader.received, reader.unmade) == ([b"1"], 2, 1)

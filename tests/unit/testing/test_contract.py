@@ -5,18 +5,19 @@ import typing
 import pytest
 
 import aiomcast.testing
+from aiomcast.feeds import Replay
+from aiomcast.memory.reader import MemoryReader
+from aiomcast.memory.reading import MemoryReading, _Place, _Timer
+from aiomcast.memory.sockets import MemorySocket
 from aiomcast.reading.contract import Network, Place, Reader, Reading, Socket, Timer
 from aiomcast.testing import MemoryHost, MemoryNetwork
-from aiomcast.testing.reader import MemoryReader
-from aiomcast.testing.reading import MemoryReading, _Place, _Timer
-from aiomcast.testing.sockets import MemorySocket
 
 PUBLIC = [MemoryHost, MemoryNetwork]
 
 
-def network(one: MemoryNetwork, other: MemoryHost) -> list[Network]:
-    """Both are networks."""
-    return [one, other]
+def network(one: MemoryNetwork, other: MemoryHost, replay: Replay) -> list[Network]:
+    """All are networks."""
+    return [one, other, replay]
 
 
 def reading(one: MemoryReading, reader: MemoryReader, sock: MemorySocket) -> tuple[Reading, Reader, Socket]:

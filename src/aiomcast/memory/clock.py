@@ -67,6 +67,11 @@ class Clock:
         self._stamped_ns = self.time_ns() + 1
         return self._stamped_ns
 
+    def stamp_at(self, arrived_ns: int) -> int:
+        """Return a time of arrival: this one, or where that is another's or past, the next."""
+        self._stamped_ns = max(arrived_ns, self._stamped_ns + 1)
+        return self._stamped_ns
+
     def call_at(self, due_ns: int, call: Callable[[], object]) -> Alarm:
         """Call when it comes to `due_ns`; at the next advance where that is past."""
         self._drop_cancelled()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomcast import ArgumentError
-from aiomcast.testing.clock import Clock, nanoseconds
+from aiomcast.memory.clock import Clock, nanoseconds
 
 SECOND = 1_000_000_000
 

@@ -3,22 +3,59 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
-
-import attrs
 
 from ..values.interface import Interface
 from .clock import Clock
-from .impairments import Impairments
+from .impairments import Fate, Impairments
 from .refusing import Refusing
 
-__all__ = ["Attachment", "Datagram", "Hearing", "Wire"]
+__all__ = ["Attachment", "Datagram", "Hearing", "SentDatagram", "Wire"]
 
 
-@attrs.frozen(slots=True)
-class Datagram:
-    """What is sent: addresses are canonical text."""
+_UNIMPAIRED = Fate(1, False)
+
+
+class Datagram(Protocol):
+    """What is on a link: addresses are canonical text."""
+
+    @property
+    def data(self) -> bytes:
+        """The payload."""
+
+    @property
+    def source(self) -> str:
+        """Whose it is."""
+
+    @property
+    def source_port(self) -> int:
+        """The port it was sent from."""
+
+    @property
+    def group(self) -> str:
+        """The group it is to."""
+
+    @property
+    def port(self) -> int:
+        """The port it is to."""
+
+    @property
+    def hop_limit(self) -> int:
+        """The TTL or hop limit."""
+
+    @property
+    def traffic_class(self) -> int:
+        """The traffic class or TOS."""
+
+    @property
+    def timestamp_ns(self) -> int | None:
+        """When it arrived, where that was before: else what its receivers note."""
+
+
+class SentDatagram(NamedTuple):
+    """Keeps `Datagram`."""
 
     data: bytes
     source: str
@@ -27,13 +64,19 @@ class Datagram:
     port: int
     hop_limit: int
     traffic_class: int
+    timestamp_ns: int | None = None
 
 
 class Hearing(Protocol):
     """What has joined, as the link knows it."""
 
+    drained: Callable[[], None] | None
+
     def arrive(self, datagram: Datagram, stamp_ns: int) -> None:
         """Take a datagram of the group, or refuse it by its source."""
+
+    def has_room(self, datagram: Datagram) -> bool:
+        """Whether `arrive` would drop nothing. If not, `drained` is called once when there may be room."""
 
 
 class Attachment:
@@ -72,7 +115,7 @@ class Wire:
     def __init__(
         self,
         clock: Clock,
-        impairments: Impairments,
+        impairments: Impairments | None,
         latency_ns: int,
         source_limit: int | None,
         receive_buffer: int,
@@ -101,7 +144,7 @@ class Wire:
 
     def send(self, link: str, datagram: Datagram) -> None:
         """Put one datagram on a link."""
-        fate = self._impairments.draw()
+        fate = _UNIMPAIRED if self._impairments is None else self._impairments.draw()
         due_ns = self.clock.reached_ns + self._latency_ns
         if fate.is_overtaken:
             self._overtaken.setdefault(link, deque()).extend([(due_ns, datagram)] * fate.copies)

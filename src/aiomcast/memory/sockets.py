@@ -58,7 +58,9 @@ class MemorySocket:
         """Bytes of buffer, 256 for each datagram beside its payload included; 0 once it is closed."""
         self.drops: int = 0
         self.wake: Callable[[], None] | None = None
-        """Called when there is something to read."""
+        """Called when there is something to read, and was not before."""
+        self.drained: Callable[[], None] | None = None
+        """Called, once, when there may be room for what had none: much was read, or less is let in."""
         self._station = station
         self._number = next(_numbers)
         self._buffer: deque[Arrival] = deque()
@@ -152,6 +154,7 @@ class MemorySocket:
         else:
             attachment.join(self.group, self.port, self)
         self.filter = step.after
+        self._tell_drained()
 
     # The buffer
 
@@ -163,9 +166,19 @@ class MemorySocket:
         if self._buffer and self._used + size > self.receive_buffer:
             self.drops += 1
             return
+        was_readable = self.is_readable
         self._buffer.append(Arrival(datagram, stamp_ns, self.drops))
         self._used += size
-        self._wake()
+        if not was_readable:
+            self._wake()
+
+    def has_room(self, datagram: Datagram) -> bool:
+        """Whether `arrive` would drop nothing."""
+        return (
+            not self._buffer
+            or self._used + len(datagram.data) + _OVERHEAD <= self.receive_buffer
+            or (datagram.source in self.filter.sources) is not self.filter.is_include
+        )
 
     def fail(self, error: OSError) -> None:
         """Report `error` at the next read, before what is in the buffer."""
@@ -177,17 +190,25 @@ class MemorySocket:
         """Whether a read would return something, or report an error."""
         return bool(self._buffer or self._errors)
 
-    def receive(self) -> Arrival:
-        """Take out the oldest. BlockingIOError if there is none, an OSError that is to be reported."""
+    def receive(self, most: int) -> list[Arrival]:
+        """Take out the oldest, one at least. BlockingIOError if there is none, or what is to be reported."""
         if self._number < 0:
             raise error_of(errno.EBADF)
         if self._errors:
             raise self._errors.popleft()
         if not self._buffer:
             raise error_of(errno.EAGAIN)
-        arrival = self._buffer.popleft()
-        self._used -= len(arrival.datagram.data) + _OVERHEAD
-        return arrival
+        buffer = self._buffer
+        if len(buffer) <= most:
+            arrivals = list(buffer)
+            buffer.clear()
+            self._used = 0
+        else:
+            arrivals = [buffer.popleft() for _ in range(most)]
+            self._used -= sum(len(one.datagram.data) for one in arrivals) + _OVERHEAD * most
+        if self.drained is not None and 2 * self._used <= self.receive_buffer:
+            self._tell_drained()
+        return arrivals
 
     def close(self) -> None:
         """Leave, and drop what is in the buffer. Closing twice is fine."""
@@ -198,6 +219,12 @@ class MemorySocket:
         self._number, self.receive_buffer, self.wake = -1, 0, None
         self._buffer.clear()
         self._errors.clear()
+        self._tell_drained()
+
+    def _tell_drained(self) -> None:
+        drained, self.drained = self.drained, None
+        if drained is not None:
+            drained()
 
     def _wake(self) -> None:
         if self.wake is not None:

@@ -93,7 +93,7 @@ class MemoryReading:
 
     shared_stamps: bool = True
 
-    def __init__(self, station: Station, running: WeakSet[MemoryReading]) -> None:
+    def __init__(self, station: Station, running: WeakSet[MemoryReading] | None = None) -> None:
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -106,8 +106,8 @@ class MemoryReading:
         self._timers: set[_Timer] = set()
         self._watches: set[MemoryWatch] = set()
         self._goes_on = self._closed = False
-        self._running = running  # those that are not closed
-        running.add(self)
+        self._running = WeakSet[MemoryReading]() if running is None else running  # those that are not closed
+        self._running.add(self)
 
     @property
     def is_pending(self) -> bool:
@@ -215,6 +215,13 @@ class MemoryReading:
         if timer is not None:
             timer.cancel()
         self._set.forget(reader)
+
+    def follow_end(self, ended: Callable[[Exception | None], None]) -> None:
+        """Do nothing: there is no end to what can be sent."""
+
+    def is_over(self, reader: Reader) -> bool:
+        """Return False: more may come."""
+        return False
 
     def pause(self) -> None:
         """Read nothing until `resume`; the buffers fill."""

@@ -65,9 +65,10 @@ class MemoryReader:
         self.dry = False
         try:
             while used < limit:
-                arrival = self.sock.receive()
-                used += 1
-                self._read_one(arrival, packets)
+                arrivals = self.sock.receive(limit - used)
+                used += len(arrivals)
+                self.received += len(arrivals)
+                self._take(arrivals, packets)
         except BlockingIOError:
             self.dry = True
         except BaseException as error:
@@ -77,19 +78,30 @@ class MemoryReader:
             self.gate.emptied(_ANY_TIME)
         return packets, used
 
-    def _read_one(self, arrival: Arrival, packets: list[Packet]) -> None:
-        datagram = arrival.datagram
-        self.received += 1
-        self.octets += len(datagram.data)
-        self.kernel_drops = max(self.kernel_drops, arrival.drops)
-        if not self.gate.allows(datagram.source, arrival.stamp_ns):
-            self.filtered += 1
-            return
-        self.latest_ns = arrival.stamp_ns
-        hop_limit = datagram.hop_limit if self._tells_hop_limit else None
-        traffic_class = datagram.traffic_class if self._tells_traffic_class else None
-        flow = self._flow(datagram.source, datagram.source_port)
-        packets.append(Packet(datagram.data, flow, arrival.stamp_ns, False, hop_limit, traffic_class))
+    def _take(self, arrivals: list[Arrival], packets: list[Packet]) -> None:
+        gate, flows, new, append = self.gate, self._flows, tuple.__new__, packets.append
+        is_timed, sources, is_include = gate.timed, gate.current.sources, gate.current.is_include
+        is_plain = not self._tells_hop_limit and not self._tells_traffic_class
+        hop_limit = traffic_class = None
+        self.kernel_drops = max(self.kernel_drops, arrivals[-1].drops)
+        for datagram, stamp_ns, _ in arrivals:
+            data, source = datagram.data, datagram.source
+            self.octets += len(data)
+            if is_timed:
+                passes = gate.allows(source, stamp_ns)
+            else:
+                passes = (source in sources) is is_include
+            if not passes:
+                self.filtered += 1
+                continue
+            told_ns = datagram.timestamp_ns
+            self.latest_ns = stamp_ns if told_ns is None else told_ns
+            if not is_plain:
+                hop_limit = datagram.hop_limit if self._tells_hop_limit else None
+                traffic_class = datagram.traffic_class if self._tells_traffic_class else None
+            flow = flows.get((source, datagram.source_port)) or self._flow(source, datagram.source_port)
+            # At half the cost of a call of the class.
+            append(new(Packet, (data, flow, self.latest_ns, False, hop_limit, traffic_class, None)))
 
     def _flow(self, source: str, source_port: int) -> Flow:
         flow = self._flows.get((source, source_port))
