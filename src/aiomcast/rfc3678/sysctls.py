@@ -12,14 +12,18 @@ from .abi.facts import Setting
 __all__ = ["setting_value", "sysctl_value"]
 
 ABI = native()
+_AS_A_PATH = str.maketrans("./", "/.")
 
 
 def sysctl_value(name: str) -> int | None:
-    """Return the present value of a sysctl, None where it cannot be read (other systems, namespaces)."""
+    """Return the present value of a sysctl, None where it cannot be read (other systems, namespaces).
+
+    `name` is as sysctl(8) has it: in the name of an interface, as of eth0.100, a slash stands for the dot.
+    """
     try:
         if ABI.facts.sysctls_by_name:
             return _by_name(name)
-        with open("/proc/sys/" + name.replace(".", "/"), encoding="ascii") as file:
+        with open("/proc/sys/" + name.translate(_AS_A_PATH), encoding="ascii") as file:
             return int(file.read())
     except (OSError, ValueError):
         return None
