@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, final
 
 import attrs
@@ -94,6 +94,12 @@ class MembershipKeeper:
         """Know it by what comes in there."""
         self.known[membership.group, membership.port, interface.index] = membership
 
+    def untag(self, membership: Membership, keys: Iterable[Key]) -> None:
+        """Know it by these no more."""
+        for key in keys:
+            if self.known.get(key) is membership:
+                del self.known[key]
+
     def swapped(self, membership: Membership) -> None:
         """Look if the route to its sources is another."""
         self.mending.swapped(membership)
@@ -112,9 +118,7 @@ class MembershipKeeper:
 
     def forget(self, membership: Membership) -> None:
         """Know it no more."""
-        for key in membership._keys:
-            if self.known.get(key) is membership:
-                del self.known[key]
+        self.untag(membership, membership._keys)
         self.memberships.pop(membership, None)  # last: else nobody would come back where this was interrupted
 
     def _stalled(self, stream: PacketStream, outlet: Outlet | None) -> None:

@@ -62,6 +62,9 @@ class Keeper(Protocol):
     def tag(self, membership: Membership, interface: Interface) -> None:
         """It is on this interface from now on."""
 
+    def untag(self, membership: Membership, keys: Iterable[Key]) -> None:
+        """It is known by these no more."""
+
     def left(self, membership: Membership) -> None:
         """It has no sockets any more. Called again where that was interrupted."""
 
@@ -404,9 +407,14 @@ class _Owner:
     def tag(self, interface: Interface) -> None:
         """Tell the receiver and the dispatcher."""
         membership = self._membership
-        key = (membership.group, membership.port, interface.index)
-        membership._dispatcher.tagged_also(key, membership._outlet)
+        membership._dispatcher.tagged_also(self._key(interface), membership._outlet)
         membership._keeper.tag(membership, interface)
+
+    def untag(self, interface: Interface) -> None:
+        """Tell them, too."""
+        membership = self._membership
+        forgotten = membership._dispatcher.untagged(self._key(interface), membership._outlet)
+        membership._keeper.untag(membership, forgotten)
 
     def tell(
         self,
@@ -423,3 +431,6 @@ class _Owner:
     def lost(self, interface: Interface, count: int) -> None:
         """Have it made an event."""
         self._membership._keeper.dropped(self._membership, interface, count)
+
+    def _key(self, interface: Interface) -> Key:
+        return self._membership.group, self._membership.port, interface.index

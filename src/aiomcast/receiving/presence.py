@@ -65,6 +65,9 @@ class Owner(Protocol):
     def tag(self, interface: Interface) -> None:
         """Packets come in on `interface` from now on."""
 
+    def untag(self, interface: Interface) -> None:
+        """No more packets come in on `interface`, where it has left; what has come may be queued."""
+
     def tell(
         self,
         kind: EventKind,
@@ -288,6 +291,7 @@ class Presence:
             shards.count(tally)
             self._of_left = tally.statistics()
             self._failing.pop(shards.interface.index, None)
+            self._owner.untag(shards.interface)
         return Followed([one.interface for one in came], [one.interface for one in gone], refusals)
 
     def tell_followed(self, followed: Followed) -> None:
