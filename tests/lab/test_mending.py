@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from aiomcast import (
+    ALL_INTERFACES,
     Event,
     EventKind,
     EventStream,
@@ -71,6 +72,42 @@ def make_anew(place: Place, index: int | None, name: str = "v0") -> None:
         f"link set {name} up",
         f"addr add 192.0.2.1/24 dev {name}",
     )
+
+
+@pytest.mark.parametrize("is_same_index", [True, False])
+async def test_many_memberships_leave_others_their_turn_while_they_are_mended(
+    place: Place, is_same_index: bool
+) -> None:
+    async with Receiver() as receiver:
+        feeds = [await receiver.join(f"239.2.{n % 2}.{n // 2}", 5000, interface="v0") for n in range(400)]
+        events = receiver.events()
+        seen: set[int] = set()
+
+        async def see() -> None:
+            while len(events) < 2 * len(feeds):
+                seen.add(len(events))
+                await asyncio.sleep(0)
+
+        async with asyncio.timeout(SOON):
+            changed = asyncio.to_thread(make_anew, place, feeds[0].interface.index if is_same_index else None)
+            await asyncio.gather(changed, see())
+        assert are_on(feeds, "v0")
+        assert len(seen) > 3, "more than before, while all were lost, and once all were healed"
+
+
+async def test_many_interfaces_that_come_at_once_leave_others_their_turn(place: Place) -> None:
+    count = 40
+    async with Receiver() as receiver:
+        feeds = [await receiver.join(GROUPS[0], port, interface=ALL_INTERFACES) for port in range(5000, 5004)]
+        place.batch(*(f"link add a{n} type veth peer name b{n}" for n in range(count)))
+        place.batch(*(f"link set {end}{n} up" for n in range(count) for end in "ab"))
+        seen: set[int] = set()
+        async with asyncio.timeout(SOON):
+            while any(len(feed.interfaces) < 1 + 2 * count for feed in feeds):
+                seen.add(sum(len(feed.interfaces) for feed in feeds))
+                await asyncio.sleep(0)
+        assert len(seen) > 5, "more than there are reads of what was announced"
+        assert all(set(feed.on_device().values()) == {True} for feed in feeds)
 
 
 @pytest.mark.parametrize("is_same_index", [True, False])

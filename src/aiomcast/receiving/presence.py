@@ -6,9 +6,9 @@ Knows no receiver: what another membership has, and what happens, is asked of an
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol, TypeAlias, final
+from typing import Final, NamedTuple, Protocol, TypeAlias, final
 
 import attrs
 
@@ -26,7 +26,7 @@ from ..streams.dispatcher import Outlet
 from ..values.addresses import family
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
-from ..values.interface import ALL_INTERFACES, Interface
+from ..values.interface import Interface
 from ..values.links import DeviceGroup
 from ..values.options import Options
 from ..values.statistics import Statistics, Tally
@@ -39,6 +39,8 @@ from .shards import Shards
 from .sockets import Binding
 
 __all__ = ["Followed", "Owner", "Presence"]
+
+_AT_ONCE: Final = 16  # interfaces that are joined in a row
 
 _Refusals: TypeAlias = list[tuple[Interface, MulticastError]]
 
@@ -216,7 +218,7 @@ class Presence:
         One that it is on stays what it is while there is one with its index, whatever it is called now.
         """
         if self.is_on_all:
-            return list(self.network.place(self.binding.group, self.filter, ALL_INTERFACES)[1])
+            return list(known.all(self.binding.group, self.filter))
         if self.is_by_route:
             self.look_up_route()
         found: list[Interface] = []
@@ -293,6 +295,16 @@ class Presence:
             self._failing.pop(shards.interface.index, None)
             self._owner.untag(shards.interface)
         return Followed([one.interface for one in came], [one.interface for one in gone], refusals)
+
+    def parts(self, present: Sequence[Interface]) -> Iterator[list[Interface]]:
+        """Yield what to `follow` one after the other, to come to all `present` some at a time."""
+        held = {shards.interface.index for shards in self.shards}
+        new = [one.index for one in present if one.index not in held]
+        for end in range(_AT_ONCE, len(new) + _AT_ONCE, _AT_ONCE):
+            later = set(new[end:])
+            yield [one for one in present if one.index not in later]
+        if not new:
+            yield list(present)
 
     def tell_followed(self, followed: Followed) -> None:
         """Tell of it: one that was made anew under its name is REFRESHED, others that came are JOINED.

@@ -230,6 +230,7 @@ class Receiver(Closing):
             self._keeper.mending.joined(membership)
             membership._outlet.redirect()
             membership._tell_joined(refusals)
+            self._keeper.mending.refused(membership, refusals)
             self._warn_of(membership)
         except BaseException:
             self._keeper.forget(membership)

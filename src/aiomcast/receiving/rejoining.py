@@ -82,11 +82,16 @@ class Rejoining:
         with _guard:
             _all.add(self)
 
-    def spots(self) -> list[Spot]:
-        """Return where memberships let anything in."""
+    def has(self, spot: Spot) -> bool:
+        """Whether a membership of this receiver is there still."""
+        return spot.membership in self._memberships and spot.shards in spot.membership._presence.shards
+
+    def spots(self, groups: Collection[str] | None = None) -> list[Spot]:
+        """Return where memberships let anything in: those of these `groups`, None: all."""
         return [
             Spot(membership, shards)
             for membership in self._memberships
+            if groups is None or membership.group in groups
             for shards in membership._presence.shards
             if not shards.filter.is_none
         ]
@@ -144,7 +149,7 @@ class Rejoining:
 
     def withdraw(self, groups: Collection[DeviceGroup]) -> tuple[list[Spot], Refused]:
         """Have all sockets of these leave; return where they were, and what refuses to."""
-        joined = self._joined() if groups else {}
+        joined = self._joined(groups)
         spots = [spot for group in groups for spot in joined.get(group, ())]
         return spots, _each(spots, Shards.withdraw)
 
@@ -152,8 +157,8 @@ class Rejoining:
         """Have them join again. Return what of this receiver was joined, and what refuses, or has before."""
         refused = refused + _each(spots, _restore)
         failed = {id(spot) for spot, _ in refused}
-        joined = [spot for spot in spots if id(spot) not in failed and self._has(spot)]
-        return joined, [one for one in refused if self._has(one[0])]
+        joined = [spot for spot in spots if id(spot) not in failed and self.has(spot)]
+        return joined, [one for one in refused if self.has(one[0])]
 
     def rejoin(self, spots: Collection[Spot], *, with_others: bool) -> tuple[list[Spot], Refused]:
         """Leave and join with one group after the other. Return what was joined, and what refuses.
@@ -162,8 +167,9 @@ class Rejoining:
         """
         done: list[Spot] = []
         refused: Refused = []
-        joined, chosen = self._joined(), set(spots)
-        for group in {spot.in_device: None for spot in spots}:
+        groups, chosen = {spot.in_device: None for spot in spots}, set(spots)
+        joined = self._joined(groups)
+        for group in groups:
             alike = joined.get(group, ())
             if len(alike) > 1 and (with_others or chosen.issuperset(alike)):
                 mended, refusals = self.restore(*self.withdraw({group}))
@@ -204,22 +210,21 @@ class Rejoining:
         waits = (self._network.join_wait(spot.shards.group, [spot.index]) for spot in spots)
         return max(waits, default=0.0)
 
-    def _joined(self) -> dict[DeviceGroup, list[Spot]]:
-        """Return what receivers of this thread have joined, by group and interface."""
+    def _joined(self, groups: Collection[DeviceGroup]) -> dict[DeviceGroup, list[Spot]]:
+        """Return what receivers of this thread have joined of these."""
         with _guard:
             everywhere = tuple(_all)
         peers = [one for one in everywhere if one is not self and one._is_beside(self)]
         found: dict[DeviceGroup, list[Spot]] = {}
+        names = {one.group for one in groups}
         for one in (self, *peers):
-            for spot in one.spots():
-                found.setdefault(spot.in_device, []).append(spot)
+            for spot in one.spots(names):
+                if spot.in_device in groups:
+                    found.setdefault(spot.in_device, []).append(spot)
         return found
 
     def _is_beside(self, other: Rejoining) -> bool:
         return self._network == other._network and self._thread == threading.get_ident()
-
-    def _has(self, spot: Spot) -> bool:
-        return spot.membership in self._memberships
 
 
 def _restore(shards: Shards) -> None:

@@ -172,6 +172,43 @@ async def test_what_refuses_is_told_and_tried_again(net: MemoryNetwork) -> None:
         ]
 
 
+async def test_one_of_all_that_refuses_is_told_once_and_tried_again(net: MemoryNetwork) -> None:
+    async with Receiver(network=net) as receiver:
+        feed = await receiver.join(GROUP, PORT, interface=ALL_INTERFACES)
+        events = receiver.events()
+        net.refuse("join", errno.ENOBUFS, 4, interface="eth2")
+        net.host.add_interface("eth2")
+        await net.settle()
+        for name in ("eth3", "eth4"):  # whatever happens
+            net.host.add_interface(name)
+            await net.settle()
+        assert [(kind, name) for kind, name, _ in happened(events)] == [
+            (EventKind.FAILED, "eth2"),
+            (EventKind.JOINED, "eth3"),
+            (EventKind.JOINED, "eth4"),
+        ]
+        await net.run_for(5)
+        assert happened(events) == [(EventKind.JOINED, "eth2", None)]
+        assert set(feed.on_device().values()) == {True}
+
+
+async def test_one_of_all_that_refused_the_join_is_told_once_and_tried_again(net: MemoryNetwork) -> None:
+    async with Receiver(network=net) as receiver:
+        events = receiver.events()
+        net.refuse("join", errno.ENOBUFS, 3, interface="eth1")
+        feed = await receiver.join(GROUP, PORT, interface=ALL_INTERFACES)
+        net.host.add_interface("eth2")
+        await net.settle()
+        assert [(kind, name) for kind, name, _ in happened(events)] == [
+            (EventKind.JOINED, "eth0"),
+            (EventKind.FAILED, "eth1"),
+            (EventKind.JOINED, "eth2"),
+        ]
+        await net.run_for(5)
+        assert happened(events) == [(EventKind.JOINED, "eth1", None)]
+        assert set(feed.on_device().values()) == {True}
+
+
 async def test_what_refuses_is_tried_again_though_nothing_happens(net: MemoryNetwork) -> None:
     async with Receiver(network=net) as receiver:
         feed = await receiver.join(GROUP, PORT, interface="eth1")
