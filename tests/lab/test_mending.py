@@ -22,6 +22,7 @@ from aiomcast import (
     Receiver,
     RefusedError,
     SourceFilter,
+    open_socket,
 )
 from aiomcast.system.announcements import Announcements
 from aiomcast.values.links import Announcement
@@ -143,6 +144,109 @@ async def test_a_ghost_can_be_swapped_and_left_like_any_other(place: Place) -> N
             assert feed.kernel_filter() == wanted
         await feed.leave()
         assert are_on([other], "v0")
+
+
+MANY = {"239.1.1.1": "198.51.100.{}", "ff1e::1:1": "2001:db8::{}"}
+
+
+@pytest.mark.parametrize("is_same_index", [True, False])
+@pytest.mark.parametrize("is_heard", [True, False])
+@pytest.mark.parametrize("group", GROUPS, ids=["ipv4", "ipv6"])
+async def test_a_swap_while_the_interface_is_gone_holds_once_it_is_back(
+    place: Place, group: str, is_heard: bool, is_same_index: bool
+) -> None:
+    listed = [MANY[group].format(number) for number in range(1, 31)]
+    filters = (
+        SourceFilter.include(listed[:1]),
+        SourceFilter.include(listed),
+        SourceFilter.any(),
+        SourceFilter.include(listed[5:]),
+        SourceFilter.exclude(listed[:3]),
+        SourceFilter.none(),
+        SourceFilter.include(listed[7:9]),
+    )
+    async with Receiver() as receiver:
+        feed = await receiver.join(group, 5000, sources=listed[2:4], interface="v0")
+        other = await receiver.join(group, 5001, sources=listed[:2], interface="v0")
+        events = receiver.events()
+        for wanted in filters:
+            index = feed.interface.index
+            again = f"link add v0{f' index {index}' * is_same_index} type veth peer name p0"
+            place.ip("link del v0")
+            if is_heard:
+                await until(events, EventKind.LOST)
+            await feed.swap(wanted)
+            assert feed.filter == wanted
+            place.ip(again, "link set p0 up", "link set v0 up")
+            async with asyncio.timeout(SOON):
+                while feed.kernel_filter() != wanted or not are_on([other], "v0"):
+                    await asyncio.sleep(0.01)
+            assert are_on([feed], "v0")
+            assert other.kernel_filter() == other.filter
+
+
+async def test_a_swap_of_a_ghost_holds_once_it_is_mended(place: Place) -> None:
+    async with Receiver() as receiver:
+        feeds = await joined(receiver)
+        wanted = [SourceFilter.exclude([MANY[group].format(9)]) for group in GROUPS]
+        make_anew(place, feeds[0].interface.index)
+        await receiver.filters.apply(dict(zip(feeds, wanted, strict=True)))  # nobody has heard of it yet
+        async with asyncio.timeout(SOON):
+            while not are_on(feeds, "v0"):
+                await asyncio.sleep(0.01)
+        assert [feed.kernel_filter() for feed in feeds] == [feed.filter for feed in feeds] == wanted
+
+
+async def test_a_swap_while_ipv6_has_no_room_holds_once_it_has(place: Place) -> None:
+    async with Receiver() as receiver:
+        (_, feed) = await joined(receiver)
+        events = receiver.events()
+        place.ip("link set v0 mtu 1000")
+        await until(events, EventKind.LOST)
+        wanted = SourceFilter.include([MANY[GROUPS[1]].format(1)])
+        await feed.swap(wanted)
+        assert feed.on_device() == {"v0": False}
+        place.ip("link set v0 mtu 1500")
+        await until(events, EventKind.HEALED)
+        assert are_on([feed], "v0")
+        assert feed.kernel_filter() == feed.filter == wanted
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_what_another_program_has_joined_by_then_is_joined_again_here(
+    place: Place, by_hand: bool
+) -> None:
+    async with Receiver() as receiver:
+        (_, feed) = await joined(receiver)
+        events = receiver.events()
+        place.ip("link set v0 mtu 1000")
+        await until(events, EventKind.LOST)
+        wanted = SourceFilter.include([MANY[GROUPS[1]].format(1)])
+        await feed.swap(wanted)
+        place.ip("link set v0 mtu 1500")
+        with open_socket(GROUPS[1], 5001, "v0") as other:
+            other.set_filter(None)
+            if by_hand:
+                await feed.refresh()
+            else:
+                await until(events, EventKind.HEALED)
+            assert feed.kernel_filter() == feed.filter == wanted
+
+
+async def test_a_swap_finds_out_what_nobody_has_told(place: Place) -> None:
+    ghost = open_socket(GROUPS[0], 5001, "v0")
+    ghost.set_filter(None)
+    make_anew(place, ghost.interface.index)
+    async with Receiver() as receiver:
+        (feed, _) = await joined(receiver)
+        ghost.close()  # another program's, that takes the group from the device
+        assert feed.on_device() == {"v0": False}
+        wanted = SourceFilter.exclude([MANY[GROUPS[0]].format(1)])
+        await feed.swap(wanted)
+        async with asyncio.timeout(SOON):
+            while not are_on([feed], "v0"):
+                await asyncio.sleep(0.01)
+        assert feed.kernel_filter() == feed.filter == wanted
 
 
 async def test_names_go_with_their_interfaces(place: Place) -> None:

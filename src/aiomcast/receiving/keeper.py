@@ -41,6 +41,15 @@ class MembershipKeeper:
         self.mending: Mending = Mending(network, self.memberships, silence)
         self._drops: dict[tuple[Membership, str], int] = {}  # not told yet
 
+    @property
+    def heals(self) -> bool:
+        """Whether what is lost is mended."""
+        return self.mending.is_on
+
+    def waits(self) -> None:
+        """Have it looked at soon."""
+        self.mending.look_later()
+
     def tell(
         self,
         membership: Membership,

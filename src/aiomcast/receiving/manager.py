@@ -9,8 +9,8 @@ from ..streams.pausing import pass_pause
 from ..values.filters import SourceFilter, Sources
 from ..values.lookup import filter_on
 from ..values.shown import shown
-from .changes import Pending, make_all
-from .membership import Membership
+from .changes import Pending
+from .membership import Membership, swap_all
 
 __all__ = ["FilterManager"]
 
@@ -50,6 +50,9 @@ class FilterManager(Mapping[Membership, SourceFilter]):
         With "deliver", what had arrived before still comes, and nothing that arrived after. A source that
         both filters allow loses no packet and gets none twice.
 
+        On an interface that is gone, or has lost the group, the filter is joined with once that is mended,
+        and the event SWAPPED says so; without healing it is refused (InterfaceGoneError).
+
         Raises AddressError or FilterError for wrong sources, InterfaceError for one in the zone of
         an interface that the membership is not on, StateError after `leave` and in
         another thread or event loop than the receiver's, RefusedError when the system refuses:
@@ -73,9 +76,7 @@ class FilterManager(Mapping[Membership, SourceFilter]):
             lambda: max((one._presence.join_wait(to) for one, to in wanted.items()), default=0.0),
             lambda: self._check(wanted),
         )
-        make_all([change for one, to in wanted.items() for change in one._changes(to)], pending)
-        for membership in wanted:
-            membership._tell_swapped()
+        swap_all(wanted, pending)
 
     def _check(self, changes: Collection[Membership]) -> None:
         for membership in changes:

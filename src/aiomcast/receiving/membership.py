@@ -10,7 +10,7 @@ from typing import Protocol, Self, Unpack
 
 from ..diagnosis.diagnose import check_seconds
 from ..diagnosis.verdicts import Diagnosis, Verdict
-from ..errors import AddressError, MulticastError, StateError
+from ..errors import AddressError, MulticastError, RefusedError, StateError
 from ..reading.contract import Network, Reading
 from ..streams.dispatcher import Dispatcher, Key, Outlet
 from ..streams.packet_stream import PacketBatches, PacketStream
@@ -24,16 +24,24 @@ from ..values.lookup import check_source_zones, filter_on
 from ..values.options import Options
 from ..values.statistics import SourceStatistics, Statistics
 from ..values.tags import TagKeywords, Tags
-from .changes import Change, Pending
+from .changes import Change, Pending, make_all
 from .diagnosing import diagnose
 from .presence import Presence
+from .shards import Shards
 from .sockets import Binding
 
-__all__ = ["Keeper", "Membership"]
+__all__ = ["Keeper", "Membership", "swap_all"]
 
 
 class Keeper(Protocol):
     """What a membership tells whoever has it."""
+
+    @property
+    def heals(self) -> bool:
+        """Whether what is lost is mended."""
+
+    def waits(self) -> None:
+        """A filter is to be held as soon as what is lost is mended."""
 
     @property
     def is_heard(self) -> Callable[[EventKind], bool]:
@@ -190,8 +198,7 @@ class Membership:
         self._check()
         wanted = filter_on(self.group, sources, self.interfaces)
         await pass_pause(lambda: self._presence.join_wait(wanted), self._check)
-        self._presence.change(wanted, pending)
-        self._tell_swapped()
+        swap_all({self: wanted}, pending)
 
     async def join_source(self, source: Address) -> None:
         """Let one more source in. FilterError in EXCLUDE mode or if it is joined already."""
@@ -347,14 +354,13 @@ class Membership:
         for interface, error in refusals:
             self._tell(EventKind.FAILED, interface, error)
 
-    def _tell_swapped(self) -> None:
+    def _tell_swapped(self, waiting: Sequence[Shards]) -> None:
         if self._presence.is_by_route:
             self._keeper.swapped(self)
-        self._tell(EventKind.SWAPPED)
-
-    def _changes(self, wanted: SourceFilter) -> list[Change]:
-        """Return what is to be changed, on each interface."""
-        return self._presence.changes(wanted)
+        if len(waiting) < len(self.interfaces):
+            self._tell(EventKind.SWAPPED)
+        for shards in waiting:
+            self._tell(EventKind.SWAPPED, shards.interface, cause="lost")
 
     def _abandon(self) -> None:
         """Close everything of a membership that did not come to be."""
@@ -390,6 +396,34 @@ class Membership:
         if self._is_ended:
             raise StateError(f"{self!r} was left", "join again")
         self._reading.check()
+
+
+def swap_all(wanted: Mapping[Membership, SourceFilter], pending: Pending) -> None:
+    """Change the filters of all these memberships, or raise with none of them changed; then tell.
+
+    What is lost on an interface, and is to be mended, is not asked: nothing comes there, and it is joined
+    again with the filter in force then.
+    """
+    lost: dict[Membership, list[Shards]] = {}
+
+    def changes() -> list[Change]:
+        each = ((one._presence, to, lost.get(one, ())) for one, to in wanted.items())
+        return [change for presence, to, but in each for change in presence.changes(to, but)]
+
+    try:
+        make_all(changes(), pending)
+    except RefusedError:
+        lost = {one: one._presence.unjoined() for one in wanted if one._keeper.heals}
+        if not any(lost.values()):
+            raise
+        make_all(changes(), pending)
+        for membership, waiting in lost.items():
+            for shards in waiting:
+                shards.go_ahead(wanted[membership], shards.time_ns() if pending == "deliver" else None)
+            if waiting:
+                membership._keeper.waits()
+    for membership in wanted:
+        membership._tell_swapped(lost.get(membership, ()))
 
 
 class _Owner:

@@ -76,6 +76,11 @@ class Mending:
                 self._network, reading, self._rejoining, self._healing, self._silence, self._silent
             )
 
+    @property
+    def is_on(self) -> bool:
+        """Whether it has begun, and not ended."""
+        return self._watch is not None
+
     def joined(self, membership: Membership, came: Collection[Interface] | None = None) -> None:
         """Take note of a membership, and of how its interfaces are: all, or those that came."""
         if self._watch is None:
@@ -85,6 +90,10 @@ class Mending:
         for shards in membership._presence.shards:
             if came is None or shards.interface in came:
                 self._know(Spot(membership, shards))
+
+    def look_later(self) -> None:
+        """Look at everything once more, soon."""
+        self._timetable.later()
 
     def refused(self, membership: Membership, refusals: Sequence[tuple[Interface, MulticastError]]) -> None:
         """Take note of what has refused a join, which was told: it is tried again."""
@@ -269,7 +278,9 @@ class Mending:
             looked_at = self._losses.now()
             dead = with_open_files(partial(self._rejoining.dead, present))
             yield
-            yield from self._revive([spot for spot in present if spot.in_device in dead], looked_at)
+            # Another process may have the device hold what the sockets here do not.
+            ill = [spot for spot in present if spot.in_device in dead or spot.shards.is_owed]
+            yield from self._revive(ill, looked_at)
 
     def _revive(self, spots: Sequence[Spot], since: float) -> Work:
         """Have what was dead at `since` leave and join, some groups at a time: nothing else is held up.

@@ -27,7 +27,6 @@ from ..values.addresses import family
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
-from ..values.links import DeviceGroup
 from ..values.options import Options
 from ..values.statistics import Statistics, Tally
 from . import naming
@@ -167,16 +166,26 @@ class Presence:
     def on_device(self) -> dict[str, bool | None]:
         """Return, by name, whether the interfaces themselves are members; None where that is not told."""
         held = self.network.device_groups(family(self.binding.group))
-        return {
-            one.name: None if held is None else DeviceGroup(one.index, self.binding.group) in held
-            for one in (shards.interface for shards in self.shards)
-        }
+        return {one.interface.name: None if held is None else one.in_device in held for one in self.shards}
 
     # Changing the filter
 
-    def changes(self, wanted: SourceFilter) -> list[Change]:
-        """Return the changes to `wanted`, one for each interface, which are to be made together."""
-        return [Change(shards, wanted) for shards in self.shards]
+    def changes(self, wanted: SourceFilter, but: Collection[Shards] = ()) -> list[Change]:
+        """Return the changes to `wanted`, one for each interface, which are to be made together.
+
+        None for those of `but`.
+        """
+        return [Change(shards, wanted) for shards in self.shards if shards not in but]
+
+    def unjoined(self) -> list[Shards]:
+        """Return those that are not joined as they believe: the interface is gone, or has lost the group."""
+        held = self.network.device_groups(family(self.binding.group))
+        return [
+            one
+            for one in self.shards
+            if self.network.link(one.interface.index) is None
+            or not (held is None or one.filter.is_none or one.in_device in held)
+        ]
 
     def change(self, wanted: SourceFilter, pending: Pending = "discard") -> None:
         """Change to `wanted` on all of them, or raise with nothing changed."""
@@ -336,7 +345,7 @@ class Presence:
 
     def _rejoin(self, shards: Shards) -> None:
         shards.ask_limit()
-        if shards.is_over_limit:  # what was left could not be joined again
+        if shards.is_over_limit or shards.is_ahead:  # what was left could not, or is not to be, joined again
             make_all([Change(shards, shards.filter)], "deliver")
         shards.rejoin()
         self._failing.pop(shards.interface.index, None)

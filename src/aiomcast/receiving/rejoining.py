@@ -51,7 +51,7 @@ class Spot:
     @property
     def in_device(self) -> DeviceGroup:
         """What the device's list of groups has of it."""
-        return DeviceGroup(self.index, self.shards.group)
+        return self.shards.in_device
 
 
 _all: WeakSet[Rejoining] = WeakSet()  # in every thread
@@ -234,6 +234,8 @@ def _restore(shards: Shards) -> None:
         # The limit may be lower than when these parts were made: then the list is spread anew.
         if not shards.ask_limit():
             raise
+        make_all([Change(shards, shards.filter)], "deliver")
+    if shards.is_ahead:
         make_all([Change(shards, shards.filter)], "deliver")
 
 
