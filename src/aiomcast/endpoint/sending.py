@@ -33,6 +33,7 @@ __all__ = [
     "open_sending",
     "set_loop",
     "set_ttl",
+    "source_to",
     "ttl_of",
 ]
 
@@ -136,7 +137,7 @@ def _opened(
             _prepare(sock, interface, source)
             set_ttl(sock, ttl)
             set_loop(sock, loop)
-            chosen = source or _source_to(group, port, interface) or chosen
+            chosen = source or source_to(group, port, interface) or chosen
             six = kind == socket.AF_INET6
             zone = interface.index * needs_zone(chosen)  # else FreeBSD and Windows refuse it
             address = (chosen, source_port, 0, zone) if six else (chosen, source_port)
@@ -159,8 +160,8 @@ def _prepare(sock: socket.socket, interface: Interface, source: str | None) -> N
     kernel.offer(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
 
 
-def _source_to(group: str, port: int, interface: Interface) -> str | None:
-    """Return the address to send to `group` from on `interface`, None if there is none."""
+def source_to(group: str, port: int, interface: Interface) -> str | None:
+    """Return the address to send to `group` from on `interface`, None if there is none. OSError."""
     six = family(group) == 6
     with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as asked:
         _prepare(asked, interface, None)

@@ -8,9 +8,9 @@ from typing import TypeAlias, final
 
 from ..errors import InterfaceError, MulticastError
 from ..reading.contract import Network
+from ..system.healing import Healing
 from ..values.events import EventKind
 from ..values.interface import Interface
-from .healing import Healing
 from .looked_up import LookedUp
 from .losses import Losses
 from .membership import Membership

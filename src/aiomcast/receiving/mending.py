@@ -9,20 +9,21 @@ from functools import partial
 from itertools import islice
 from typing import Final, final
 
-from ..errors import MulticastError, RefusedError
+from ..errors import InterfaceGoneError, MulticastError, RefusedError
+from ..loops.beside import Joined
+from ..loops.timetable import Timetable
 from ..reading.contract import Network, Reading, Watch
 from ..rfc3678.limits import with_open_files
+from ..system.healing import Action, Healing, Remedy
 from ..values.events import EventKind
 from ..values.interface import Interface
 from ..values.links import Announcement, DeviceGroup, Link, Missed
 from .following import Followed, Following
-from .healing import Action, Healing, Remedy
 from .looked_up import LookedUp
 from .losses import Loss, Losses
 from .membership import Membership
-from .rejoining import Refused, Rejoining, Spot
+from .rejoining import Refusals, Refused, Rejoining, Spot
 from .routing import Routing
-from .timetable import Timetable
 from .turns import Turns, Work
 from .watchdog import Watchdog
 
@@ -302,7 +303,7 @@ class Mending:
                     restore()
             yield
 
-    def _restore(self, withdrawn: Sequence[Spot], refused: Refused, found: Loss) -> None:
+    def _restore(self, withdrawn: Sequence[Joined], refused: Refusals, found: Loss) -> None:
         self._tell_mended(*self._rejoining.restore(withdrawn, refused), found)
 
     def _report(self, action: Action, at: Iterable[Spot], heard_at: float) -> Work:
@@ -363,7 +364,10 @@ class Mending:
                 spot.membership._tell(EventKind.REFRESHED, spot.interface)
         for spot, error in refused:
             self._is_owed = True
-            self._lose(spot, "device", error)
+            if isinstance(error, InterfaceGoneError):  # which is to be announced
+                self._lose(spot, "gone")
+            else:
+                self._lose(spot, "device", error)
 
     def _silent(self, spots: Sequence[Spot], is_gentle: bool) -> None:
         """Tell the network again of what is silent: the gentle way first, and then in turn."""

@@ -6,7 +6,7 @@ from collections.abc import Collection
 import attrs
 import pytest
 
-from aiomcast.receiving.healing import Action, Healing, Remedy
+from aiomcast.system.healing import Action, Healing, Remedy
 from aiomcast.values.links import (
     IFF_MULTICAST,
     IFF_RUNNING,
