@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import gc
+import os
+import secrets
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -18,6 +22,8 @@ from aiomcast import (
     MulticastProtocol,
     MulticastTransport,
     Receiver,
+    RefusedError,
+    Sender,
     SourceFilter,
     create_multicast_endpoint,
 )
@@ -319,3 +325,90 @@ async def test_an_address_that_was_asked_for_stays(wire: Wire) -> None:
         wire.near.ip("addr add 192.0.2.77/24 dev v0", f"addr del {NEAR[4]}/24 dev v0")
         await asyncio.sleep(0.1)
         assert transport.source == before
+
+
+# A sender
+
+
+async def heard_from(one: Sender, heard: socket.socket) -> str:
+    """Send until the other host hears what is sent now, and return from where."""
+    payload = secrets.token_bytes(8)
+    async with asyncio.timeout(SOON):
+        while True:
+            with contextlib.suppress(RefusedError):
+                await one.send(payload)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    data, address = heard.recvfrom(100)
+                    if data == payload:
+                        return str(address[0])
+            await asyncio.sleep(_PAUSE)
+
+
+async def test_a_sender_goes_on_with_another_address(wire: Wire, heard: socket.socket) -> None:
+    with heard:
+        async with Sender(GROUPS[0], PORT, interface="v0", ttl=3, loop=False) as one:
+            assert await heard_from(one, heard) == NEAR[4]
+            port = one.source_port
+            wire.near.ip("addr add 192.0.2.77/24 dev v0")
+            await asyncio.sleep(0.1)
+            assert await heard_from(one, heard) == NEAR[4]
+            assert one.source_port == port, "nothing has changed"
+            wire.near.ip(f"addr del {NEAR[4]}/24 dev v0", "addr replace 192.0.2.77/24 dev v0")
+            async with asyncio.timeout(SOON):
+                while await heard_from(one, heard) != "192.0.2.77":
+                    await asyncio.sleep(_PAUSE)
+            assert (one.source, one.ttl, one.loop) == ("192.0.2.77", 3, False)
+
+
+async def test_a_sender_goes_on_with_another_ipv6_address(wire: Wire) -> None:
+    async with Sender(GROUPS[1], PORT, interface="v0") as one:
+        await one.send(b"1")
+        assert one.source == NEAR[6]
+        wire.near.ip(f"addr del {NEAR[6]}/64 dev v0", "addr add 2001:db8::77/64 dev v0 nodad")
+        async with asyncio.timeout(SOON):
+            while one.source != "2001:db8::77":
+                await one.send(b"2")
+                await asyncio.sleep(_PAUSE)
+
+
+@pytest.mark.parametrize("source", [None, NEAR[4]])
+async def test_a_sender_goes_on_where_its_interface_is_made_anew(wire: Wire, source: str | None) -> None:
+    async with Sender(GROUPS[0], PORT, interface="v0", source=source) as one:
+        await one.send(b"1")
+        index = wire.v0
+        await asyncio.to_thread(delete, wire)
+        await asyncio.sleep(0.05)
+        with pytest.raises(RefusedError):
+            await one.send(b"2")
+        await asyncio.to_thread(make, wire, index + 100)
+        async with asyncio.timeout(SOON):
+            while one.interface.index != wire.v0 or one.source != NEAR[4]:
+                with contextlib.suppress(RefusedError):
+                    await one.send(b"3")
+                await asyncio.sleep(_PAUSE)
+        await one.send(b"4")
+
+
+async def test_without_healing_a_sender_stays_as_it_is(wire: Wire) -> None:
+    async with Sender(GROUPS[0], PORT, interface="v0", heal=False) as one:
+        await one.send(b"1")
+        wire.near.ip(f"addr del {NEAR[4]}/24 dev v0", "addr add 192.0.2.77/24 dev v0")
+        await asyncio.sleep(0.1)
+        with pytest.raises(RefusedError):
+            await one.send(b"2")
+        assert one.source == NEAR[4]
+
+
+def test_a_sender_that_is_dropped_lets_go_of_what_it_listens_to(wire: Wire) -> None:
+    async def dropped() -> None:
+        one = Sender(GROUPS[0], PORT, interface="v0")
+        await one.send(b"1")
+        one._socket.close()
+
+    before = set(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        with asyncio.Runner() as running:
+            running.run(dropped())
+            gc.collect()
+    assert set(os.listdir("/proc/self/fd")) <= before

@@ -9,15 +9,15 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import final
 
-from ..errors import ArgumentError, ArgumentTypeError, NoRouteError, RefusedError
+from ..errors import ArgumentError, ArgumentTypeError, InterfaceError, NoRouteError, RefusedError
 from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
 from ..rfc3678.refusals import refusals
-from ..system.interfaces import list_interfaces
+from ..system.interfaces import find_interface, list_interfaces
 from ..system.port_holders import why_in_use
 from ..system.sharing import bind_alone, bind_shared
-from ..values.addresses import family, pack
+from ..values.addresses import canonical, family, pack
 from ..values.interface import Interface
 from ..values.lookup import needs_zone
 from ..values.shown import shown
@@ -29,11 +29,11 @@ __all__ = [
     "check_ttl",
     "datagram_of",
     "explained",
+    "is_left_behind",
     "loop_of",
     "open_sending",
     "set_loop",
     "set_ttl",
-    "source_to",
     "ttl_of",
 ]
 
@@ -137,7 +137,7 @@ def _opened(
             _prepare(sock, interface, source)
             set_ttl(sock, ttl)
             set_loop(sock, loop)
-            chosen = source or source_to(group, port, interface) or chosen
+            chosen = source or _source_to(group, port, interface) or chosen
             six = kind == socket.AF_INET6
             zone = interface.index * needs_zone(chosen)  # else FreeBSD and Windows refuse it
             address = (chosen, source_port, 0, zone) if six else (chosen, source_port)
@@ -160,7 +160,7 @@ def _prepare(sock: socket.socket, interface: Interface, source: str | None) -> N
     kernel.offer(sock, ABI.IPPROTO_IP, ABI.IP_MULTICAST_ALL, 0)
 
 
-def source_to(group: str, port: int, interface: Interface) -> str | None:
+def _source_to(group: str, port: int, interface: Interface) -> str | None:
     """Return the address to send to `group` from on `interface`, None if there is none. OSError."""
     six = family(group) == 6
     with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as asked:
@@ -174,6 +174,20 @@ def source_to(group: str, port: int, interface: Interface) -> str | None:
     if not own:  # the system borrows another's, until there is one
         return None
     return chosen if chosen in own else own[0]
+
+
+def is_left_behind(group: str, port: int, index: int, source: str) -> bool:
+    """Whether the interface has `source` no more, and the system would choose another address now.
+
+    False where the interface is gone, or the system tells nothing: there is nothing better then.
+    """
+    with contextlib.suppress(InterfaceError, OSError):
+        interface = find_interface(index)
+        before = canonical(source)
+        if before not in interface.addresses:
+            chosen = _source_to(group, port, interface)
+            return chosen is not None and chosen != before
+    return False
 
 
 def set_ttl(sock: socket.socket, ttl: int) -> None:

@@ -9,17 +9,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, final
 
-from ..errors import ArgumentError, InterfaceError, RefusedError
+from ..errors import ArgumentError, RefusedError
 from ..reading import Reader
-from ..system.interfaces import find_interface
 from ..system.routes import routes_to
 from ..system.sockets import MulticastSocket
-from ..values.addresses import Address, canonical, source_address
+from ..values.addresses import Address, source_address
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from .outgoing import Outgoing, write_buffer_limits
 from .peers import SocketAddress, destination
-from .sending import check_loop, check_source_port, check_ttl, datagram_of, open_sending, source_to
+from .sending import check_loop, check_source_port, check_ttl, datagram_of, is_left_behind, open_sending
 
 __all__ = ["SendingSide", "Told"]
 
@@ -161,13 +160,7 @@ class SendingSide:
     def _is_stale(self, way: _Way) -> bool:
         if self._source is not None:
             return False
-        with contextlib.suppress(InterfaceError, OSError):  # it is gone, or tells nothing: there is no better
-            interface = find_interface(way.interface.index)
-            before = canonical(way.source[0])
-            if before not in interface.addresses:
-                chosen = source_to(self._group, self._port, interface)
-                return chosen is not None and chosen != before
-        return False
+        return is_left_behind(self._group, self._port, way.interface.index, way.source[0])
 
     def _renew(self, stale: Sequence[_Way]) -> None:
         if self._is_closed:
