@@ -18,7 +18,7 @@ from ..reading.contract import Watch
 from ..rfc3678.refusals import refusal, refusals
 from ..system import looking
 from ..system.interfaces import find_interface
-from ..values.addresses import Address, check_port, group_address, source_address
+from ..values.addresses import Address, check_port, group_address, source_address, split_zone
 from ..values.closing import Closing
 from ..values.interface import Interface, InterfaceLike
 from ..values.links import Announcement
@@ -40,6 +40,7 @@ from .sending import (
 
 __all__ = ["Sender"]
 
+_BETWEEN_LOOKS = 0.1  # seconds, at what is not there yet
 _PER_TURN = 64  # datagrams sent without giving other tasks a turn
 
 
@@ -53,8 +54,9 @@ class Sender(Closing):
     - `source`: the local address to send from. None is one of the interface's, which the system chooses.
     - `source_port`: the port to send from. 0 is one that the system chooses; one that is asked for is
       shared with others that share it.
-    - `heal`: whether it goes on to send when its interface was made anew, or has other addresses: by another
-      socket, from the address that the system chooses then, or again from `source`.
+    - `heal`: whether it goes on to send when its interface was made anew, or has other addresses, or when the
+      route by which it was chosen leads elsewhere: by another socket, from the address that the system
+      chooses then, or again from `source`.
 
     An async context manager. AddressError, ArgumentError, InterfaceError for wrong arguments
     (ArgumentTypeError for a wrong type); RefusedError when the system refuses.
@@ -84,10 +86,12 @@ class Sender(Closing):
         self._waiting: deque[asyncio.Future[None]] = deque()  # whose turn it is, first of all
         self._writable: Writable | None = None
         self._bound = bound, source_port
+        self._is_by_route = interface is None and source is None and split_zone(group)[1] is None
         self._heals = heal
         self._watched: asyncio.AbstractEventLoop | None = None  # whose announcements are listened to
         self._end_watch: Callable[[], object] | None = None
         self._is_suspect = False  # something may have become of the interface
+        self._not_before = 0.0  # by the loop's clock: when it is looked at again
         self._socket = self._opened(self.interface, ttl, loop)
 
     def _opened(self, interface: Interface, ttl: int, loop: bool) -> socket.socket:
@@ -199,23 +203,25 @@ class Sender(Closing):
             self._unwatch()
             with contextlib.suppress(RefusedError):  # the next datagram tries again
                 self._watch(loop)
-        if self._is_suspect:
+        if self._is_suspect and loop.time() >= self._not_before:
             self._is_suspect = False
             try:
                 self._look(loop)
-            except MulticastError:  # it is not there yet, or has no address: the next datagram looks again
-                self._is_suspect = True
+            except MulticastError:  # it is not there yet, or has no address
+                self._is_suspect, self._not_before = True, loop.time() + _BETWEEN_LOOKS
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         told = weakly(self._announced)
         watch: Watch
         try:
             watch = SharedWatch(loop, told)
+            watch.follow_routes(self._is_by_route)
         except (UnsupportedError, NotImplementedError):  # no netlink, or no add_reader
             watch = PeriodicWatch(loop, told)
         self._end_watch = ending = weakref.finalize(self, _closed, watch)
         ending.atexit = False
         self._watched = loop
+        self._not_before = 0.0
         self._is_suspect = True  # nobody has listened before
 
     def _unwatch(self) -> None:
@@ -229,7 +235,9 @@ class Sender(Closing):
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         index, name = self.interface.index, self.interface.name
         link = looking.link(index)
-        if link is None:
+        if self._is_by_route and (routed := find_interface(None, self.group)).index != index:
+            now = routed
+        elif link is None:
             now = find_interface(name)
         elif self._bound[0] is None and is_left_behind(self.group, self.port, index, self.source):
             now = find_interface(index)
