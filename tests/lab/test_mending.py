@@ -269,6 +269,29 @@ async def test_names_go_with_their_interfaces(place: Place) -> None:
         assert [feed.interface.name for feed in feeds.values()] == ["v1", "v0"]
 
 
+async def test_an_alternative_name_is_followed_to_what_has_it_next(place: Place) -> None:
+    altname = "a-name-that-stays-with-the-card"
+    place.cable("v1", "p1")
+    place.ip(f"link property add dev v0 altname {altname}")
+    async with Receiver() as receiver:
+        feed = await receiver.join(GROUPS[0], 5000, interface=altname)
+        both = await receiver.join(GROUPS[0], 5001, interface=[altname, "v1"])
+        events = receiver.events()
+        place.ip("link del v0")
+        await until(events, EventKind.LOST, 2)
+        place.ip("link add w0 type veth peer name p0", f"link property add dev w0 altname {altname}")
+        place.ip("link set p0 up", "link set w0 up")
+        healed = await until(events, EventKind.HEALED, 2)
+        assert {event.interface for event in healed} == {"w0"}
+        assert are_on([feed], "w0")
+        assert both.on_device() == {"w0": True, "v1": True}
+        place.ip("link del w0")
+        await until(events, EventKind.LOST, 2)
+        place.cable("w0", "p0")  # by the name that it had last, without the other
+        await until(events, EventKind.HEALED, 2)
+        assert are_on([feed], "w0")
+
+
 def listening() -> int:
     """Return how many netlink sockets this process has."""
     count = 0

@@ -193,6 +193,19 @@ async def test_an_interface_that_is_renamed(wire: Wire) -> None:
         await until(lambda: len(protocol.told) == 2)
 
 
+async def test_an_alternative_name_is_followed_to_what_has_it_next(wire: Wire) -> None:
+    altname = "a-name-that-stays-with-the-card"
+    wire.near.ip(f"link property add dev v0 altname {altname}")
+    async with opened(GROUPS[0], interface=altname) as (transport, protocol):
+        wire.near.ip("link del v0")
+        await until(lambda: protocol.kinds == [EventKind.LOST])
+        wire.near.ip("link add w0 index 200 type veth peer name p0", "link set p0 up", "link set w0 up")
+        wire.near.ip(f"link property add dev w0 altname {altname}")
+        await until(lambda: protocol.kinds == [EventKind.LOST, EventKind.HEALED])
+        assert transport.get_extra_info("interface").name == "w0"
+        assert is_on(GROUPS[0], "w0")
+
+
 async def test_ipv6_without_room_is_refused_and_comes_back(wire: Wire) -> None:
     async with opened(GROUPS[1]) as (_, protocol):
         wire.near.ip("link set v0 mtu 1000")

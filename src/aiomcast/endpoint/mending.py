@@ -28,7 +28,7 @@ from ..values.addresses import family
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
 from ..values.interface import ALL_INTERFACES, Interface
-from ..values.links import AddressAdded, AddressRemoved, Announcement, DeviceGroup, LinkChanged, Missed
+from ..values.links import AddressAdded, AddressRemoved, Announcement, DeviceGroup, Link, LinkChanged, Missed
 from .opener import Opener
 
 __all__ = ["Endpoint", "Follows", "Mending"]
@@ -289,11 +289,11 @@ class Mending:
             return
         held = {_index(one) for one in self._endpoint.members}
         for reader in tuple(self._endpoint.members):
-            name = reader.sock.interface.name
             if self._healing.link(_index(reader)) is None:
-                back = [link.index for link in self._healing.links if link.name == name]
+                before = reader.sock.interface
+                back = [link.index for link in self._healing.links if _is_meant(before, link)]
                 if back and back[0] not in held:
-                    with self._complaining(name):
+                    with self._complaining(before.name):
                         self._open(reader, find_interface(back[0]))
 
     def _follow_all(self) -> None:
@@ -388,6 +388,11 @@ class Mending:
 
     def _now(self) -> float:
         return 0.0 if self._reading is None else self._reading.monotonic()
+
+
+def _is_meant(before: Interface, link: Link) -> bool:
+    """Whether `link` has a name that an interface had that is gone."""
+    return not {before.name, *before.alternative_names}.isdisjoint((link.name, *link.alternative_names))
 
 
 def _index(reader: Reader) -> int:

@@ -97,15 +97,14 @@ class Following:
     def _named(self, membership: Membership, known: LookedUp) -> Followed:
         presence = membership._presence
         there = {link.index for link in self._healing.links}
-        missing = set(presence.missing(there))
-        back = [link for link in self._healing.links if link.name in missing] if missing else []
+        back = presence.waiting(self._healing.links)
         if not back:
             return Followed.NOTHING
         held = [shards.interface for shards in presence.shards if shards.interface.index in there]
-        followed = presence.follow([*held, *(known.find(link.index) for link in back)])
-        was = {one.name: one.index for one in followed.gone}
+        followed = presence.follow([*held, *(known.find(link.index) for link in back.values())])
+        was = {link.index: before for before, link in back.items()}
         for one in followed.came:
-            self._losses.move(membership, was.get(one.name, 0), one.index)
+            self._losses.move(membership, was.get(one.index, 0), one.index)
         self._losses.forget(membership, followed.gone)
         for interface, error in followed.refusals:
             self._losses.complain(membership, interface, error)

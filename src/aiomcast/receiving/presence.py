@@ -5,6 +5,7 @@ Knows no receiver: what another membership has, and what happens, is asked of an
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from ..errors import (
     InterfaceError,
     InterfaceGoneError,
     MulticastError,
+    NoSuchInterfaceError,
     RefusedError,
     StateError,
 )
@@ -27,6 +29,7 @@ from ..values.addresses import family
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
+from ..values.links import Link
 from ..values.options import Options
 from ..values.statistics import Statistics, Tally
 from . import naming
@@ -131,7 +134,7 @@ class Presence:
         self._failing: dict[int, int] = {}  # by index: what had been read when a socket failed
         self.binding: Binding = binding
         self.shards: tuple[Shards, ...] = tuple(map(self._on, interfaces))
-        self._named = [Named(one.interface.name, one.interface.index) for one in self.shards]
+        self._named = [naming.named(one.interface) for one in self.shards]
         self.is_on_all: bool = is_on_all
         self.is_by_route: bool = is_by_route
 
@@ -245,7 +248,10 @@ class Presence:
     def _present(self, known: LookedUp, wanted: Named, held: Interface | None) -> Interface:
         if held is not None and (link := known.link(held.index)) is not None:
             return self.rename(held.index, link.name) or held
-        return known.find(wanted.name)
+        for name in (wanted.name, *wanted.others):
+            with contextlib.suppress(NoSuchInterfaceError):
+                return known.find(name)
+        return known.find(wanted.name)  # which says that there is none
 
     def look_up_route(self) -> bool:
         """Look up where the route leads now; say whether that is another interface than before.
@@ -255,7 +261,7 @@ class Presence:
         found = self.network.place(self.binding.group, self.filter, None)[1][0]
         if found.index == self.shards[0].interface.index:
             return False
-        self._named = [Named(found.name, found.index)]
+        self._named = [naming.named(found)]
         return True
 
     def rename(self, index: int, name: str) -> Interface | None:
@@ -269,6 +275,10 @@ class Presence:
                 self._owner.tell(EventKind.RENAMED, now, cause=before.name)
                 return now
         return None
+
+    def waiting(self, links: Collection[Link]) -> dict[int, Link]:
+        """Return, by the index that they had, those of `links` that it is to be on and is not."""
+        return {} if self.is_on_all else naming.waiting(self._named, list(links))
 
     def missing(self, present: Collection[int]) -> tuple[str, ...]:
         """Return the names of the interfaces it is to be on whose index is none of `present`."""

@@ -89,7 +89,7 @@ class Healing:
     def __init__(self) -> None:
         self._links: dict[int, Link] = {}
         self._addresses: dict[int, set[str]] = {}
-        self._removed: set[int] = set()
+        self._removed: dict[int, str | None] = {}  # what was called how, at last
         self._downed: set[int] = set()
 
     @property
@@ -109,10 +109,10 @@ class Healing:
         """Take note of an interface that is joined on: how it is now, None where it has gone meanwhile."""
         self._addresses[index] = set(addresses)
         if link is None:
-            self._removed.add(index)
+            self._removed[index] = None
         else:
             self._links[index] = link
-            self._removed.discard(index)
+            self._removed.pop(index, None)
             self._note_down(link)
 
     def differences(self, links: Sequence[Link]) -> list[Announcement]:
@@ -123,7 +123,7 @@ class Healing:
 
     def decide(self, announced: Iterable[Announcement], joined: Collection[int]) -> list[Action]:
         """Return what is to be done, in order, where memberships are on the interfaces `joined`."""
-        self._removed.intersection_update(joined)
+        self._removed = {index: name for index, name in self._removed.items() if index in joined}
         found: dict[int, _Found] = {}
         follows = reroutes = False
         for one in announced:
@@ -165,7 +165,9 @@ class Healing:
         self._links[link.index] = link
         self._note_down(link)
         if link.index in self._removed:
-            self._removed.discard(link.index)
+            name = self._removed.pop(link.index)
+            if name not in (None, link.name):
+                found.name = link.name
             found.is_ghost, found.cause = True, "made anew"
             return True
         if before is None:
@@ -192,7 +194,7 @@ class Healing:
         self._addresses.pop(index, None)
         self._downed.discard(index)
         if is_joined:
-            self._removed.add(index)
+            self._removed[index] = link.name
             told, at = found.get(index), _Found()
             at.loss = "gone"
             # It is waited for by the name that it had last.

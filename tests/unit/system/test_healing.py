@@ -116,6 +116,15 @@ def test_an_index_that_comes_again_is_a_ghost(is_one_batch: bool) -> None:
     assert decided(healing, LinkChanged(WELL)) == [Action(Remedy.REPORT, INDEX, "down", BOTH, was_down=True)]
 
 
+def test_an_index_that_comes_again_by_another_name_is_called_by_that() -> None:
+    healing = known()
+    decided(healing, LinkRemoved(WELL))
+    assert decided(healing, LinkChanged(attrs.evolve(WELL, name="w0")))[:2] == [
+        Action(Remedy.RENAME, INDEX, name="w0"),
+        Action(Remedy.GHOST, INDEX, "made anew"),
+    ]
+
+
 def test_what_was_gone_before_it_could_be_looked_at_is_a_ghost_when_it_comes() -> None:
     assert decided(known(None), LinkChanged(WELL)) == [Action(Remedy.GHOST, INDEX, "made anew")]
 
