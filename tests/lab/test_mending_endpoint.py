@@ -199,6 +199,7 @@ async def test_an_alternative_name_is_followed_to_what_has_it_next(wire: Wire) -
     async with opened(GROUPS[0], interface=altname) as (transport, protocol):
         wire.near.ip("link del v0")
         await until(lambda: protocol.kinds == [EventKind.LOST])
+        # The peer has the index that was v0's, and is another interface.
         wire.near.ip("link add w0 index 200 type veth peer name p0", "link set p0 up", "link set w0 up")
         wire.near.ip(f"link property add dev w0 altname {altname}")
         await until(lambda: protocol.kinds == [EventKind.LOST, EventKind.HEALED])

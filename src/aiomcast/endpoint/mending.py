@@ -12,6 +12,8 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol, final
 
+import attrs
+
 from ..errors import InterfaceError, InterfaceGoneError, MulticastError, UnsupportedError
 from ..loops import beside
 from ..loops.network import SystemNetwork
@@ -27,7 +29,7 @@ from ..system.queries import report_again
 from ..values.addresses import family
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
-from ..values.interface import ALL_INTERFACES, Interface
+from ..values.interface import ALL_INTERFACES, Interface, no_index
 from ..values.links import AddressAdded, AddressRemoved, Announcement, DeviceGroup, Link, LinkChanged, Missed
 from .opener import Opener
 
@@ -208,6 +210,8 @@ class Mending:
                             self._lose(reader, action.cause)
                     case Remedy.GHOST:
                         self._revive(at, heard_at)
+                    case Remedy.TAKEN:
+                        self._disown(at)
                     case Remedy.COMPARE:
                         self._compare(at)
                     case Remedy.REPORT:
@@ -245,6 +249,21 @@ class Mending:
                 self._heal(reader)
         else:
             self._revive(at, heard_at)
+
+    def _disown(self, readers: Sequence[Reader]) -> None:
+        """Have these leave, and wait for their interface by its name: another one has its index now."""
+        each = [one for alike in beside.beside(self, set(map(_in_device, readers))).values() for one in alike]
+        refused: dict[object, MulticastError] = {}
+        for one in each:
+            with self._noting(one, refused):
+                one.withdraw()
+        for reader in readers:
+            sock = reader.sock
+            sock.interface = attrs.evolve(sock.interface, index=no_index(_index(reader)))
+        for one in each:
+            if not (isinstance(one, _Member) and one.mending is self):
+                with self._noting(one, refused):
+                    one.restore()
 
     def _revive(self, readers: Sequence[Reader], since: float) -> None:
         """Have all sockets of the thread that have joined the same leave, then all join."""

@@ -226,6 +226,9 @@ class Mending:
         with self._guarded():
             ghosts = [one for i in _of(actions, Remedy.GHOST) for one in at.get(i, ())]
             yield from self._revive(ghosts, heard_at)
+        for index in _of(actions, Remedy.TAKEN):
+            self._disown(at.get(index, ()))
+            yield
         with self._guarded():
             yield from self._compare([one for i in _of(actions, Remedy.COMPARE) for one in at.get(i, ())])
         for action in actions:
@@ -302,6 +305,16 @@ class Mending:
                 else:
                     restore()
             yield
+
+    def _disown(self, spots: Iterable[Spot]) -> None:
+        """Have these leave, and wait for their interface by its name: another one has its index now."""
+        own = [spot for spot in spots if self._rejoining.has(spot)]
+        withdrawn, refused = self._rejoining.withdraw({spot.in_device for spot in own})
+        for spot in own:
+            before = spot.index
+            self._losses.move(spot.membership, before, spot.membership._presence.disown(before))
+        others = [one for one in withdrawn if one not in own]
+        self._rejoining.restore(others, [one for one in refused if one[0] in others])
 
     def _restore(self, withdrawn: Sequence[Joined], refused: Refusals, found: Loss) -> None:
         self._tell_mended(*self._rejoining.restore(withdrawn, refused), found)

@@ -28,7 +28,7 @@ from ..streams.dispatcher import Outlet
 from ..values.addresses import family
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
-from ..values.interface import Interface
+from ..values.interface import Interface, no_index
 from ..values.links import Link
 from ..values.options import Options
 from ..values.statistics import Statistics, Tally
@@ -275,6 +275,18 @@ class Presence:
                 self._owner.tell(EventKind.RENAMED, now, cause=before.name)
                 return now
         return None
+
+    def disown(self, index: int) -> int:
+        """Be no more on what has this index now, having left; return the index to be known by meanwhile."""
+        for shards in self.shards:
+            before = shards.interface
+            if before.index == index:
+                shards.disown(attrs.evolve(before, index=no_index(index)))
+                self._owner.untag(before)
+        self._named = [
+            attrs.evolve(one, index=no_index(index)) if one.index == index else one for one in self._named
+        ]
+        return no_index(index)
 
     def waiting(self, links: Collection[Link]) -> dict[int, Link]:
         """Return, by the index that they had, those of `links` that it is to be on and is not."""

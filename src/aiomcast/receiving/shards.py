@@ -323,6 +323,12 @@ class Shards:
         self.anew.restore(self.readers)
         self.anew.note(self.filter)
 
+    def disown(self, interface: Interface) -> None:
+        """Wait for what they were on, known as `interface` meanwhile. They have withdrawn."""
+        self.anew.forget()
+        self.is_ahead = True
+        self.rename(interface)
+
     def rename(self, interface: Interface) -> None:
         """Know the interface by another name."""
         self._sockets.interface = interface

@@ -116,12 +116,30 @@ def test_an_index_that_comes_again_is_a_ghost(is_one_batch: bool) -> None:
     assert decided(healing, LinkChanged(WELL)) == [Action(Remedy.REPORT, INDEX, "down", BOTH, was_down=True)]
 
 
-def test_an_index_that_comes_again_by_another_name_is_called_by_that() -> None:
-    healing = known()
-    decided(healing, LinkRemoved(WELL))
-    assert decided(healing, LinkChanged(attrs.evolve(WELL, name="w0")))[:2] == [
+@pytest.mark.parametrize("by", ["mac", "alternative_names"])
+def test_what_comes_again_by_another_name_is_called_by_that(by: str) -> None:
+    mine = attrs.evolve(WELL, mac="02:00:00:00:00:01", alternative_names=("card",))
+    other = attrs.evolve(mine, name="w0", mac="02:00:00:00:00:02", alternative_names=())
+    healing = known(mine)
+    decided(healing, LinkRemoved(mine))
+    again = attrs.evolve(other, **{by: getattr(mine, by)})
+    assert decided(healing, LinkChanged(again))[:2] == [
         Action(Remedy.RENAME, INDEX, name="w0"),
         Action(Remedy.GHOST, INDEX, "made anew"),
+    ]
+
+
+@pytest.mark.parametrize("is_one_batch", [False, True])
+def test_an_index_that_another_interface_has_next_is_not_ours(is_one_batch: bool) -> None:
+    mine = attrs.evolve(WELL, mac="02:00:00:00:00:01", alternative_names=("card",))
+    other = attrs.evolve(mine, name="w0", mac="02:00:00:00:00:02", alternative_names=())
+    healing = known(mine)
+    announced = (LinkRemoved(mine), LinkChanged(other))
+    batches = [announced] if is_one_batch else [(one,) for one in announced]
+    actions = [action for batch in batches for action in decided(healing, *batch)]
+    assert [one for one in actions if one.index] == [
+        Action(Remedy.LOSE, INDEX, "gone"),
+        Action(Remedy.TAKEN, INDEX),
     ]
 
 
