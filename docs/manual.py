@@ -47,7 +47,11 @@ def options(actions: list[argparse.Action]) -> Iterator[str]:
     for action in sorted(actions, key=lambda one: bool(one.option_strings)):
         if isinstance(action, argparse._SubParsersAction | argparse._HelpAction):
             continue
-        value = "" if action.nargs == 0 else rf" \fI{action.metavar or '|'.join(action.choices or ())}\fR"
+        value = (
+            ""
+            if action.nargs == 0
+            else rf" \fI{action.metavar or '|'.join(action.choices or ())}\fR"
+        )
         names = [rf"\fB{escaped(one)}\fR" for one in action.option_strings]
         yield ".TP"
         yield ", ".join(names) + value if names else value.strip()

@@ -23,7 +23,9 @@ class Command(Directive):
         for action in whole._actions:
             if isinstance(action, argparse._SubParsersAction):
                 for name, one in action.choices.items():
-                    section = nodes.section("", nodes.title("", name), ids=[f"command-{name}"], names=[name])
+                    section = nodes.section(
+                        "", nodes.title("", name), ids=[f"command-{name}"], names=[name]
+                    )
                     section.extend(_described(one))
                     found.append(section)
         return found
@@ -31,14 +33,19 @@ class Command(Directive):
 
 def _described(one: argparse.ArgumentParser) -> list[nodes.Node]:
     formatter = one._get_formatter()
-    found: list[nodes.Node] = [*_paragraphs(one.description or ""), _code(one.format_usage().rstrip())]
+    found: list[nodes.Node] = [
+        *_paragraphs(one.description or ""),
+        _code(one.format_usage().rstrip()),
+    ]
     for group in one._action_groups:
         listed = nodes.definition_list()
         for action in group._group_actions:
             subparsers = isinstance(action, argparse._SubParsersAction)
             if action.help is argparse.SUPPRESS or subparsers:
                 continue
-            term = nodes.term("", "", nodes.literal("", formatter._format_action_invocation(action)))
+            term = nodes.term(
+                "", "", nodes.literal("", formatter._format_action_invocation(action))
+            )
             said = _paragraph(formatter._expand_help(action) if action.help else "")
             listed += nodes.definition_list_item("", term, nodes.definition("", said))
         if listed.children:
@@ -55,7 +62,9 @@ def _paragraphs(text: str) -> list[nodes.Node]:
 def _paragraph(text: str) -> nodes.Node:
     """Return a paragraph, with what stands between backticks as code."""
     parts = re.split(r"`([^`]*)`", text)
-    made = [nodes.literal("", part) if at % 2 else nodes.Text(part) for at, part in enumerate(parts)]
+    made = [
+        nodes.literal("", part) if at % 2 else nodes.Text(part) for at, part in enumerate(parts)
+    ]
     return nodes.paragraph("", "", *made)
 
 

@@ -76,7 +76,9 @@ def main() -> None:
     console.print(Text(f"$ {COMMAND}", "bold"), soft_wrap=False)
     console.print(View(REPORT, is_whole=True))
     picture = console.export_svg(title="aiomcast listen")
-    picture = re.sub(r"@font-face \{.*?\}", "", picture, flags=re.DOTALL)  # nothing from the network
+    picture = re.sub(
+        r"@font-face \{.*?\}", "", picture, flags=re.DOTALL
+    )  # nothing from the network
     Path(__file__).with_name("live-view.svg").write_text(picture, encoding="utf-8")
 
 
