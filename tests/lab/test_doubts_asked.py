@@ -11,6 +11,8 @@ from typing import IO
 import pytest
 
 from aiomcast import RefusedError, SourceFilter, open_socket
+from aiomcast.diagnosis.gathering import forced_version
+from aiomcast.rfc3678.sysctls import sysctl_value
 from aiomcast.system import doubts as module
 from aiomcast.system.doubts import look, why_invalid
 from aiomcast.system.netlink import Netlink
@@ -50,6 +52,19 @@ def test_a_healthy_interface_takes_one_question(
     assert wire.doubts(GROUPS[0], SourceFilter.exclude({FAR[4]})) != []
     assert wire.doubts(GROUPS[0], SourceFilter.include({"127.0.0.2", "127.0.0.3"}), "lo") == []
     assert asked == ["netlink"] * 2, "nothing more that decides"
+
+
+def test_the_settings_of_an_interface_with_a_dot_in_its_name(wire: Wire) -> None:
+    wire.near.cable("v0.100", "p0.100")
+    setting = "net.ipv4.conf.v0/100.{}"
+    folder = Path("/proc/sys/net/ipv4/conf/v0.100")
+    for value in (2, 0):
+        (folder / "force_igmp_version").write_text(str(value))
+        assert sysctl_value(setting.format("force_igmp_version")) == value
+    (folder / "force_igmp_version").write_text("2")
+    assert forced_version("v0.100", 4) == 2
+    assert forced_version("v0", 4) is None
+    assert sysctl_value(setting.format("no_such")) is None
 
 
 def test_what_is_not_there(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from aiomcast import (
+    ALL_INTERFACES,
     Event,
     EventKind,
     EventStream,
@@ -21,9 +22,12 @@ from aiomcast import (
     Receiver,
     RefusedError,
     SourceFilter,
+    open_socket,
 )
+from aiomcast.receiving import turns
 from aiomcast.system.announcements import Announcements
-from aiomcast.values.links import Announcement
+from aiomcast.system.device_groups import device_groups
+from aiomcast.values.links import Announcement, DeviceGroup
 from tests.support.loops import LOOPS, NewLoop
 from tests.support.sandbox import apart, needs_seccomp, without_sockets_of
 
@@ -74,6 +78,46 @@ def make_anew(place: Place, index: int | None, name: str = "v0") -> None:
 
 
 @pytest.mark.parametrize("is_same_index", [True, False])
+async def test_many_memberships_leave_others_their_turn_while_they_are_mended(
+    place: Place, is_same_index: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_TURN", 0.0)  # however fast this machine is
+    async with Receiver() as receiver:
+        feeds = [await receiver.join(f"239.2.{n % 2}.{n // 2}", 5000, interface="v0") for n in range(200)]
+        events = receiver.events()
+        seen: set[int] = set()
+
+        async def see() -> None:
+            while len(events) < 2 * len(feeds):
+                seen.add(len(events))
+                await asyncio.sleep(0)
+
+        async with asyncio.timeout(SOON):
+            changed = asyncio.to_thread(make_anew, place, feeds[0].interface.index if is_same_index else None)
+            await asyncio.gather(changed, see())
+        assert are_on(feeds, "v0")
+        assert len(seen) > 10, "more than before, while all were lost, and once all were healed"
+
+
+async def test_many_interfaces_that_come_at_once_leave_others_their_turn(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "_TURN", 0.0)
+    count = 40
+    async with Receiver() as receiver:
+        feeds = [await receiver.join(GROUPS[0], port, interface=ALL_INTERFACES) for port in range(5000, 5004)]
+        place.batch(*(f"link add a{n} type veth peer name b{n}" for n in range(count)))
+        place.batch(*(f"link set {end}{n} up" for n in range(count) for end in "ab"))
+        seen: set[int] = set()
+        async with asyncio.timeout(SOON):
+            while any(len(feed.interfaces) < 1 + 2 * count for feed in feeds):
+                seen.add(sum(len(feed.interfaces) for feed in feeds))
+                await asyncio.sleep(0)
+        assert len(seen) > 10, "more than there are reads of what was announced"
+        assert all(set(feed.on_device().values()) == {True} for feed in feeds)
+
+
+@pytest.mark.parametrize("is_same_index", [True, False])
 async def test_all_receivers_of_a_thread_mend_their_ghosts_together(
     place: Place, is_same_index: bool
 ) -> None:
@@ -108,6 +152,109 @@ async def test_a_ghost_can_be_swapped_and_left_like_any_other(place: Place) -> N
         assert are_on([other], "v0")
 
 
+MANY = {"239.1.1.1": "198.51.100.{}", "ff1e::1:1": "2001:db8::{}"}
+
+
+@pytest.mark.parametrize("is_same_index", [True, False])
+@pytest.mark.parametrize("is_heard", [True, False])
+@pytest.mark.parametrize("group", GROUPS, ids=["ipv4", "ipv6"])
+async def test_a_swap_while_the_interface_is_gone_holds_once_it_is_back(
+    place: Place, group: str, is_heard: bool, is_same_index: bool
+) -> None:
+    listed = [MANY[group].format(number) for number in range(1, 31)]
+    filters = (
+        SourceFilter.include(listed[:1]),
+        SourceFilter.include(listed),
+        SourceFilter.any(),
+        SourceFilter.include(listed[5:]),
+        SourceFilter.exclude(listed[:3]),
+        SourceFilter.none(),
+        SourceFilter.include(listed[7:9]),
+    )
+    async with Receiver() as receiver:
+        feed = await receiver.join(group, 5000, sources=listed[2:4], interface="v0")
+        other = await receiver.join(group, 5001, sources=listed[:2], interface="v0")
+        events = receiver.events()
+        for wanted in filters:
+            index = feed.interface.index
+            again = f"link add v0{f' index {index}' * is_same_index} type veth peer name p0"
+            place.ip("link del v0")
+            if is_heard:
+                await until(events, EventKind.LOST)
+            await feed.swap(wanted)
+            assert feed.filter == wanted
+            place.ip(again, "link set p0 up", "link set v0 up")
+            async with asyncio.timeout(SOON):
+                while feed.kernel_filter() != wanted or not are_on([other], "v0"):
+                    await asyncio.sleep(0.01)
+            assert are_on([feed], "v0")
+            assert other.kernel_filter() == other.filter
+
+
+async def test_a_swap_of_a_ghost_holds_once_it_is_mended(place: Place) -> None:
+    async with Receiver() as receiver:
+        feeds = await joined(receiver)
+        wanted = [SourceFilter.exclude([MANY[group].format(9)]) for group in GROUPS]
+        make_anew(place, feeds[0].interface.index)
+        await receiver.filters.apply(dict(zip(feeds, wanted, strict=True)))  # nobody has heard of it yet
+        async with asyncio.timeout(SOON):
+            while not are_on(feeds, "v0"):
+                await asyncio.sleep(0.01)
+        assert [feed.kernel_filter() for feed in feeds] == [feed.filter for feed in feeds] == wanted
+
+
+async def test_a_swap_while_ipv6_has_no_room_holds_once_it_has(place: Place) -> None:
+    async with Receiver() as receiver:
+        (_, feed) = await joined(receiver)
+        events = receiver.events()
+        place.ip("link set v0 mtu 1000")
+        await until(events, EventKind.LOST)
+        wanted = SourceFilter.include([MANY[GROUPS[1]].format(1)])
+        await feed.swap(wanted)
+        assert feed.on_device() == {"v0": False}
+        place.ip("link set v0 mtu 1500")
+        await until(events, EventKind.HEALED)
+        assert are_on([feed], "v0")
+        assert feed.kernel_filter() == feed.filter == wanted
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_what_another_program_has_joined_by_then_is_joined_again_here(
+    place: Place, by_hand: bool
+) -> None:
+    async with Receiver() as receiver:
+        (_, feed) = await joined(receiver)
+        events = receiver.events()
+        place.ip("link set v0 mtu 1000")
+        await until(events, EventKind.LOST)
+        wanted = SourceFilter.include([MANY[GROUPS[1]].format(1)])
+        await feed.swap(wanted)
+        place.ip("link set v0 mtu 1500")
+        with open_socket(GROUPS[1], 5001, "v0") as other:
+            other.set_filter(None)
+            if by_hand:
+                await feed.refresh()
+            else:
+                await until(events, EventKind.HEALED)
+            assert feed.kernel_filter() == feed.filter == wanted
+
+
+async def test_a_swap_finds_out_what_nobody_has_told(place: Place) -> None:
+    ghost = open_socket(GROUPS[0], 5001, "v0")
+    ghost.set_filter(None)
+    make_anew(place, ghost.interface.index)
+    async with Receiver() as receiver:
+        (feed, _) = await joined(receiver)
+        ghost.close()  # another program's, that takes the group from the device
+        assert feed.on_device() == {"v0": False}
+        wanted = SourceFilter.exclude([MANY[GROUPS[0]].format(1)])
+        await feed.swap(wanted)
+        async with asyncio.timeout(SOON):
+            while not are_on([feed], "v0"):
+                await asyncio.sleep(0.01)
+        assert feed.kernel_filter() == feed.filter == wanted
+
+
 async def test_names_go_with_their_interfaces(place: Place) -> None:
     place.cable("v1", "p1")
     async with Receiver() as receiver:
@@ -126,6 +273,61 @@ async def test_names_go_with_their_interfaces(place: Place) -> None:
         await receiver.refresh()
         assert {name: feed.interface.index for name, feed in feeds.items()} == indexes
         assert [feed.interface.name for feed in feeds.values()] == ["v1", "v0"]
+
+
+async def test_an_index_that_another_interface_has_next_is_not_joined_on(place: Place) -> None:
+    place.cable("v1", "p1")
+    async with Receiver() as receiver, Receiver() as second:
+        feeds = await joined(receiver)
+        others = [await second.join(group, 5002, interface="v0") for group in GROUPS]
+        lists = [await receiver.join(group, 5001, interface=["v0", "v1"]) for group in GROUPS]
+        index = feeds[0].interface.index
+        events, told = receiver.events(), second.events()
+        place.ip("link del v0")
+        await until(events, EventKind.LOST, 4)
+        place.ip(f"link add w0 index {index} type veth peer name q0", "link set q0 up", "link set w0 up")
+        async with asyncio.timeout(SOON):
+            while any(feed.interface.index == index for feed in feeds):  # until it was heard
+                await asyncio.sleep(0.01)
+            there = await receiver.join(GROUPS[0], 5000, interface="w0")  # nobody is there
+            while DeviceGroup(index, GROUPS[1]) in device_groups(6) or not are_on([there], "w0"):
+                await asyncio.sleep(0.01)
+        assert [feed.interface.name for feed in feeds] == ["v0", "v0"]
+        for feed in (*feeds, *others):
+            assert feed.on_device() == {"v0": False}
+            await feed.swap(SourceFilter.any())
+        for feed in lists:
+            assert feed.on_device() == {"v0": False, "v1": True}
+        place.cable("v0", "p0")
+        await until(events, EventKind.HEALED, 4)
+        await until(told, EventKind.HEALED, 2)
+        assert are_on([*feeds, *others], "v0")
+        assert are_on([there], "w0")
+        assert all(feed.on_device() == {"v0": True, "v1": True} for feed in lists)
+        assert all(feed.kernel_filter() == SourceFilter.any() for feed in (*feeds, *others, *lists))
+
+
+async def test_an_alternative_name_is_followed_to_what_has_it_next(place: Place) -> None:
+    altname = "a-name-that-stays-with-the-card"
+    place.cable("v1", "p1")
+    place.ip(f"link property add dev v0 altname {altname}")
+    async with Receiver() as receiver:
+        feed = await receiver.join(GROUPS[0], 5000, interface=altname)
+        both = await receiver.join(GROUPS[0], 5001, interface=[altname, "v1"])
+        events = receiver.events()
+        place.ip("link del v0")
+        await until(events, EventKind.LOST, 2)
+        place.ip("link add w0 type veth peer name p0", f"link property add dev w0 altname {altname}")
+        place.ip("link set p0 up", "link set w0 up")
+        healed = await until(events, EventKind.HEALED, 2)
+        assert {event.interface for event in healed} == {"w0"}
+        assert are_on([feed], "w0")
+        assert both.on_device() == {"w0": True, "v1": True}
+        place.ip("link del w0")
+        await until(events, EventKind.LOST, 2)
+        place.cable("w0", "p0")  # by the name that it had last, without the other
+        await until(events, EventKind.HEALED, 2)
+        assert are_on([feed], "w0")
 
 
 def listening() -> int:

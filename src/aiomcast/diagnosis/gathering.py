@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ..errors import MulticastError, NoRouteError, UnsupportedError
+from ..rfc3678.sysctls import sysctl_value
 from ..system import looking
 from ..system.device_groups import device_groups
 from ..system.routes import routes_to
@@ -115,11 +116,8 @@ def forced_version(name: str, number: int) -> int | None:
 
 
 def _setting(name: str, setting: str, number: int) -> int | None:
-    values: list[int] = []
-    for one in ("all", name):  # as a file: in a sysctl's name the dot of an interface's would part it
-        with contextlib.suppress(OSError, ValueError):
-            values.append(int(Path(f"/proc/sys/net/ipv{number}/conf/{one}/{setting}").read_text("ascii")))
-    return max(values, default=None)
+    told = [sysctl_value(f"net.ipv{number}.conf.{one}.{setting}") for one in ("all", name.replace(".", "/"))]
+    return max((value for value in told if value is not None), default=None)
 
 
 def _of_udp(told: dict[str, int]) -> dict[str, int]:

@@ -12,7 +12,9 @@ from ..rfc3678.abi import native
 from ..system.sockets import MulticastSocket, socket_of
 from ..values import filters
 from ..values.addresses import Address, canonical
+from ..values.events import EventKind
 from ..values.filters import SourceFilter, Sources
+from ..values.interface import Interface
 from ..values.lookup import check_source_zones
 from ..values.packets import Flow, Packet
 from .peers import SocketAddress, peer
@@ -24,7 +26,11 @@ ABI = native()
 
 @runtime_checkable
 class HoldsFilter(Protocol):
-    """A transport that holds a filter itself: the socket, and what is queued behind it."""
+    """A transport that holds a filter itself, over sockets that it may replace, and what is queued there."""
+
+    @property
+    def filter(self) -> SourceFilter:
+        """The filter in force."""
 
     def set_filter(self, sources: Sources, /) -> None:
         """Let `sources` decide."""
@@ -72,6 +78,13 @@ class MulticastProtocol(asyncio.DatagramProtocol):
 
     def error_received(self, exc: Exception) -> None:
         """Receive an error that the socket reported. Nothing by default."""
+
+    def interface_changed(self, interface: Interface, kind: EventKind, cause: str | None) -> None:
+        """Hear what has become of an interface, where the transport mends itself. Nothing by default.
+
+        `kind` is LOST, HEALED, MOVED, RENAMED, or with `ALL_INTERFACES` JOINED or LEFT; `cause` why, as an
+        `Event` has it. `transport.get_extra_info("interfaces")` are those that it is on.
+        """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Note the transport. An override calls this one first."""
@@ -136,7 +149,8 @@ class MulticastProtocol(asyncio.DatagramProtocol):
             receive(data, addr)
 
     def _open(self) -> tuple[asyncio.BaseTransport, MulticastSocket]:
-        for transport, sock in reversed(self._connected):
+        for transport, noted in reversed(self._connected):
+            sock = transport.get_extra_info("socket") if isinstance(transport, HoldsFilter) else noted
             if not transport.is_closing() and sock.fileno() >= 0:
                 return transport, sock
         raise StateError(
@@ -147,7 +161,9 @@ class MulticastProtocol(asyncio.DatagramProtocol):
         return self._open()[1]
 
     def _change(self, change: Callable[[SourceFilter, str, Address], SourceFilter], source: Address) -> None:
-        sock = self._member()
-        wanted = change(sock.filter, sock.group, source)
-        check_source_zones([source], [one.interface for _, one in self._connected])
+        transport, sock = self._open()
+        held = transport.filter if isinstance(transport, HoldsFilter) else sock.filter
+        wanted = change(held, sock.group, source)
+        among = transport.get_extra_info("interfaces") or [one.interface for _, one in self._connected]
+        check_source_zones([source], among)
         self.set_filter(wanted)

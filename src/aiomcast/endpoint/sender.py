@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
+import weakref
 from collections import deque
+from collections.abc import Callable, Sequence
 
-from ..errors import StateError
+import attrs
+
+from ..errors import ArgumentTypeError, MulticastError, RefusedError, StateError, UnsupportedError
+from ..loops.in_loop import weakly
+from ..loops.watching import PeriodicWatch, SharedWatch
+from ..reading.contract import Watch
 from ..rfc3678.refusals import refusal, refusals
+from ..system import looking
 from ..system.interfaces import find_interface
-from ..values.addresses import Address, check_port, group_address, source_address
+from ..values.addresses import Address, check_port, group_address, source_address, split_zone
 from ..values.closing import Closing
 from ..values.interface import Interface, InterfaceLike
+from ..values.links import Announcement
+from ..values.shown import shown
 from .sending import (
     Writable,
     check_foreign,
@@ -19,6 +31,7 @@ from .sending import (
     check_ttl,
     datagram_of,
     explained,
+    is_left_behind,
     loop_of,
     open_sending,
     set_loop,
@@ -28,6 +41,7 @@ from .sending import (
 
 __all__ = ["Sender"]
 
+_BETWEEN_LOOKS = 0.1  # seconds, at what is not there yet
 _PER_TURN = 64  # datagrams sent without giving other tasks a turn
 
 
@@ -41,6 +55,9 @@ class Sender(Closing):
     - `source`: the local address to send from. None is one of the interface's, which the system chooses.
     - `source_port`: the port to send from. 0 is one that the system chooses; one that is asked for is
       shared with others that share it.
+    - `heal`: whether it goes on to send when its interface was made anew, or has other addresses, or when the
+      route by which it was chosen leads elsewhere: by another socket, from the address that the system
+      chooses then, or again from `source`.
 
     - `foreign`: whether `source` may be an address that this host does not have, as for a capture that is
       played again (IP_TRANSPARENT, see ip(7)). It takes Linux, and CAP_NET_ADMIN or CAP_NET_RAW: else it
@@ -61,10 +78,13 @@ class Sender(Closing):
         source: Address | None = None,
         source_port: int = 0,
         foreign: bool = False,
+        heal: bool = True,
     ) -> None:
         self.group: str = group_address(group)
         self.port: int = check_port(port)
         ttl, loop, source_port = check_ttl(ttl), check_loop(loop), check_source_port(source_port)
+        if not isinstance(heal, bool):
+            raise ArgumentTypeError(f"heal {shown(heal)}", "give True or False")
         bound = None if source is None else source_address(source, self.group)
         sources = () if source is None or check_foreign(foreign) else (source,)
         self.interface: Interface = find_interface(interface, group, sources)
@@ -72,10 +92,21 @@ class Sender(Closing):
         self._sent = 0
         self._waiting: deque[asyncio.Future[None]] = deque()  # whose turn it is, first of all
         self._writable: Writable | None = None
-        self._socket = open_sending(
+        self._bound = bound, source_port, foreign
+        self._is_by_route = interface is None and source is None and split_zone(group)[1] is None
+        self._heals = heal
+        self._watched: asyncio.AbstractEventLoop | None = None  # whose announcements are listened to
+        self._end_watch: Callable[[], object] | None = None
+        self._is_suspect = False  # something may have become of the interface
+        self._not_before = 0.0  # by the loop's clock: when it is looked at again
+        self._socket = self._opened(self.interface, ttl, loop)
+
+    def _opened(self, interface: Interface, ttl: int, loop: bool) -> socket.socket:
+        bound, source_port, foreign = self._bound
+        opened = open_sending(
             self.group,
             self.port,
-            self.interface,
+            interface,
             ttl=ttl,
             loop=loop,
             source=bound,
@@ -84,14 +115,15 @@ class Sender(Closing):
         )
         try:
             with (
-                explained(self.group, self.interface, bound),
+                explained(self.group, interface, bound),
                 refusals(f"opening a socket to send to {self.group}", sends=True),
             ):
-                zone = (0, self.interface.index) if ":" in self.group else ()
-                self._socket.connect((self.group, self.port, *zone))
+                zone = (0, interface.index) if ":" in self.group else ()
+                opened.connect((self.group, self.port, *zone))
         except BaseException:
-            self._socket.close()
+            opened.close()
             raise
+        return opened
 
     @property
     def source(self) -> str:
@@ -138,6 +170,8 @@ class Sender(Closing):
         """
         content = datagram_of(data)
         self._check()
+        if self._heals:
+            self._follow(asyncio.get_running_loop())
         self._sent += 1
         others_first = self._sent % _PER_TURN == 0
         if others_first:  # by a turn in the queue, so that nobody overtakes meanwhile
@@ -175,6 +209,65 @@ class Sender(Closing):
                 self._writable.stop()
                 self._writable = None
 
+    # Its interface
+
+    def _follow(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Listen to what becomes of the interface, and send by another socket where that has to be."""
+        if loop is not self._watched:
+            self._unwatch()
+            with contextlib.suppress(RefusedError):  # the next datagram tries again
+                self._watch(loop)
+        if self._is_suspect and loop.time() >= self._not_before:
+            self._is_suspect = False
+            try:
+                self._look(loop)
+            except MulticastError:  # it is not there yet, or has no address
+                self._is_suspect, self._not_before = True, loop.time() + _BETWEEN_LOOKS
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        told = weakly(self._announced)
+        watch: Watch
+        try:
+            watch = SharedWatch(loop, told)
+            watch.follow_routes(self._is_by_route)
+        except (UnsupportedError, NotImplementedError):  # no netlink, or no add_reader
+            watch = PeriodicWatch(loop, told)
+        self._end_watch = ending = weakref.finalize(self, _closed, watch)
+        ending.atexit = False
+        self._watched = loop
+        self._not_before = 0.0
+        self._is_suspect = True  # nobody has listened before
+
+    def _unwatch(self) -> None:
+        if self._end_watch is not None:
+            self._end_watch()
+        self._end_watch = self._watched = None
+
+    def _announced(self, announced: Sequence[Announcement]) -> None:
+        self._is_suspect = True
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        index, name = self.interface.index, self.interface.name
+        link = looking.link(index)
+        if self._is_by_route and (routed := find_interface(None, self.group)).index != index:
+            now = routed
+        elif link is None:
+            now = find_interface(name)
+        elif self._bound[0] is None and is_left_behind(self.group, self.port, index, self.source):
+            now = find_interface(index)
+        else:
+            if link.name != name:
+                self.interface = attrs.evolve(self.interface, name=link.name)
+            return
+        opened = self._opened(now, ttl_of(self._socket), loop_of(self._socket))
+        if self._writable is not None:
+            self._writable.stop()
+            self._writable = Writable(loop, opened, self._wake)
+            self._writable.watch()
+        before, self._socket, self.interface = self._socket, opened, now
+        before.close()
+        self._wake()
+
     def _wake(self) -> None:
         if self._waiting and not self._waiting[0].done():
             self._waiting[0].set_result(None)
@@ -186,8 +279,14 @@ class Sender(Closing):
             if self._writable is not None:
                 self._writable.stop()
             self._socket.close()
+            self._unwatch()
             self._wake()
 
     def _check(self) -> None:
         if self._closed:
             raise StateError("the sender is closed", "make a new one")
+
+
+def _closed(watch: Watch) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has closed
+        watch.close()

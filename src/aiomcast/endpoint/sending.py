@@ -9,15 +9,22 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import final
 
-from ..errors import ArgumentError, ArgumentTypeError, NoPermissionError, NoRouteError, RefusedError
+from ..errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    InterfaceError,
+    NoPermissionError,
+    NoRouteError,
+    RefusedError,
+)
 from ..rfc3678 import kernel
 from ..rfc3678.abi import native
 from ..rfc3678.limits import with_open_files
 from ..rfc3678.refusals import refusals
-from ..system.interfaces import list_interfaces
+from ..system.interfaces import find_interface, list_interfaces
 from ..system.port_holders import why_in_use
 from ..system.sharing import bind_alone, bind_shared
-from ..values.addresses import family, pack
+from ..values.addresses import canonical, family, pack
 from ..values.interface import Interface
 from ..values.lookup import needs_zone
 from ..values.shown import shown
@@ -30,6 +37,7 @@ __all__ = [
     "check_ttl",
     "datagram_of",
     "explained",
+    "is_left_behind",
     "loop_of",
     "open_sending",
     "set_loop",
@@ -196,7 +204,7 @@ def _let_be_foreign(sock: socket.socket, source: str) -> None:
 
 
 def _source_to(group: str, port: int, interface: Interface) -> str | None:
-    """Return the address to send to `group` from on `interface`, None if there is none."""
+    """Return the address to send to `group` from on `interface`, None if there is none. OSError."""
     six = family(group) == 6
     with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as asked:
         _prepare(asked, interface, None)
@@ -209,6 +217,20 @@ def _source_to(group: str, port: int, interface: Interface) -> str | None:
     if not own:  # the system borrows another's, until there is one
         return None
     return chosen if chosen in own else own[0]
+
+
+def is_left_behind(group: str, port: int, index: int, source: str) -> bool:
+    """Whether the interface has `source` no more, and the system would choose another address now.
+
+    False where the interface is gone, or the system tells nothing: there is nothing better then.
+    """
+    with contextlib.suppress(InterfaceError, OSError):
+        interface = find_interface(index)
+        before = canonical(source)
+        if before not in interface.addresses:
+            chosen = _source_to(group, port, interface)
+            return chosen is not None and chosen != before
+    return False
 
 
 def set_ttl(sock: socket.socket, ttl: int) -> None:

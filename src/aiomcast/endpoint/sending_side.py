@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from .outgoing import Outgoing, write_buffer_limits
 from .peers import SocketAddress, destination
-from .sending import check_loop, check_source_port, check_ttl, datagram_of, open_sending
+from .sending import check_loop, check_source_port, check_ttl, datagram_of, is_left_behind, open_sending
 
 __all__ = ["SendingSide", "Told"]
 
@@ -32,6 +33,9 @@ class Told(Protocol):
 
     def unanswering(self, reader: Reader, /) -> None:
         """Read it no more, and close it."""
+
+    def answered(self, reader: Reader, /) -> None:
+        """Read it out, and close it."""
 
     def pause_writing(self) -> None:
         """More than the high limit waits to be sent on an interface."""
@@ -54,6 +58,7 @@ class _Way:
     ) -> None:
         self.interface = interface
         self.sock = sock
+        self.reader = Reader(sock, SourceFilter.any())
         self.outgoing = outgoing
         self.to_group = to_group
         self.source: SocketAddress = sock.getsockname()
@@ -87,7 +92,8 @@ class SendingSide:
         self._loop = loop
         self._group = group
         self._port = port
-        self._interfaces = interfaces
+        self._interfaces = tuple(interfaces)
+        self._is_fitted = False  # there is a way for each of them
         self._ttl = check_ttl(ttl)
         self._is_looped = check_loop(is_looped)
         self._source = None if source is None else source_address(source, group)
@@ -121,12 +127,13 @@ class SendingSide:
         if self._is_closed:
             self.told.sent_too_late()
             return
-        if not self._ways:
+        if not self._is_fitted:
             try:
                 self._open()
             except RefusedError as error:
                 self.told.error_received(error)
-                return
+        if not self._ways:
+            return
         # Whoever is told may end all of it: not before the datagram is on every way.
         told = self._untold = []
         try:
@@ -140,23 +147,56 @@ class SendingSide:
         for tell in told:
             tell()
 
+    def move(self, interfaces: Sequence[Interface]) -> None:
+        """Send on these from now on; on those that stay by the sockets that there are."""
+        self._interfaces = tuple(interfaces)
+        indexes = {one.index for one in interfaces}
+        self._renew([way for way in self._ways if way.interface.index not in indexes])
+
+    def look_at_sources(self) -> None:
+        """Send from other addresses where those that the system chose are the interfaces' no more."""
+        self._renew([way for way in self._ways if self._is_stale(way)])
+
+    def _is_stale(self, way: _Way) -> bool:
+        if self._source is not None:
+            return False
+        return is_left_behind(self._group, self._port, way.interface.index, way.source[0])
+
+    def _renew(self, stale: Sequence[_Way]) -> None:
+        if self._is_closed:
+            return
+        had_any = bool(self._ways)
+        self._ways = tuple(way for way in self._ways if way not in stale)
+        self._is_fitted = self._is_fitted and len(self._ways) == len(self._interfaces)
+        for way in stale:
+            way.outgoing.close(partial(self.told.answered, way.reader))
+        if not self._is_fitted and had_any:
+            with contextlib.suppress(RefusedError):  # then it is told when something is to be sent
+                self._open()
+        elif not self._is_fitted:
+            with contextlib.suppress(RefusedError):
+                self.prepare()
+
     def _open(self) -> None:
+        known = {way.interface.index: way for way in self._ways}
         opened: list[_Way] = []
         read: list[Reader] = []
         try:
             for interface in self._interfaces:
-                opened.append(self._opened(interface))
+                if interface.index not in known:
+                    opened.append(self._opened(interface))
             for way in opened:
-                reader = Reader(way.sock, SourceFilter.any())
-                self.told.answering(reader)
-                read.append(reader)
+                self.told.answering(way.reader)
+                read.append(way.reader)
         except BaseException:
             for reader in read:
                 self.told.unanswering(reader)
             for way in opened:
                 way.sock.close()
             raise
-        self._ways = tuple(opened)
+        known.update((way.interface.index, way) for way in opened)
+        self._ways = tuple(known[one.index] for one in self._interfaces)
+        self._is_fitted = True
 
     def _opened(self, interface: Interface) -> _Way:
         plain = open_sending(

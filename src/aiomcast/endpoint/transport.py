@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import warnings
+import weakref
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, final
@@ -18,11 +19,15 @@ from ..reading import Reader
 from ..reading.contract import Place
 from ..reading.counted import counted
 from ..rfc3678.refusals import refusal, refusals
+from ..values.events import EventKind
 from ..values.filters import SourceFilter, Sources
+from ..values.interface import Interface
 from ..values.lookup import filter_on
 from ..values.packets import Flow
 from ..values.statistics import Statistics
 from .delivery import Delivery
+from .mending import Follows, Mending
+from .opener import Opener
 from .peers import SocketAddress
 from .sending_side import SendingSide
 
@@ -53,25 +58,20 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         sending: SendingSide,
     ) -> None:
         self._is_closing = self._is_lost = True  # until there is something to close
+        self._mending: Mending | None = None
+        self._members = tuple(readers)
         sock = readers[0].sock
-        super().__init__(
-            {
-                "socket": sock,
-                "sockname": sock.getsockname(),
-                "peername": None,
-                "interface": sock.interface,
-                "interfaces": tuple(reader.sock.interface for reader in readers),
-            }
-        )
+        self._descriptor = sock.fileno()
+        self._known = self._of_sockets()  # one object: what get_extra_info looks into
+        super().__init__(self._known)
         self._loop = loop
         self._group, self._port = sock.group, sock.port
-        self._descriptor = sock.fileno()
+        self._filter = sock.filter
         self._is_reading = True
         self._is_begun = self._is_told = False
         self._of_closed = Statistics()
         self._delivery = Delivery(loop, protocol, self._report, self._read_on)
         self._sink = self._delivery.packets  # one object: whoever reads compares sinks
-        self._members = tuple(readers)
         self._readers: list[Reader] = []
         self._places: list[Place] = []
         self._sending = sending
@@ -92,27 +92,45 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         if self._is_closing:
             state = "closed" if self._is_lost else "closing"
         else:
-            state = f"{self._members[0].sock.filter!r}, {'reading' if self._is_reading else 'paused'}"
+            state = f"{self._filter!r}, {'reading' if self._is_reading else 'paused'}"
         where = "+".join(one.name for one in self.get_extra_info("interfaces"))
         return (
             f"<MulticastTransport {self._group} port {self._port} on {where} fd={self._descriptor}: {state}>"
         )
 
+    def _of_sockets(self) -> dict[str, object]:
+        sock = self._members[0].sock
+        return {
+            "socket": sock,
+            "sockname": sock.getsockname(),
+            "peername": None,
+            "interface": sock.interface,
+            "interfaces": tuple(reader.sock.interface for reader in self._members),
+        }
+
     # The filter
+
+    @property
+    def filter(self) -> SourceFilter:
+        """The filter in force, on every interface."""
+        return self._filter
 
     def set_filter(self, sources: Sources) -> None:
         """Let `sources` decide, in the kernel and for what it has queued already.
 
         `sources` and the errors are those of `MulticastSocket.set_filter`; StateError once it is
-        closed. On several interfaces all take it, or none and it raises; one that is gone, where others
-        are left, is left out.
+        closed. On several interfaces all take it, or none and it raises. One that is gone is joined with
+        it once it is back; without healing it is left out where others are left, else it raises.
         """
         if self._is_closing:
             raise StateError(f"{self!r} has left its group", "open another endpoint")
         wanted = filter_on(self._group, sources, lambda: [reader.sock.interface for reader in self._members])
         self._hold(wanted)
+        self._filter = wanted
         for reader in self._members:
             reader.set_filter(wanted)
+        if self._mending is not None:
+            self._mending.swapped()
         self._delivery.refuse(partial(self._is_refused, wanted))
 
     def _hold(self, wanted: SourceFilter) -> None:
@@ -120,18 +138,24 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         if not present:
             raise StateError(f"the socket of {self._group} was closed", "open another endpoint")
         changed: list[tuple[Reader, SourceFilter]] = []
-        gone: InterfaceGoneError | None = None
+        gone: dict[Reader, InterfaceGoneError] = {}
+        mending = self._mending
         try:
             for reader in present:
+                if mending is not None and mending.is_lost(reader):
+                    continue
                 held = reader.sock.held()
                 try:
                     reader.sock.set_filter(wanted)
                 except InterfaceGoneError as error:
-                    gone = error
+                    gone[reader] = error
                 else:
                     changed.append((reader, held))
-            if gone is not None and not changed:
-                raise gone
+            if mending is not None:
+                for reader in gone:
+                    mending.lose(reader)
+            elif gone and not changed:
+                raise next(iter(gone.values()))
         except RefusedError as error:
             try:
                 for reader, held in changed:
@@ -226,6 +250,57 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._readers.append(reader)
         self._places.append(place)
 
+    # Mending
+
+    def _mend(self, opener: Opener, follows: Follows) -> None:
+        """Keep it joined through what becomes of its interfaces. RefusedError when the system refuses."""
+        self._mending = Mending(weakref.proxy(self), opener, follows)
+        self._mending.begin(self._reading)
+
+    @property
+    def members(self) -> Sequence[Reader]:
+        """See `mending.Endpoint`."""
+        return self._members
+
+    def exchange(self, old: Reader | None, new: Reader | None) -> None:
+        """See `mending.Endpoint`."""
+        if new is not None:
+            self._listen(new)
+        members = [one if one is not old else new for one in self._members]
+        if old is None:
+            members.append(new)
+        self._members = tuple([one for one in members if one is not None])
+        self._descriptor = self._members[0].sock.fileno()
+        self._known.update(self._of_sockets())
+        if new is not None and self._is_begun and self._is_reading and not len(self._delivery):
+            self._places[self._readers.index(new)].add()
+        if old is not None:
+            self._retire(old)
+        self._sending.move(self.get_extra_info("interfaces"))
+
+    def renamed(self, reader: Reader, name: str) -> None:
+        """See `mending.Endpoint`."""
+        before = reader.sock.interface
+        reader.sock.interface = attrs.evolve(before, name=name)
+        self._known.update(self._of_sockets())
+        self.changed(reader.sock.interface, EventKind.RENAMED, before.name)
+
+    def renumbered(self) -> None:
+        """See `mending.Endpoint`."""
+        self._sending.look_at_sources()
+
+    def changed(
+        self, interface: Interface, kind: EventKind, cause: str | None, seconds: float | None = None
+    ) -> None:
+        """See `mending.Endpoint`."""
+        level = logging.WARNING if kind is EventKind.LOST else logging.INFO
+        why = "" if cause is None else f": it was {cause}" if kind is EventKind.RENAMED else f": {cause}"
+        after = "" if seconds is None else f", after {seconds:.3f} s"
+        where = f"{self._group} port {self._port} on {interface.name}"
+        _LOG.log(level, "%s %s%s%s", kind.value, where, why, after)
+        if hasattr(self._delivery.protocol, "interface_changed"):
+            self._call("interface_changed", interface, kind, cause)
+
     # Sending
 
     def sendto(self, data: bytes | bytearray | memoryview, addr: object = None) -> None:
@@ -278,6 +353,8 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             return
         self._stop()
         self._is_closing = True
+        if self._mending is not None:
+            self._mending.end()
         self._delivery.end()
         for reader in self._members:
             if reader.sock.fileno() >= 0:
@@ -304,17 +381,19 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             self._end()
 
     def _end(self) -> None:
-        for reader, place in zip(self._readers, self._places, strict=True):
-            for _ in range(_MOST_READS if reader.sock.fileno() >= 0 else 0):
-                packets, _ = reader.read(_AT_ONCE)
-                self._delivery.packets(packets)
-                if reader.dry:
-                    break
-            self._of_closed += attrs.evolve(counted(reader), receive_buffer=0)
-            place.forget()
-            reader.close()
-        self._readers, self._places = [], []
+        for reader in tuple(self._readers):
+            self._retire(reader)
         self._reading.close()
+
+    def _retire(self, reader: Reader) -> None:
+        """Read out a socket, and close it."""
+        for _ in range(_MOST_READS if reader.sock.fileno() >= 0 else 0):
+            packets, _ = reader.read(_AT_ONCE)
+            self._delivery.packets(packets)
+            if reader.dry:
+                break
+        self._of_closed += attrs.evolve(counted(reader), receive_buffer=0)
+        self.unanswering(reader)
 
     def _abandon(self) -> None:
         self._is_closing = self._is_lost = True
@@ -339,6 +418,11 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         at = self._readers.index(reader)
         self._places.pop(at).forget()
         self._readers.pop(at).close()
+
+    def answered(self, reader: Reader) -> None:
+        """Read it out, and close it."""
+        if reader in self._readers:
+            self._retire(reader)
 
     def sent_too_late(self) -> None:
         """Say so in the log, once."""

@@ -12,7 +12,7 @@ from ..rfc3678.sysctls import sysctl_value
 from ..system.sockets import MulticastSocket
 from ..values import bounds
 from ..values.options import Options
-from .options import receive_buffer, set_receive_buffer
+from .options import drops_and_buffer, set_receive_buffer
 
 __all__ = ["BUFFER_SYSCTL", "DEFAULT_GRANT", "give_buffer", "room_for"]
 
@@ -42,7 +42,7 @@ def give_buffer(sock: MulticastSocket, options: Options, *, is_adopted: bool = F
         set_receive_buffer(sock, size)
     elif not is_adopted and not _is_sized(options):
         _ask_for_default(sock)
-        sock.is_buffer_whole = receive_buffer(sock) >= DEFAULT_GRANT
+        sock.is_buffer_whole = drops_and_buffer(sock)[1] >= DEFAULT_GRANT
 
 
 def _is_sized(options: Options) -> bool:
@@ -51,7 +51,7 @@ def _is_sized(options: Options) -> bool:
 
 
 def _ask_for_default(sock: socket.socket) -> None:
-    before = receive_buffer(sock)
+    before = drops_and_buffer(sock)[1]
     if before >= DEFAULT_GRANT:
         return
     with contextlib.suppress(OSError, MulticastError):

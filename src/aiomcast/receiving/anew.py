@@ -36,6 +36,10 @@ class Anew:
                 self._withdrawn.setdefault(reader, held)
             reader.sock.leave()
 
+    def forget(self) -> None:
+        """Restore nothing."""
+        self._withdrawn.clear()
+
     @property
     def is_withdrawn(self) -> bool:
         """Whether one has left, and has not joined again."""

@@ -46,9 +46,10 @@ class Event:
 
     `cause` says of what becomes of an interface why: "carrier" (lost), "down" (set so), "gone", "made anew",
     "device" (it has lost the group by itself), "address" (its first one), "route", "silence", the name that
-    it had of one that is RENAMED, a sentence of what is DOUBTFUL or TIGHT. `seconds` is how long what is
-    HEALED was lost or silent for all that the receiver could know. `verdict` is the likely cause of what is
-    SILENT, as far as a glance has shown one; `membership.diagnose()` looks longer.
+    it had of one that is RENAMED, a sentence of what is DOUBTFUL or TIGHT. It is "lost" of one that is
+    SWAPPED and lost: the filter is held there once it is HEALED. `seconds` is how long what is HEALED was
+    lost or silent for all that the receiver could know. `verdict` is the likely cause of what is SILENT, as
+    far as a glance has shown one; `membership.diagnose()` looks longer.
     """
 
     kind: EventKind
@@ -80,6 +81,8 @@ class Event:
                 what = f": {self.cause}: {likely}aiomcast doctor {self.group} {self.port} tells why"
             case EventKind.HEALED if self.seconds is not None:
                 what = f": {self.cause}, after {self.seconds:.3f} s"
+            case EventKind.SWAPPED if self.cause is not None:
+                what = f": {self.filter}, once it is healed"
             case _ if self.cause is not None:
                 what = f": {self.cause}" + (f": {self.error}" if self.error else "")
             case EventKind.JOINED | EventKind.SWAPPED:

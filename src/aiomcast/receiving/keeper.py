@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, final
 
 from ..diagnosis.verdicts import Verdict
@@ -40,6 +40,15 @@ class MembershipKeeper:
         self.mending: Mending = Mending(network, self.memberships, silence)
         self.tightness: Tightness = Tightness(self.memberships)
         self._drops: dict[tuple[Membership, str], int] = {}  # not told yet
+
+    @property
+    def heals(self) -> bool:
+        """Whether what is lost is mended."""
+        return self.mending.is_on
+
+    def waits(self) -> None:
+        """Have it looked at soon."""
+        self.mending.look_later()
 
     def tell(
         self,
@@ -95,6 +104,12 @@ class MembershipKeeper:
         """Know it by what comes in there."""
         self.known[membership.group, membership.port, interface.index] = membership
 
+    def untag(self, membership: Membership, keys: Iterable[Key]) -> None:
+        """Know it by these no more."""
+        for key in keys:
+            if self.known.get(key) is membership:
+                del self.known[key]
+
     def swapped(self, membership: Membership) -> None:
         """Look if the route to its sources is another."""
         self.mending.swapped(membership)
@@ -127,9 +142,7 @@ class MembershipKeeper:
 
     def forget(self, membership: Membership) -> None:
         """Know it no more."""
-        for key in membership._keys:
-            if self.known.get(key) is membership:
-                del self.known[key]
+        self.untag(membership, membership._keys)
         self.memberships.pop(membership, None)  # last: else nobody would come back where this was interrupted
 
     def _stalled(self, stream: PacketStream, outlet: Outlet | None) -> None:

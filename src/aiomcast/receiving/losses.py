@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple, final
 
 from ..errors import MulticastError
@@ -70,6 +70,20 @@ class Losses:
             self._complained.discard((membership, interface.name))
             seconds = self.now() - loss.since
             membership._tell(EventKind.HEALED, interface, cause=loss.cause, seconds=seconds)
+
+    def allow(self, membership: Membership, interfaces: Iterable[Interface]) -> None:
+        """Take note that these refuse no longer."""
+        for interface in interfaces:
+            self._complained.discard((membership, interface.name))
+
+    def are_told(self, membership: Membership, interfaces: Iterable[Interface]) -> None:
+        """Take note that these refuse, which was told."""
+        self._complained |= {(membership, one.name) for one in interfaces}
+
+    def are_there(self, membership: Membership, interfaces: Collection[Interface]) -> None:
+        """Forget what others than these, of all that a membership is to be on, have refused."""
+        names = {one.name for one in interfaces}
+        self._complained = {one for one in self._complained if one[0] is not membership or one[1] in names}
 
     def complain(self, membership: Membership, interface: Interface, error: MulticastError) -> None:
         """Tell what the system refuses: once, until it is healed."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from ..errors import ArgumentTypeError, StateError
+from ..errors import ArgumentTypeError, RefusedError, StateError
 from ..reading.contract import Reading
 from ..streams.pausing import pass_pause
 from ..values.filters import SourceFilter, Sources
 from ..values.shown import shown
 from .changes import Pending, Wanted, make_all, make_straight
-from .membership import Membership
+from .membership import Membership, without_lost
+from .shards import Shards
 
 __all__ = ["FilterManager"]
 
@@ -50,6 +51,9 @@ class FilterManager(Mapping[Membership, SourceFilter]):
         With "deliver", what had arrived before still comes, and nothing that arrived after. A source that
         both filters allow loses no packet and gets none twice.
 
+        On an interface that is gone, or has lost the group, the filter is joined with once that is mended,
+        and the event SWAPPED says so; without healing it is refused (InterfaceGoneError).
+
         Raises AddressError or FilterError for wrong sources, InterfaceError for one in the zone of
         an interface that the membership is not on, StateError after `leave` and in
         another thread or event loop than the receiver's, RefusedError when the system refuses:
@@ -69,14 +73,18 @@ class FilterManager(Mapping[Membership, SourceFilter]):
     async def _apply(self, changes: Mapping[Membership, Sources], pending: Pending) -> None:
         self._check(changes)
         wanted = {one: one._filter_for(to) for one, to in changes.items()}
-        if not make_straight(_all(wanted), pending):
-            await pass_pause(
-                lambda: max((one._presence.join_wait(to) for one, to in wanted.items()), default=0.0),
-                lambda: self._check(wanted),
-            )
-            make_all(_all(wanted), pending)
+        lost: Mapping[Membership, Sequence[Shards]] = {}
+        try:
+            if not make_straight(_all(wanted), pending):
+                await pass_pause(
+                    lambda: max((one._presence.join_wait(to) for one, to in wanted.items()), default=0.0),
+                    lambda: self._check(wanted),
+                )
+                make_all(_all(wanted), pending)
+        except RefusedError:
+            lost = without_lost(wanted, pending)
         for membership in wanted:
-            membership._tell_swapped()
+            membership._tell_swapped(lost.get(membership, ()))
 
     def _check(self, changes: Collection[Membership]) -> None:
         checked: Reading | None = None

@@ -10,7 +10,7 @@ from typing import Protocol, Self, Unpack
 
 from ..diagnosis.diagnose import check_seconds
 from ..diagnosis.verdicts import Diagnosis, Verdict
-from ..errors import AddressError, MulticastError, StateError
+from ..errors import AddressError, MulticastError, RefusedError, StateError
 from ..reading.contract import Network, Reading
 from ..streams.dispatcher import Dispatcher, Key, Outlet
 from ..streams.packet_stream import PacketBatches, PacketStream
@@ -24,12 +24,13 @@ from ..values.lookup import check_source_zones, filter_on
 from ..values.options import Options
 from ..values.statistics import SourceStatistics, Statistics
 from ..values.tags import TagKeywords, Tags
-from .changes import Pending, Wanted
+from .changes import Pending, Wanted, make_all
 from .diagnosing import diagnose
 from .presence import Presence
+from .shards import Shards
 from .sockets import Binding
 
-__all__ = ["Keeper", "Membership"]
+__all__ = ["Keeper", "Membership", "without_lost"]
 
 
 _SWAPPED = EventKind.SWAPPED  # looked up for every swap
@@ -37,6 +38,13 @@ _SWAPPED = EventKind.SWAPPED  # looked up for every swap
 
 class Keeper(Protocol):
     """What a membership tells whoever has it."""
+
+    @property
+    def heals(self) -> bool:
+        """Whether what is lost is mended."""
+
+    def waits(self) -> None:
+        """A filter is to be held as soon as what is lost is mended."""
 
     @property
     def is_heard(self) -> Callable[[EventKind], bool]:
@@ -64,6 +72,9 @@ class Keeper(Protocol):
 
     def tag(self, membership: Membership, interface: Interface) -> None:
         """It is on this interface from now on."""
+
+    def untag(self, membership: Membership, keys: Iterable[Key]) -> None:
+        """It is known by these no more."""
 
     def left(self, membership: Membership) -> None:
         """It has no sockets any more. Called again where that was interrupted."""
@@ -189,9 +200,13 @@ class Membership:
         """Let `sources` in from now on: `FilterManager.swap` for this membership."""
         self._check()
         wanted = self._filter_for(sources)
-        if not self._presence.change_straight(wanted, pending):
-            await self._change_after_pause(wanted, pending)
-        self._tell_swapped()
+        waiting: Sequence[Shards] = ()
+        try:
+            if not self._presence.change_straight(wanted, pending):
+                await self._change_after_pause(wanted, pending)
+        except RefusedError:
+            waiting = without_lost({self: wanted}, pending)[self]
+        self._tell_swapped(waiting)
 
     async def _change_after_pause(self, wanted: SourceFilter, pending: Pending) -> None:
         await pass_pause(lambda: self._presence.join_wait(wanted), self._check)
@@ -351,11 +366,14 @@ class Membership:
         for interface, error in refusals:
             self._tell(EventKind.FAILED, interface, error)
 
-    def _tell_swapped(self) -> None:
+    def _tell_swapped(self, waiting: Sequence[Shards]) -> None:
         if self._presence.is_by_route:
             self._keeper.swapped(self)
         if self._keeper.is_heard(_SWAPPED):
-            self._keeper.tell(self, _SWAPPED)
+            if len(waiting) < len(self._presence.shards):
+                self._keeper.tell(self, _SWAPPED)
+            for shards in waiting:
+                self._keeper.tell(self, _SWAPPED, shards.interface, cause="lost")
 
     def _filter_for(self, sources: Sources) -> SourceFilter:
         """Return the filter that `sources` means here. See `filter_on`."""
@@ -401,6 +419,27 @@ class Membership:
         self._reading.check()
 
 
+def without_lost(
+    wanted: Mapping[Membership, SourceFilter], pending: Pending
+) -> Mapping[Membership, Sequence[Shards]]:
+    """Change the filters of all these memberships, now that one was refused; return what waits for that.
+
+    What is lost on an interface, and is to be mended, is not asked: nothing comes there, and it is joined
+    again with the filter in force then. Where nothing is lost the refusal that is being handled is raised.
+    """
+    lost = {one: one._presence.unjoined() for one in wanted if one._keeper.heals}
+    if not any(lost.values()):
+        raise
+    changes = [change for one, to in wanted.items() for change in one._presence.changes(to, lost[one])]
+    make_all(changes, pending)
+    for membership, waiting in lost.items():
+        for shards in waiting:
+            shards.go_ahead(wanted[membership], shards.time_ns() if pending == "deliver" else None)
+        if waiting:
+            membership._keeper.waits()
+    return lost
+
+
 class _Owner:
     """What its interfaces ask and tell. See `presence.Owner`."""
 
@@ -416,9 +455,14 @@ class _Owner:
     def tag(self, interface: Interface) -> None:
         """Tell the receiver and the dispatcher."""
         membership = self._membership
-        key = (membership.group, membership.port, interface.index)
-        membership._dispatcher.tagged_also(key, membership._outlet)
+        membership._dispatcher.tagged_also(self._key(interface), membership._outlet)
         membership._keeper.tag(membership, interface)
+
+    def untag(self, interface: Interface) -> None:
+        """Tell them, too."""
+        membership = self._membership
+        forgotten = membership._dispatcher.untagged(self._key(interface), membership._outlet)
+        membership._keeper.untag(membership, forgotten)
 
     def tell(
         self,
@@ -435,3 +479,6 @@ class _Owner:
     def lost(self, interface: Interface, count: int) -> None:
         """Have it made an event."""
         self._membership._keeper.dropped(self._membership, interface, count)
+
+    def _key(self, interface: Interface) -> Key:
+        return self._membership.group, self._membership.port, interface.index

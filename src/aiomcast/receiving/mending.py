@@ -6,26 +6,31 @@ import asyncio
 import contextlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final, final
 
-from ..errors import InterfaceError, MulticastError, RefusedError
+from ..errors import InterfaceGoneError, MulticastError, RefusedError
+from ..loops.beside import Joined
+from ..loops.timetable import Timetable
 from ..reading.contract import Network, Reading, Watch
 from ..rfc3678.limits import with_open_files
+from ..system.healing import Action, Healing, Remedy
 from ..values.events import EventKind
 from ..values.interface import Interface
-from ..values.links import Announcement, Link, Missed
-from .healing import Action, Healing, Remedy
+from ..values.links import Announcement, DeviceGroup, Link, Missed
+from .following import Followed, Following
 from .looked_up import LookedUp
 from .losses import Loss, Losses
 from .membership import Membership
-from .rejoining import Refused, Rejoining, Spot
+from .rejoining import Refusals, Refused, Rejoining, Spot
 from .routing import Routing
-from .timetable import Timetable
+from .turns import Turns, Work
 from .watchdog import Watchdog
 
 __all__ = ["Mending"]
 
-_TURN: Final = 0.02  # seconds: what is announced to two receivers of a loop, they are told within
+_TOLD_WITHIN: Final = 0.02  # seconds: what is announced to two receivers of a loop
+_AT_ONCE: Final = 16  # groups that leave and join in a row
 _PATIENCE: Final = 1.0  # seconds between two looks of who waits for an interface where nothing is announced
 
 
@@ -34,7 +39,7 @@ class Mending:
     """Keeps the memberships of a receiver joined through what becomes of their interfaces.
 
     It begins when something is announced, and costs nothing before. Everything here is done in the
-    thread of the event loop.
+    thread of the event loop, in as many of its turns as it takes.
     """
 
     def __init__(
@@ -46,8 +51,10 @@ class Mending:
         self._rejoining = Rejoining(network, memberships)
         self._healing = Healing()
         self._losses = Losses()
-        self._routing = Routing(network, self._rerouted)
+        self._turns = Turns()
+        self._routing = Routing(network, self._turns, self._rerouted)
         self._timetable = Timetable(self._look)
+        self._following = Following(network, memberships, self._healing, self._losses, self.joined)
         self._is_owed = False  # something is refused for now
         self._reading: Reading | None = None
         self._watch: Watch | None = None
@@ -63,21 +70,37 @@ class Mending:
         self._watch = with_open_files(lambda: reading.watch(self._announced))
         self._reading = reading
         self._losses.now = reading.monotonic
-        self._routing.reading = self._timetable.reading = reading
+        self._routing.reading = self._timetable.reading = self._turns.reading = reading
         self._rejoining.enter()
         if self._silence is not None:
             self._watchdog = Watchdog(
                 self._network, reading, self._rejoining, self._healing, self._silence, self._silent
             )
 
-    def joined(self, membership: Membership) -> None:
-        """Take note of a membership, and of how its interfaces are."""
+    @property
+    def is_on(self) -> bool:
+        """Whether it has begun, and not ended."""
+        return self._watch is not None
+
+    def joined(self, membership: Membership, came: Collection[Interface] | None = None) -> None:
+        """Take note of a membership, and of how its interfaces are: all, or those that came."""
         if self._watch is None:
             return
         if membership._presence.is_by_route:
             self._watch.follow_routes(True)
         for shards in membership._presence.shards:
-            self._know(Spot(membership, shards))
+            if came is None or shards.interface in came:
+                self._know(Spot(membership, shards))
+
+    def look_later(self) -> None:
+        """Look at everything once more, soon."""
+        self._timetable.later()
+
+    def refused(self, membership: Membership, refusals: Sequence[tuple[Interface, MulticastError]]) -> None:
+        """Take note of what has refused a join, which was told: it is tried again."""
+        if self._watch is not None and refusals:
+            self._losses.are_told(membership, [interface for interface, _ in refusals])
+            self._timetable.later()
 
     def _hear_of_routes(self) -> None:
         """Have routes announced while somebody follows one, or waits for one."""
@@ -102,6 +125,7 @@ class Mending:
             self._watch.close()
         self._watch = self._reading = self._watchdog = None
         self._routing.reading = self._timetable.reading = None
+        self._turns.end()
         self._wake()
 
     async def change(self) -> None:
@@ -160,19 +184,25 @@ class Mending:
 
     def _announced(self, announced: Sequence[Announcement]) -> None:
         if self._reading is not None:
-            with self._guarded():
-                self._mend(announced)
-            self._end_pass()
+            self._turns.do(partial(self._mended, announced, self._losses.now() - _TOLD_WITHIN))
             self._wake()
+
+    def _mended(self, announced: Sequence[Announcement], heard_at: float) -> Work:
+        with self._guarded():
+            yield from self._mend(announced, heard_at)
+        self._end_pass()
 
     def _look(self) -> None:
         """Compare everything, and try again what was refused."""
+        self._turns.do(self._looked)
+
+    def _looked(self) -> Work:
         with self._guarded():
-            self._compare(self._rejoining.spots())
-            self._follow_all()
+            yield from self._compare(self._rejoining.spots())
+            yield from self._follow()
         self._end_pass()
 
-    def _mend(self, announced: Sequence[Announcement]) -> None:
+    def _mend(self, announced: Sequence[Announcement], heard_at: float) -> Work:
         indexes = {index for membership in self._memberships for index in membership._indexes}
         actions: list[Action] = []
         if any(isinstance(one, Missed) for one in announced):  # what was told besides may be older
@@ -192,21 +222,33 @@ class Mending:
                         of_all.append((spot, action.cause))  # it may be on others
                     else:
                         self._lose(spot, action.cause)
+                        yield
         with self._guarded():
-            self._revive([one for i in _of(actions, Remedy.GHOST) for one in at.get(i, ())])
+            ghosts = [one for i in _of(actions, Remedy.GHOST) for one in at.get(i, ())]
+            yield from self._revive(ghosts, heard_at)
+        for index in _of(actions, Remedy.TAKEN):
+            self._disown(at.get(index, ()))
+            yield
         with self._guarded():
-            self._compare([one for i in _of(actions, Remedy.COMPARE) for one in at.get(i, ())])
+            yield from self._compare([one for i in _of(actions, Remedy.COMPARE) for one in at.get(i, ())])
         for action in actions:
             if action.remedy is Remedy.REPORT:
                 with self._guarded():
-                    self._report(action, at.get(action.index, ()))
+                    yield from self._report(action, at.get(action.index, ()), heard_at)
         if any(action.remedy is Remedy.FOLLOW for action in actions):
-            self._follow_all()
+            yield from self._follow()
         for spot, cause in of_all:
-            if spot.shards in spot.membership._presence.shards:
-                self._lose(spot, cause)
+            self._lose(spot, cause)
+            yield
         if any(action.remedy is Remedy.REROUTE for action in actions):
             self._routing.look(self._memberships)
+
+    def _follow(self) -> Work:
+        for step in self._following.follow():
+            self._is_owed |= step is Followed.REFUSED
+            if step is Followed.CAME:
+                self._timetable.again()
+            yield
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -234,31 +276,50 @@ class Mending:
             found = [*looked.values(), *map(self._network.link, names)]
             return [link for link in found if link is not None]
 
-    def _compare(self, spots: Sequence[Spot]) -> None:
+    def _compare(self, spots: Sequence[Spot]) -> Work:
         present = [spot for spot in spots if self._healing.link(spot.index) is not None]
         if present and not self._rejoining.is_pausing:
+            looked_at = self._losses.now()
             dead = with_open_files(partial(self._rejoining.dead, present))
-            self._revive([spot for spot in present if spot.in_device in dead])
+            yield
+            # Another process may have the device hold what the sockets here do not.
+            ill = [spot for spot in present if spot.in_device in dead or spot.shards.is_owed]
+            yield from self._revive(ill, looked_at)
 
-    def _revive(self, spots: Sequence[Spot]) -> None:
-        # Another receiver of this loop, which hears of it in the same turn, may have done it.
-        begun, now = self._losses.now() - _TURN, self._losses.now()
-        fresh = {spot for spot in spots if spot.shards.anew.at > begun and not spot.shards.anew.is_withdrawn}
-        self._tell_mended(fresh, [])
-        spots = [spot for spot in spots if spot not in fresh]
-        if not spots or self._reading is None:
-            return
-        withdrawn, refused = self._rejoining.withdraw({spot.in_device for spot in spots})
-        restore = partial(self._restore, withdrawn, refused, Loss("device", now))
-        if self._rejoining.pause:
-            self._rejoining.after_pause(self._reading, withdrawn, restore)
-        else:
-            restore()
+    def _revive(self, spots: Sequence[Spot], since: float) -> Work:
+        """Have what was dead at `since` leave and join, some groups at a time: nothing else is held up.
 
-    def _restore(self, withdrawn: Sequence[Spot], refused: Refused, found: Loss) -> None:
+        Where a pause has to pass in between, all of it together. What was joined anew since, as by another
+        receiver of this loop, is well.
+        """
+        now = self._losses.now()
+        for part in [spots] if self._rejoining.pause else _by_groups(spots):
+            fresh = {one for one in part if one.shards.anew.at > since and not one.shards.anew.is_withdrawn}
+            self._tell_mended(filter(self._rejoining.has, fresh), [])
+            groups = {spot.in_device for spot in part if spot not in fresh and self._rejoining.has(spot)}
+            if groups and self._reading is not None:
+                withdrawn, refused = self._rejoining.withdraw(groups)
+                restore = partial(self._restore, withdrawn, refused, Loss("device", now))
+                if self._rejoining.pause:
+                    self._rejoining.after_pause(self._reading, withdrawn, restore)
+                else:
+                    restore()
+            yield
+
+    def _disown(self, spots: Iterable[Spot]) -> None:
+        """Have these leave, and wait for their interface by its name: another one has its index now."""
+        own = [spot for spot in spots if self._rejoining.has(spot)]
+        withdrawn, refused = self._rejoining.withdraw({spot.in_device for spot in own})
+        for spot in own:
+            before = spot.index
+            self._losses.move(spot.membership, before, spot.membership._presence.disown(before))
+        others = [one for one in withdrawn if one not in own]
+        self._rejoining.restore(others, [one for one in refused if one[0] in others])
+
+    def _restore(self, withdrawn: Sequence[Joined], refused: Refusals, found: Loss) -> None:
         self._tell_mended(*self._rejoining.restore(withdrawn, refused), found)
 
-    def _report(self, action: Action, at: Iterable[Spot]) -> None:
+    def _report(self, action: Action, at: Iterable[Spot], heard_at: float) -> Work:
         spots = [one for one in at if one.family in action.families]
         # A list that was changed while the interface was down is another in the kernel; and an IPv6 address
         # that came and went meanwhile leaves IPv6 groups that the device has and does not let in.
@@ -268,61 +329,14 @@ class Mending:
             if self._rejoining.asked(action.index, number):
                 self._tell_mended([one for one in others if one.family == number], [])
                 others = [one for one in others if one.family != number]
-        self.rejoin([*changed, *others])
-
-    def rejoin(self, spots: Sequence[Spot]) -> None:
-        """Leave and join these anew, and tell of it."""
+        spots = [*changed, *others]
         if self._rejoining.pause:
-            self._revive(spots)
-        elif spots:
-            self._tell_mended(*self._rejoining.rejoin(spots, with_others=True))
-
-    # Interfaces and routes
-
-    def _follow_all(self) -> None:
-        known = LookedUp(self._network)
-        for membership in tuple(self._memberships):
-            try:
-                self._follow(membership, known)
-            except MulticastError as error:
-                self._is_owed = True
-                self._losses.complain(membership, membership.interface, error)
-
-    def _follow(self, membership: Membership, known: LookedUp) -> None:
-        presence = membership._presence
-        if presence.is_on_all:
-            try:
-                present = presence.look_up(known)
-            except InterfaceError:
-                return  # none at all: it stays where it was
-            followed = presence.follow(present)
-            if not followed.is_empty:
-                presence.tell_followed(followed)
-                self._losses.forget(membership, followed.gone)
-                self.joined(membership)
+            yield from self._revive(spots, heard_at)
             return
-        there = {link.index for link in self._healing.links}
-        missing = set(presence.missing(there))
-        back = [link for link in self._healing.links if link.name in missing] if missing else []
-        if not back:
-            return
-        held = [shards.interface for shards in presence.shards if shards.interface.index in there]
-        followed = presence.follow([*held, *(known.find(link.index) for link in back)])
-        was = {one.name: one.index for one in followed.gone}
-        for one in followed.came:
-            self._losses.move(membership, was.get(one.name, 0), one.index)
-        self._losses.forget(membership, followed.gone)
-        for interface, error in followed.refusals:
-            self._is_owed = True
-            self._losses.complain(membership, interface, error)
-        self.joined(membership)
-        for one in followed.came:
-            if not self._losses.knows(membership, one.index):
-                membership._tell(EventKind.JOINED, one)
-            elif self._is_running(one.index):
-                self._losses.heal(membership, one)
-        if followed.came:
-            self._timetable.again()
+        for part in _by_groups(spots):
+            present = list(filter(self._rejoining.has, part))
+            self._tell_mended(*self._rejoining.rejoin(present, with_others=True))
+            yield
 
     def _rerouted(self, membership: Membership, came: Iterable[Interface], gone: Iterable[Interface]) -> None:
         for one in came:
@@ -349,44 +363,63 @@ class Mending:
         return link is not None and link.is_running
 
     def _lose(self, spot: Spot, cause: str, error: MulticastError | None = None) -> None:
-        if self._losses.note(spot.membership, spot.index, cause):
+        if self._rejoining.has(spot) and self._losses.note(spot.membership, spot.index, cause):
             spot.membership._tell(EventKind.LOST, spot.interface, error, cause=cause)
 
     def _tell_mended(self, mended: Iterable[Spot], refused: Refused, found: Loss | None = None) -> None:
         for spot in mended:
+            self._timetable.again()
             if not self._is_running(spot.index):
                 continue  # nothing can come yet
             if self._losses.knows(spot.membership, spot.index) or found is not None:
                 self._losses.heal(spot.membership, spot.interface, found)
             else:
                 spot.membership._tell(EventKind.REFRESHED, spot.interface)
-        if mended:
-            self._timetable.again()
         for spot, error in refused:
             self._is_owed = True
-            self._lose(spot, "device", error)
+            if isinstance(error, InterfaceGoneError):  # which is to be announced
+                self._lose(spot, "gone")
+            else:
+                self._lose(spot, "device", error)
 
     def _silent(self, spots: Sequence[Spot], is_gentle: bool) -> None:
         """Tell the network again of what is silent: the gentle way first, and then in turn."""
+        self._turns.do(partial(self._told_again, spots, is_gentle))
+
+    def _told_again(self, spots: Sequence[Spot], is_gentle: bool) -> Work:
         with self._guarded():
+            looked_at = self._losses.now()
             dead = with_open_files(partial(self._rejoining.dead, spots))
-            self._revive([spot for spot in spots if spot.in_device in dead])
+            yield from self._revive([spot for spot in spots if spot.in_device in dead], looked_at)
             others = [spot for spot in spots if spot.in_device not in dead]
             if is_gentle:
                 asked = {one for one in {(o.index, o.family) for o in others} if self._rejoining.asked(*one)}
                 others = [one for one in others if (one.index, one.family) not in asked]
             if self._rejoining.pause:
-                self._revive(others)
-            else:
-                for spot, error in self._rejoining.rejoin(others, with_others=True)[1]:
+                yield from self._revive(others, looked_at)
+                others = []
+            for part in _by_groups(others):
+                present = list(filter(self._rejoining.has, part))
+                for spot, error in self._rejoining.rejoin(present, with_others=True)[1]:
                     self._is_owed = True
                     self._lose(spot, "device", error)
+                yield
         self._end_pass()
 
     def _wake(self) -> None:
         for future in tuple(self._waiting):
             if not future.done():
                 future.set_result(None)
+
+
+def _by_groups(spots: Iterable[Spot]) -> Iterator[list[Spot]]:
+    """Yield some at a time: those together that have a group and an interface in common."""
+    found: dict[DeviceGroup, list[Spot]] = {}
+    for spot in spots:
+        found.setdefault(spot.in_device, []).append(spot)
+    each = iter(found.values())
+    while some := [spot for alike in islice(each, _AT_ONCE) for spot in alike]:
+        yield some
 
 
 def _of(actions: Iterable[Action], remedy: Remedy) -> dict[int, None]:

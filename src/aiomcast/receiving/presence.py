@@ -5,10 +5,11 @@ Knows no receiver: what another membership has, and what happens, is asked of an
 
 from __future__ import annotations
 
+import contextlib
 import errno
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol, TypeAlias, final
+from typing import Final, NamedTuple, Protocol, TypeAlias, final
 
 import attrs
 
@@ -17,6 +18,7 @@ from ..errors import (
     InterfaceError,
     InterfaceGoneError,
     MulticastError,
+    NoSuchInterfaceError,
     RefusedError,
     StateError,
 )
@@ -26,8 +28,8 @@ from ..streams.dispatcher import Outlet
 from ..values.addresses import family
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
-from ..values.interface import ALL_INTERFACES, Interface
-from ..values.links import DeviceGroup
+from ..values.interface import Interface, no_index
+from ..values.links import Link
 from ..values.options import Options
 from ..values.statistics import NOTHING, Statistics, Tally
 from . import naming
@@ -39,6 +41,8 @@ from .shards import Shards
 from .sockets import Binding
 
 __all__ = ["Followed", "Owner", "Presence"]
+
+_AT_ONCE: Final = 16  # interfaces that are joined in a row
 
 _Refusals: TypeAlias = list[tuple[Interface, MulticastError]]
 
@@ -64,6 +68,9 @@ class Owner(Protocol):
 
     def tag(self, interface: Interface) -> None:
         """Packets come in on `interface` from now on."""
+
+    def untag(self, interface: Interface) -> None:
+        """No more packets come in on `interface`, where it has left; what has come may be queued."""
 
     def tell(
         self,
@@ -127,7 +134,7 @@ class Presence:
         self._failing: dict[int, int] = {}  # by index: what had been read when a socket failed
         self.binding: Binding = binding
         self.shards: tuple[Shards, ...] = tuple(map(self._on, interfaces))
-        self._named = [Named(one.interface.name, one.interface.index) for one in self.shards]
+        self._named = [naming.named(one.interface) for one in self.shards]
         self.is_on_all: bool = is_on_all
         self.is_by_route: bool = is_by_route
 
@@ -174,22 +181,32 @@ class Presence:
     def on_device(self) -> dict[str, bool | None]:
         """Return, by name, whether the interfaces themselves are members; None where that is not told."""
         held = self.network.device_groups(family(self.binding.group))
-        return {
-            one.name: None if held is None else DeviceGroup(one.index, self.binding.group) in held
-            for one in (shards.interface for shards in self.shards)
-        }
+        return {one.interface.name: None if held is None else one.in_device in held for one in self.shards}
 
     # Changing the filter
 
-    def changes(self, wanted: SourceFilter) -> list[Wanted]:
-        """Return the changes to `wanted`, one for each interface, which are to be made together."""
-        return [(shards, wanted) for shards in self.shards]
+    def changes(self, wanted: SourceFilter, but: Collection[Shards] = ()) -> list[Wanted]:
+        """Return the changes to `wanted`, one for each interface, which are to be made together.
+
+        None for those of `but`.
+        """
+        return [(shards, wanted) for shards in self.shards if shards not in but]
 
     def change_straight(self, wanted: SourceFilter, pending: Pending) -> bool:
         """Change to `wanted` where that takes a call for each and no pause: see `make_straight`."""
         shards = self.shards
         changes = [(shards[0], wanted)] if len(shards) == 1 else self.changes(wanted)
         return make_straight(changes, pending)
+
+    def unjoined(self) -> list[Shards]:
+        """Return those that are not joined as they believe: the interface is gone, or has lost the group."""
+        held = self.network.device_groups(family(self.binding.group))
+        return [
+            one
+            for one in self.shards
+            if self.network.link(one.interface.index) is None
+            or not (held is None or one.filter.is_none or one.in_device in held)
+        ]
 
     def change(self, wanted: SourceFilter, pending: Pending = "discard") -> None:
         """Change to `wanted` on all of them, or raise with nothing changed."""
@@ -231,7 +248,7 @@ class Presence:
         One that it is on stays what it is while there is one with its index, whatever it is called now.
         """
         if self.is_on_all:
-            return list(self.network.place(self.binding.group, self.filter, ALL_INTERFACES)[1])
+            return list(known.all(self.binding.group, self.filter))
         if self.is_by_route:
             self.look_up_route()
         found: list[Interface] = []
@@ -249,7 +266,10 @@ class Presence:
     def _present(self, known: LookedUp, wanted: Named, held: Interface | None) -> Interface:
         if held is not None and (link := known.link(held.index)) is not None:
             return self.rename(held.index, link.name) or held
-        return known.find(wanted.name)
+        for name in (wanted.name, *wanted.others):
+            with contextlib.suppress(NoSuchInterfaceError):
+                return known.find(name)
+        return known.find(wanted.name)  # which says that there is none
 
     def look_up_route(self) -> bool:
         """Look up where the route leads now; say whether that is another interface than before.
@@ -259,7 +279,7 @@ class Presence:
         found = self.network.place(self.binding.group, self.filter, None)[1][0]
         if found.index == self.shards[0].interface.index:
             return False
-        self._named = [Named(found.name, found.index)]
+        self._named = [naming.named(found)]
         return True
 
     def rename(self, index: int, name: str) -> Interface | None:
@@ -273,6 +293,22 @@ class Presence:
                 self._owner.tell(EventKind.RENAMED, now, cause=before.name)
                 return now
         return None
+
+    def disown(self, index: int) -> int:
+        """Be no more on what has this index now, having left; return the index to be known by meanwhile."""
+        for shards in self.shards:
+            before = shards.interface
+            if before.index == index:
+                shards.disown(attrs.evolve(before, index=no_index(index)))
+                self._owner.untag(before)
+        self._named = [
+            attrs.evolve(one, index=no_index(index)) if one.index == index else one for one in self._named
+        ]
+        return no_index(index)
+
+    def waiting(self, links: Collection[Link]) -> dict[int, Link]:
+        """Return, by the index that they had, those of `links` that it is to be on and is not."""
+        return {} if self.is_on_all else naming.waiting(self._named, list(links))
 
     def missing(self, present: Collection[int]) -> tuple[str, ...]:
         """Return the names of the interfaces it is to be on whose index is none of `present`."""
@@ -306,7 +342,18 @@ class Presence:
             shards.count(tally)
             self._of_left = tally.statistics()
             self._failing.pop(shards.interface.index, None)
+            self._owner.untag(shards.interface)
         return Followed([one.interface for one in came], [one.interface for one in gone], refusals)
+
+    def parts(self, present: Sequence[Interface]) -> Iterator[list[Interface]]:
+        """Yield what to `follow` one after the other, to come to all `present` some at a time."""
+        held = {shards.interface.index for shards in self.shards}
+        new = [one.index for one in present if one.index not in held]
+        for end in range(_AT_ONCE, len(new) + _AT_ONCE, _AT_ONCE):
+            later = set(new[end:])
+            yield [one for one in present if one.index not in later]
+        if not new:
+            yield list(present)
 
     def tell_followed(self, followed: Followed) -> None:
         """Tell of it: one that was made anew under its name is REFRESHED, others that came are JOINED.
@@ -338,7 +385,7 @@ class Presence:
 
     def _rejoin(self, shards: Shards) -> None:
         shards.ask_limit()
-        if shards.is_over_limit:  # what was left could not be joined again
+        if shards.is_over_limit or shards.is_ahead:  # what was left could not, or is not to be, joined again
             make_all([(shards, shards.filter)], "deliver")
         shards.rejoin()
         self._failing.pop(shards.interface.index, None)

@@ -105,7 +105,10 @@ class Receiver(Closing):
         return tuple(self._memberships)
 
     def membership_of(self, packet: Packet) -> Membership | None:
-        """Return the membership that `packet` came through, None when that has been left."""
+        """Return the membership that `packet` came through, None when that has been left.
+
+        None as well, where it has left many interfaces since, for a packet that came in on one of the first.
+        """
         flow = packet.flow
         return self._keeper.known.get((flow.group, flow.port, flow.interface_index))
 
@@ -229,6 +232,7 @@ class Receiver(Closing):
             self._keeper.tightness.joined(membership, reading)
             membership._outlet.redirect()
             membership._tell_joined(refusals)
+            self._keeper.mending.refused(membership, refusals)
             self._warn_of(membership)
         except BaseException:
             self._keeper.forget(membership)

@@ -7,11 +7,12 @@ import threading
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import TypeAlias, final
-from weakref import WeakSet
 
 import attrs
 
 from ..errors import InconsistentError, LimitError, MulticastError, RefusedError
+from ..loops import beside
+from ..loops.beside import Joined
 from ..reading.contract import Network, Reading
 from ..rfc3678.limits import with_open_files
 from ..streams.pausing import pass_pause
@@ -22,7 +23,7 @@ from .changes import make_all
 from .membership import Membership
 from .shards import Shards
 
-__all__ = ["Refused", "Rejoining", "Spot"]
+__all__ = ["Refusals", "Refused", "Rejoining", "Spot"]
 
 
 @final
@@ -51,11 +52,27 @@ class Spot:
     @property
     def in_device(self) -> DeviceGroup:
         """What the device's list of groups has of it."""
-        return DeviceGroup(self.index, self.shards.group)
+        return self.shards.in_device
+
+    def withdraw(self) -> None:
+        """See `beside.Joined`."""
+        self.shards.withdraw()
+
+    def restore(self) -> None:
+        """See `beside.Joined`."""
+        shards = self.shards
+        try:
+            shards.restore()
+        except LimitError:
+            # The limit may be lower than when these parts were made: then the list is spread anew.
+            if not shards.ask_limit():
+                raise
+            make_all([(shards, shards.filter)], "deliver")
+        if shards.is_ahead:
+            make_all([(shards, shards.filter)], "deliver")
 
 
-_all: WeakSet[Rejoining] = WeakSet()  # in every thread
-_guard = threading.Lock()
+Refusals: TypeAlias = list[tuple[Joined, MulticastError]]
 
 Refused: TypeAlias = list[tuple[Spot, MulticastError]]
 
@@ -71,22 +88,26 @@ class Rejoining:
     """
 
     def __init__(self, network: Network, memberships: Collection[Membership]) -> None:
-        self._network = network
+        self.network: Network = network
         self._memberships = memberships
-        self._thread = 0
+        self.thread: int = 0
         self._pauses = 0
 
     def enter(self) -> None:
-        """Be one of the receivers of this thread."""
-        self._thread = threading.get_ident()
-        with _guard:
-            _all.add(self)
+        """Be found by what else is of this thread."""
+        self.thread = threading.get_ident()
+        beside.enter(self)
 
-    def spots(self) -> list[Spot]:
-        """Return where memberships let anything in."""
+    def has(self, spot: Spot) -> bool:
+        """Whether a membership of this receiver is there still."""
+        return spot.membership in self._memberships and spot.shards in spot.membership._presence.shards
+
+    def spots(self, groups: Collection[str] | None = None) -> list[Spot]:
+        """Return where memberships let anything in: those of these `groups`, None: all."""
         return [
             Spot(membership, shards)
             for membership in self._memberships
+            if groups is None or membership.group in groups
             for shards in membership._presence.shards
             if not shards.filter.is_none
         ]
@@ -105,7 +126,7 @@ class Rejoining:
             wanted.setdefault(spot.family, set()).add(spot.in_device)
         found: set[DeviceGroup] = set()
         for number, groups in wanted.items():
-            held = self._network.device_groups(number)
+            held = self.network.device_groups(number)
             if held is not None:
                 found |= groups - held
         return found
@@ -113,21 +134,21 @@ class Rejoining:
     def asked(self, index: int, number: int) -> bool:
         """Have the host report its groups of family `number` again, if it can without leaving any."""
         try:
-            return with_open_files(lambda: self._network.report_again(index, number))
+            return with_open_files(lambda: self.network.report_again(index, number))
         except RefusedError:  # there is the other way
             return False
 
     @property
     def pause(self) -> float:
         """Seconds that have to pass between `withdraw` and `restore`."""
-        return self._network.rejoin_pause
+        return self.network.rejoin_pause
 
     @property
     def is_pausing(self) -> bool:
         """Whether some have left, and have to wait until they join again."""
         return self._pauses > 0
 
-    def after_pause(self, reading: Reading, spots: Collection[Spot], call: Callable[[], None]) -> None:
+    def after_pause(self, reading: Reading, spots: Collection[Joined], call: Callable[[], None]) -> None:
         """Call once the pause is over, since the last socket has left."""
         self._pauses += 1
         wait = partial(self._wait, spots)
@@ -142,18 +163,21 @@ class Rejoining:
 
         reading.call_later(self.pause, end)
 
-    def withdraw(self, groups: Collection[DeviceGroup]) -> tuple[list[Spot], Refused]:
+    def withdraw(self, groups: Collection[DeviceGroup]) -> tuple[list[Joined], Refusals]:
         """Have all sockets of these leave; return where they were, and what refuses to."""
-        joined = self._joined() if groups else {}
-        spots = [spot for group in groups for spot in joined.get(group, ())]
-        return spots, _each(spots, Shards.withdraw)
+        joined = beside.beside(self, groups)
+        each = [one for group in groups for one in joined.get(group, ())]
+        return each, _each(each, lambda one: one.withdraw())
 
-    def restore(self, spots: Collection[Spot], refused: Refused) -> tuple[list[Spot], Refused]:
+    def restore(self, each: Collection[Joined], refused: Refusals) -> tuple[list[Spot], Refused]:
         """Have them join again. Return what of this receiver was joined, and what refuses, or has before."""
-        refused = refused + _each(spots, _restore)
-        failed = {id(spot) for spot, _ in refused}
-        joined = [spot for spot in spots if id(spot) not in failed and self._has(spot)]
-        return joined, [one for one in refused if self._has(one[0])]
+        refused = refused + _each(each, lambda one: one.restore())
+        failed = {id(one) for one, _ in refused}
+        own = [one for one in each if isinstance(one, Spot) and self.has(one)]
+        return (
+            [one for one in own if id(one) not in failed],
+            [(one, error) for one, error in refused if isinstance(one, Spot) and self.has(one)],
+        )
 
     def rejoin(self, spots: Collection[Spot], *, with_others: bool) -> tuple[list[Spot], Refused]:
         """Leave and join with one group after the other. Return what was joined, and what refuses.
@@ -162,15 +186,16 @@ class Rejoining:
         """
         done: list[Spot] = []
         refused: Refused = []
-        joined, chosen = self._joined(), set(spots)
-        for group in {spot.in_device: None for spot in spots}:
+        groups, chosen = {spot.in_device: None for spot in spots}, set(spots)
+        joined = beside.beside(self, groups)
+        for group in groups:
             alike = joined.get(group, ())
             if len(alike) > 1 and (with_others or chosen.issuperset(alike)):
                 mended, refusals = self.restore(*self.withdraw({group}))
                 done += mended
                 refused += refusals
                 continue
-            for spot in chosen.intersection(alike):
+            for spot in [one for one in alike if isinstance(one, Spot) and one in chosen]:
                 errors = spot.membership._presence.rejoin([spot.shards])
                 refused += [(spot, error) for _, error in errors]
                 if not errors:
@@ -190,53 +215,31 @@ class Rejoining:
             + self.rejoin([spot for spot in spots if spot.in_device not in dead], with_others=False)[1]
         )
 
-    async def _restored(self, spots: Collection[Spot], refused: Refused) -> Refused:
+    async def _restored(self, spots: Collection[Joined], refused: Refusals) -> Refused:
         self._pauses += 1
         try:
             await asyncio.sleep(self.pause)
             await pass_pause(lambda: self._wait(spots))  # others may have left meanwhile
         finally:
             self._pauses -= 1
-            refused = self.restore(spots, refused)[1]
-        return refused
+            still = self.restore(spots, refused)[1]
+        return still
 
-    def _wait(self, spots: Collection[Spot]) -> float:
-        waits = (self._network.join_wait(spot.shards.group, [spot.index]) for spot in spots)
+    def _wait(self, spots: Collection[Joined]) -> float:
+        each = (spot.in_device for spot in spots)
+        waits = (self.network.join_wait(one.group, [one.interface_index]) for one in each)
         return max(waits, default=0.0)
 
-    def _joined(self) -> dict[DeviceGroup, list[Spot]]:
-        """Return what receivers of this thread have joined, by group and interface."""
-        with _guard:
-            everywhere = tuple(_all)
-        peers = [one for one in everywhere if one is not self and one._is_beside(self)]
-        found: dict[DeviceGroup, list[Spot]] = {}
-        for one in (self, *peers):
-            for spot in one.spots():
-                found.setdefault(spot.in_device, []).append(spot)
-        return found
-
-    def _is_beside(self, other: Rejoining) -> bool:
-        return self._network == other._network and self._thread == threading.get_ident()
-
-    def _has(self, spot: Spot) -> bool:
-        return spot.membership in self._memberships
+    def joined(self, groups: Collection[DeviceGroup]) -> list[Spot]:
+        """See `beside.Holder`."""
+        return [spot for spot in self.spots({one.group for one in groups}) if spot.in_device in groups]
 
 
-def _restore(shards: Shards) -> None:
-    try:
-        shards.restore()
-    except LimitError:
-        # The limit may be lower than when these parts were made: then the list is spread anew.
-        if not shards.ask_limit():
-            raise
-        make_all([(shards, shards.filter)], "deliver")
-
-
-def _each(spots: Iterable[Spot], call: Callable[[Shards], None]) -> Refused:
-    refused: Refused = []
-    for spot in spots:
+def _each(each: Iterable[Joined], call: Callable[[Joined], None]) -> Refusals:
+    refused: Refusals = []
+    for one in each:
         try:
-            call(spot.shards)
+            call(one)
         except (RefusedError, InconsistentError) as error:
-            refused.append((spot, error))
+            refused.append((one, error))
     return refused

@@ -14,6 +14,7 @@ from ..reading.contract import Network, Reading
 from ..rfc3678.limits import with_open_files
 from ..values.interface import Interface
 from .membership import Membership
+from .turns import Turns, Work
 
 __all__ = ["Routing"]
 
@@ -27,8 +28,9 @@ _RESTS: Final = 10  # times as long as routes were looked up, until they are aga
 class Routing:
     """Looks routes up, and moves memberships: `moved` is told which, and what came and went."""
 
-    def __init__(self, network: Network, moved: _Moved) -> None:
+    def __init__(self, network: Network, turns: Turns, moved: _Moved) -> None:
         self._network = network
+        self._turns = turns
         self._moved = weakly(moved)
         self.reading: Reading | None = None
         self._asked: set[Membership] = set()
@@ -62,15 +64,21 @@ class Routing:
             self._look_up()
 
     def _look_up(self) -> None:
+        self._turns.do(self._looked_up)
+
+    def _looked_up(self) -> Work:
         if self.reading is None:
             return
         begun = self.reading.monotonic()
         asked, self._asked = self._asked, set()
         for membership in asked:
             with contextlib.suppress(MulticastError):  # no route, or several: it stays where it is
-                with_open_files(partial(self._follow, membership))
-        ended = self.reading.monotonic()
-        self._not_before = ended + _RESTS * (ended - begun)
+                if not membership._is_ended:
+                    with_open_files(partial(self._follow, membership))
+            yield
+        if self.reading is not None:
+            ended = self.reading.monotonic()
+            self._not_before = ended + _RESTS * (ended - begun)
 
     def _follow(self, membership: Membership) -> None:
         presence = membership._presence

@@ -16,6 +16,7 @@ from ..streams.dispatcher import Outlet
 from ..system.planner import moves, needs_handover, spread
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
+from ..values.links import DeviceGroup
 from ..values.options import Options
 from ..values.packets import Flow
 from ..values.statistics import Tally
@@ -51,6 +52,7 @@ class Shards:
         "anew",
         "draining",
         "filter",
+        "is_ahead",
         "lanes",
         "readers",
     )
@@ -77,6 +79,8 @@ class Shards:
         self._draining_unseen: tuple[Reader, ...] = ()  # of `draining`, that nothing was decided on yet
         self._is_plain = True  # nothing but one socket, and no change behind it that is not over
         self._refused_ahead = 0
+        self.is_ahead: bool = False
+        """Whether no socket holds `filter` yet: they are to, once they are joined again."""
         self._replacing = Replacing(reading, self._sockets, self)
         self._ending: list[tuple[Reader, ...]] | None = None
         self.anew: Anew = Anew(reading.monotonic)
@@ -96,6 +100,16 @@ class Shards:
     def interface(self) -> Interface:
         """The interface they join on."""
         return self._sockets.interface
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether sockets are to hold something that they do not hold now."""
+        return self.is_ahead or self.anew.is_withdrawn
+
+    @property
+    def in_device(self) -> DeviceGroup:
+        """What the device's list of groups has of them."""
+        return DeviceGroup(self.interface.index, self.group)
 
     def count(self, into: Tally) -> None:
         """Add the counters of all its sockets, those that were closed included, and of no stream."""
@@ -200,6 +214,7 @@ class Shards:
         `opened` are new sockets beside those there are; sockets that hold nothing any more go.
         """
         before = self.readers
+        self.is_ahead = False
         readers = before if not opened else (*before, *(one for one in opened if one not in before))
         if len(readers) == 1 and not self.draining:
             _judge(readers[0], wanted, until_ns)
@@ -257,7 +272,7 @@ class Shards:
 
         `begun_ns` is a time before these joined.
         """
-        self._is_plain = False
+        self._is_plain = self.is_ahead = False
         if self.readers != tuple(opened):
             old = self.together
             for reader in old:
@@ -274,6 +289,13 @@ class Shards:
             reader.deliver_since(begun_ns, cut_ns, elsewhere)
         self._arrange()
         self.redirect()
+
+    def go_ahead(self, wanted: SourceFilter, until_ns: int | None) -> None:
+        """Judge by `wanted` what has come, as by `set_filter`, with no call: nothing comes there now."""
+        self.is_ahead, self._is_plain = True, False
+        for reader in self.all_readers:
+            _judge(reader, wanted, until_ns)
+        self._note_filter(wanted, until_ns)
 
     # Ending
 
@@ -324,6 +346,12 @@ class Shards:
         """Join again with what has withdrawn. RefusedError when refused: then it can be tried again."""
         self.anew.restore(self.readers)
         self.anew.note(self.filter)
+
+    def disown(self, interface: Interface) -> None:
+        """Wait for what they were on, known as `interface` meanwhile. They have withdrawn."""
+        self.anew.forget()
+        self.is_ahead = True
+        self.rename(interface)
 
     def rename(self, interface: Interface) -> None:
         """Know the interface by another name."""

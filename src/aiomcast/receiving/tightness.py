@@ -82,7 +82,7 @@ class Tightness:
         seconds, datagrams = after.at - before.at, after.datagrams - before.datagrams
         if seconds <= 0 or datagrams <= 0:
             return
-        granted = sum(reader.receive_buffer for reader in shards.readers)
+        granted = sum(reader.count_drops() for reader in shards.readers)
         rate = datagrams / seconds
         held = granted / (rate * room_for((after.octets - before.octets) / datagrams))
         if held >= _LEAST:

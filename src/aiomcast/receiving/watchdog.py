@@ -11,9 +11,9 @@ from ..diagnosis.verdicts import Verdict
 from ..errors import MulticastError
 from ..loops.in_loop import weakly
 from ..reading.contract import Network, Reading
+from ..system.healing import Healing
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
-from .healing import Healing
 from .rejoining import Rejoining, Spot
 from .shards import Shards
 from .silence import Silence

@@ -13,14 +13,18 @@ from .abi.facts import Setting
 __all__ = ["setting_value", "sysctl_value"]
 
 ABI = native()
+_AS_A_PATH = str.maketrans("./", "/.")
 
 
 def sysctl_value(name: str) -> int | None:
-    """Return the present value of a sysctl, None where it cannot be read (other systems, namespaces)."""
+    """Return the present value of a sysctl, None where it cannot be read (other systems, namespaces).
+
+    `name` is as sysctl(8) has it: in the name of an interface, as of eth0.100, a slash stands for the dot.
+    """
     try:
         if ABI.facts.sysctls_by_name:
             return _by_name(name)
-        return _by_file("/proc/sys/" + name.replace(".", "/"))
+        return _by_file("/proc/sys/" + name.translate(_AS_A_PATH))
     except (OSError, ValueError):
         return None
 

@@ -22,6 +22,7 @@ from typing import TypeAlias, final
 from ..errors import StateError
 from ..loops.in_loop import weakly
 from ..reading.contract import Reading
+from ..values import bounds
 from ..values.filters import SourceFilter
 from ..values.options import Options
 from ..values.packets import Flow, Packet
@@ -52,6 +53,8 @@ class Outlet:
         "_drop",
         "_followers",
         "_is_closed",
+        "_left",
+        "_most_left",
         "by_source",
         "dropped_count",
         "finished",
@@ -69,6 +72,8 @@ class Outlet:
         self._drop: Sink = self.dropped  # one object: whoever reads compares sinks
         self.keys: dict[Key, None] = {}
         """How its packets are tagged, and were: some may be queued still."""
+        self._left: dict[Key, None] = {}  # of `keys`, those by which nothing is tagged any more
+        self._most_left = bounds.INTERFACES_LEFT
         self.listening: Listening = Listening()
         self.finished: Listening = Listening()
         """Closed streams, with something queued still, and somebody who may receive it."""
@@ -120,10 +125,9 @@ class Outlet:
         ended, all_ended = self.finished, self._dispatcher.finished
         if not (own.streams or shared.streams or ended.streams or all_ended.streams):
             return  # at the cost of a look, for every swap
-        for listening in (own, shared, ended, all_ended):
-            for stream in listening.open():
-                if len(stream):
-                    self.unwanted_count += stream._refuse(partial(refused, wanted))
+        for stream in self._streams():
+            if len(stream):
+                self.unwanted_count += stream._refuse(partial(refused, wanted))
 
     def fail(self, error: Exception) -> None:
         """Raise `error` in the iterations of this membership's own streams."""
@@ -145,6 +149,53 @@ class Outlet:
         if self.by_source is not None:
             self.sink = self.by_source.counting(self.sink)
         self.changed()
+
+    def tag(self, key: Key) -> None:
+        """Have packets tagged with `key`."""
+        self.keys[key] = None
+        self._left.pop(key, None)
+
+    def untag(self, key: Key) -> list[Key]:
+        """Have nothing more tagged with `key`; return of what is so, what is not to be known any more.
+
+        That is nothing at first: packets may be queued. Once there are many, the oldest of which none is.
+        """
+        if key in self.keys:
+            self._left[key] = None
+        if len(self._left) <= self._most_left:
+            return []
+        queued = self._queued_keys()
+        old = list(self._left)[: -bounds.INTERFACES_LEFT // 2]
+        forgotten = [one for one in old if one not in queued]
+        for one in forgotten:
+            self.forget(one)
+        self._most_left = max(bounds.INTERFACES_LEFT, 2 * len(self._left))  # not to look each time
+        return forgotten
+
+    def forget(self, key: Key) -> None:
+        """Know nothing of packets tagged with `key`."""
+        self.keys.pop(key, None)
+        self._left.pop(key, None)
+
+    def _queued_keys(self) -> set[Key]:
+        found: set[Key] = set()
+
+        def note(flow: Flow) -> bool:
+            found.add(_key(flow))
+            return False
+
+        for stream in self._streams():
+            stream._refuse(note)
+        return found
+
+    def _streams(self) -> list[PacketStream]:
+        """Return all in which something of it may be queued."""
+        home = self._dispatcher
+        return [
+            stream
+            for listening in (self.listening, home.listening, self.finished, home.finished)
+            for stream in listening.open()
+        ]
 
     # What streams call
 
@@ -218,9 +269,19 @@ class Dispatcher:
         return outlet
 
     def tagged_also(self, key: Key, outlet: Outlet) -> None:
-        """Count what is tagged with `key` at `outlet` too."""
+        """Count what is tagged with `key` at `outlet` too, and at no other any more."""
+        before = self._outlets.get(key)
+        if before is not None and before is not outlet:
+            before.forget(key)
         self._outlets[key] = outlet
-        outlet.keys[key] = None
+        outlet.tag(key)
+
+    def untagged(self, key: Key, outlet: Outlet) -> list[Key]:
+        """Take note that nothing more will be tagged with `key`. See `Outlet.untag`."""
+        forgotten = outlet.untag(key)
+        for one in forgotten:
+            del self._outlets[one]
+        return forgotten
 
     def close(self, outlet: Outlet) -> None:
         """End the streams of a membership; what is queued in them can still be received."""
@@ -286,7 +347,7 @@ class Dispatcher:
     def _count_unwanted(self, batch: list[Packet], streams: tuple[PacketStream, ...]) -> None:
         for packet in batch:
             if not any(stream._matches(packet.flow) for stream in streams):
-                home = self._outlets.get(_key(packet), self)
+                home = self._outlets.get(_key(packet.flow), self)
                 home.unwanted_count += 1
 
     # What streams call
@@ -329,7 +390,7 @@ class Dispatcher:
     def dropped(self, packets: list[Packet]) -> None:
         """Count what nobody receives, at the memberships it came through."""
         for packet in packets:
-            home = self._outlets.get(_key(packet), self)
+            home = self._outlets.get(_key(packet.flow), self)
             home.dropped_count += 1
 
     def gone(self) -> None:
@@ -399,8 +460,7 @@ def _queued(listening: Listening, finished: Listening) -> int:
     return sum(map(len, streams)) if streams else 0
 
 
-def _key(packet: Packet) -> Key:
-    flow = packet.flow
+def _key(flow: Flow) -> Key:
     return flow.group, flow.port, flow.interface_index
 
 

@@ -41,6 +41,8 @@ FILTERS_KEPT: Final = 1024
 """Swaps of which a socket keeps the filter before, for what had arrived, without a packet read since."""
 CHANGES_WAITING: Final = 8
 """Changes of mode that wait to be read out: beyond it the oldest goes before its time."""
+INTERFACES_LEFT: Final = 64
+"""Interfaces that a membership has left and is known by: beyond it the oldest go of which nothing waits."""
 SOCKETS_LINGERING: Final = 64
 """Sockets kept open for latecomers: beyond it the oldest close."""
 RECORD_AHEAD: Final = 1 << 25

@@ -41,6 +41,9 @@ class _Checked(frozenset[str]):
 
     __slots__ = ()
 
+    def __repr__(self) -> str:
+        return repr(frozenset(self))
+
 
 def _mode(given: FilterMode) -> FilterMode:
     if given.__class__ is not FilterMode:

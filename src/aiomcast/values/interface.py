@@ -13,7 +13,7 @@ from .addresses import Address, canonical
 from .sealed import sealed
 from .shown import shown
 
-__all__ = ["ALL_INTERFACES", "AllInterfaces", "Interface", "InterfaceLike", "InterfacesLike"]
+__all__ = ["ALL_INTERFACES", "AllInterfaces", "Interface", "InterfaceLike", "InterfacesLike", "no_index"]
 
 
 def _index(given: int) -> int:
@@ -22,6 +22,11 @@ def _index(given: int) -> int:
     if not 0 < given < 1 << 31:
         raise InterfaceError(f"{shown(given)} is no interface index", "give a whole number above 0")
     return given
+
+
+def no_index(index: int) -> int:
+    """Return an index that no interface has, to know one by that is gone when another has its `index`."""
+    return (1 << 31) - 1 - index
 
 
 def _name(given: str) -> str:

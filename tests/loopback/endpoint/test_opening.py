@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from aiomcast import ArgumentError, MulticastProtocol, Packet, create_multicast_endpoint
+from aiomcast import ArgumentError, ArgumentTypeError, MulticastProtocol, Packet, create_multicast_endpoint
 from tests.support.platforms import bound_host, needs_adoption
 from tests.support.sending import LO, A, Sources
 from tests.support.waiting import turns, until
@@ -93,3 +93,8 @@ async def test_other_options(any_group: str) -> None:
 async def test_no_port_is_an_error(any_group: str) -> None:
     with pytest.raises(ArgumentError):
         await create_multicast_endpoint(Kept, any_group, None, interface=LO)
+
+
+async def test_whether_it_heals_is_a_truth_value(any_group: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="heal"):
+        await create_multicast_endpoint(Kept, any_group, 0, interface=LO, heal=1)  # type: ignore[arg-type]  # wrong on purpose

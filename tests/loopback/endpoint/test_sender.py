@@ -81,6 +81,7 @@ async def test_the_source_says_the_interface(source: str, group: str) -> None:
         (("232.1.1.1", 5000), {"source_port": "7"}, ArgumentTypeError),
         (("232.1.1.1", 5000), {"loop": 1}, ArgumentTypeError),
         (("232.1.1.1", 5000), {"source": A, "foreign": 1}, ArgumentTypeError),
+        (("232.1.1.1", 5000), {"heal": 1}, ArgumentTypeError),
     ],
 )  # fmt: skip
 async def test_wrong_arguments(

@@ -15,6 +15,7 @@ from aiomcast import (
     NoRouteError,
     NoSuchInterfaceError,
     Receiver,
+    RefusedError,
     SourceFilter,
     listen,
 )
@@ -172,6 +173,43 @@ async def test_what_refuses_is_told_and_tried_again(net: MemoryNetwork) -> None:
         ]
 
 
+async def test_one_of_all_that_refuses_is_told_once_and_tried_again(net: MemoryNetwork) -> None:
+    async with Receiver(network=net) as receiver:
+        feed = await receiver.join(GROUP, PORT, interface=ALL_INTERFACES)
+        events = receiver.events()
+        net.refuse("join", errno.ENOBUFS, 4, interface="eth2")
+        net.host.add_interface("eth2")
+        await net.settle()
+        for name in ("eth3", "eth4"):  # whatever happens
+            net.host.add_interface(name)
+            await net.settle()
+        assert [(kind, name) for kind, name, _ in happened(events)] == [
+            (EventKind.FAILED, "eth2"),
+            (EventKind.JOINED, "eth3"),
+            (EventKind.JOINED, "eth4"),
+        ]
+        await net.run_for(5)
+        assert happened(events) == [(EventKind.JOINED, "eth2", None)]
+        assert set(feed.on_device().values()) == {True}
+
+
+async def test_one_of_all_that_refused_the_join_is_told_once_and_tried_again(net: MemoryNetwork) -> None:
+    async with Receiver(network=net) as receiver:
+        events = receiver.events()
+        net.refuse("join", errno.ENOBUFS, 3, interface="eth1")
+        feed = await receiver.join(GROUP, PORT, interface=ALL_INTERFACES)
+        net.host.add_interface("eth2")
+        await net.settle()
+        assert [(kind, name) for kind, name, _ in happened(events)] == [
+            (EventKind.JOINED, "eth0"),
+            (EventKind.FAILED, "eth1"),
+            (EventKind.JOINED, "eth2"),
+        ]
+        await net.run_for(5)
+        assert happened(events) == [(EventKind.JOINED, "eth1", None)]
+        assert set(feed.on_device().values()) == {True}
+
+
 async def test_what_refuses_is_tried_again_though_nothing_happens(net: MemoryNetwork) -> None:
     async with Receiver(network=net) as receiver:
         feed = await receiver.join(GROUP, PORT, interface="eth1")
@@ -212,17 +250,97 @@ async def test_what_stays_refused_is_tried_ever_more_rarely(net: MemoryNetwork) 
         assert feed.on_device() == {"eth1": True}
 
 
-async def test_a_swap_while_an_interface_is_gone_is_refused_and_what_was_held_is_joined(
+# Changes of the filter meanwhile
+
+
+async def test_a_swap_while_an_interface_is_gone_holds_once_it_is_back(net: MemoryNetwork) -> None:
+    async with Receiver(network=net) as receiver:
+        feed = await receiver.join(GROUP, PORT, sources={A}, interface="eth1")
+        events, packets = receiver.events(), feed.packets()
+        net.send(A, GROUP, PORT, b"queued", link="eth1")
+        await net.settle()
+        net.send(A, GROUP, PORT, b"unread", link="eth1")
+        net.host.remove_interface("eth1")
+        await feed.swap({B})
+        swapped = [one for one in told(events) if one.kind is EventKind.SWAPPED]
+        assert [(one.interface, one.cause) for one in swapped] == [("eth1", "lost")]
+        assert str(swapped[0]).endswith(f": {SourceFilter.include({B})}, once it is healed")
+        assert feed.filter == SourceFilter.include({B})
+        assert feed.kernel_filter() == SourceFilter.include({A}), "what the socket goes on to believe"
+        await feed.join_source("192.0.2.12")
+        await feed.swap({B})
+        net.host.add_interface("eth1")
+        await net.settle()
+        assert feed.kernel_filter() == feed.filter == SourceFilter.include({B})
+        for source in (A, B):
+            net.send(source, GROUP, PORT, b"after", link="eth1")
+        await net.settle()
+        assert [(one.source, one.data) for one in await take(packets, 1)] == [(B, b"after")]
+        assert feed.statistics().filtered == 2
+
+
+async def test_a_swap_with_deliver_while_an_interface_is_gone_spares_what_came(net: MemoryNetwork) -> None:
+    async with Receiver(network=net) as receiver:
+        feed = await receiver.join(GROUP, PORT, sources={A}, interface="eth1")
+        packets = feed.packets()
+        net.send(A, GROUP, PORT, b"queued", link="eth1")
+        await net.settle()
+        net.host.remove_interface("eth1")
+        await feed.swap(SourceFilter.any(), "deliver")
+        await feed.swap({B}, "deliver")
+        net.host.add_interface("eth1")
+        await net.settle()
+        assert feed.kernel_filter() == SourceFilter.include({B})
+        net.send(B, GROUP, PORT, b"after", link="eth1")
+        await net.settle()
+        assert [one.data for one in await take(packets, 2)] == [b"queued", b"after"]
+
+
+@pytest.mark.parametrize("wanted", [{B}, {B, "192.0.2.12"}, None, ()])
+async def test_of_several_interfaces_those_that_are_there_are_swapped_at_once(
+    net: MemoryNetwork, wanted: set[str] | None
+) -> None:
+    async with Receiver(network=net) as receiver:
+        feed = await receiver.join(GROUP, PORT, sources={A}, interface=["eth0", "eth1"])
+        other = await receiver.join(GROUP, PORT + 1, sources={A}, interface="eth0")
+        net.host.remove_interface("eth1")
+        await net.settle()
+        events = receiver.events()
+        await receiver.filters.apply({feed: wanted, other: {B}})
+        assert [(kind, name, cause) for kind, name, cause in happened(events)] == [
+            (EventKind.SWAPPED, None, None),
+            (EventKind.SWAPPED, "eth1", "lost"),
+            (EventKind.SWAPPED, "eth0", None),
+        ]
+        there, _ = (one.readers[0].sock.kernel_filter() for one in feed._presence.shards)
+        assert there == feed.filter
+        net.host.add_interface("eth1")
+        await net.settle()
+        assert [one.kernel_filter() for one in feed._presence.shards] == [feed.filter] * 2
+
+
+async def test_a_swap_that_others_refuse_changes_nothing_where_an_interface_is_gone(
     net: MemoryNetwork,
 ) -> None:
-    async with listen(GROUP, PORT, sources={A}, interface="eth1", network=net) as feed:
+    async with Receiver(network=net) as receiver:
+        feed = await receiver.join(GROUP, PORT, sources={A}, interface=["eth0", "eth1"])
+        net.host.remove_interface("eth1")
+        await net.settle()
+        net.refuse("set", errno.ENOMEM, 2, interface="eth0")
+        with pytest.raises(RefusedError, match="eth0"):
+            await feed.swap({B})
+        assert feed.filter == SourceFilter.include({A})
+        net.host.add_interface("eth1")
+        await net.settle()
+        assert feed.kernel_filter() == SourceFilter.include({A})
+
+
+async def test_without_healing_a_swap_while_an_interface_is_gone_is_refused(net: MemoryNetwork) -> None:
+    async with listen(GROUP, PORT, sources={A}, interface="eth1", network=net, heal=False) as feed:
         net.host.remove_interface("eth1")
         with pytest.raises(InterfaceGoneError):
             await feed.swap({B})
-        net.host.add_interface("eth1")
-        await net.settle()
-        assert feed.kernel_filter() == feed.filter == SourceFilter.include({A})
-        await feed.swap({B})
+        assert feed.filter == SourceFilter.include({A})
 
 
 # Waiting

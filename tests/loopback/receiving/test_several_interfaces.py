@@ -22,6 +22,7 @@ from aiomcast import (
     listen,
 )
 from aiomcast.testing import MemoryNetwork
+from aiomcast.values import bounds
 from tests.support.inside import is_settled, readers_of
 from tests.support.packets import payloads, take
 
@@ -382,6 +383,49 @@ async def test_what_is_queued_of_an_interface_that_went_does_not_leak(net: Memor
         assert feed.statistics().filtered == 1
 
 
+async def test_of_very_many_interfaces_that_came_and_went_only_what_is_queued_is_known(
+    net: MemoryNetwork,
+) -> None:
+    most = bounds.INTERFACES_LEFT
+    async with Receiver(network=net) as receiver:
+        feed = await receiver.join(GROUP, PORT, interface=ALL_INTERFACES)
+        packets = receiver.packets()
+        for number in range(3 * most):
+            net.host.add_interface("tun0", "203.0.113.1")
+            await feed.refresh()
+            if number < 2:
+                send(net, A, b"old", links=("tun0",))
+                send(net, B, b"old", links=("tun0",))
+                await net.settle()
+            net.host.remove_interface("tun0")
+            await feed.refresh()
+        assert len(feed._outlet.keys) <= most + 2 + len(LINKS)
+        assert len(receiver._keeper.known) == len(receiver._dispatcher._outlets) == len(feed._outlet.keys)
+        await feed.swap({B})  # lets through of what is queued what it allows
+        got = await take(packets, 2)
+        assert {(packet.source, receiver.membership_of(packet)) for packet in got} == {(B, feed)}
+        assert feed.statistics().filtered == 2
+        for _ in range(most):
+            net.host.add_interface("tun0", "203.0.113.1")
+            await feed.refresh()
+            net.host.remove_interface("tun0")
+            await feed.refresh()
+        assert [receiver.membership_of(packet) for packet in got] == [None, None]
+
+
+async def test_what_another_has_joined_since_is_not_taken_from_it(net: MemoryNetwork) -> None:
+    async with Receiver(network=net) as receiver:
+        feed = await receiver.join(GROUP, PORT, interface=ALL_INTERFACES)
+        feed._presence.follow([net.find("eth0")])  # as where it is set down for a while
+        other = await receiver.join(GROUP, PORT, interface="eth1")
+        packets = receiver.packets()
+        send(net, A, b"1", links=("eth1",))
+        await net.settle()
+        await feed.swap({B})
+        (got,) = await take(packets, 1)
+        assert (got.source, receiver.membership_of(got)) == (A, other)
+
+
 async def test_an_interface_that_comes_takes_nothing_from_what_is_queued(net: MemoryNetwork) -> None:
     async with listen(GROUP, PORT, interface=ALL_INTERFACES, network=net) as feed:
         packets = feed.packets()
@@ -455,7 +499,7 @@ async def test_without_any_interface_left_a_membership_stays_as_it_is(net: Memor
 async def test_a_swap_names_the_interface_that_is_gone_and_refresh_goes_on_without(
     net: MemoryNetwork,
 ) -> None:
-    async with Receiver(network=net) as receiver:
+    async with Receiver(network=net, heal=False) as receiver:
         feed = await receiver.join(GROUP, PORT, sources={A}, interface=LINKS)
         packets, events = feed.packets(), receiver.events()
         net.host.remove_interface("eth1")

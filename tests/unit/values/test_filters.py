@@ -61,6 +61,12 @@ def test_repr_pickle_and_copy_round_trip(pair: tuple[SourceFilter, SourceFilter]
         assert hash(other) == hash(one)
 
 
+def test_sources_show_themselves_plainly() -> None:
+    listed = SourceFilter.include(POOL[:1])
+    assert repr(listed.sources) == repr(frozenset(POOL[:1])) == f"frozenset({{'{POOL[0]}'}})"
+    assert repr(SourceFilter.any().sources) == "frozenset()"
+
+
 senders = st.ip_addresses(v=4).filter(lambda one: not one.is_multicast and 0 < int(one) < 2**32 - 1)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 import attrs
 import pytest
 
-from aiomcast.receiving.healing import Action, Healing, Remedy
+from aiomcast.system.healing import Action, Healing, Remedy
 from aiomcast.values.links import (
     IFF_MULTICAST,
     IFF_RUNNING,
@@ -114,6 +114,33 @@ def test_an_index_that_comes_again_is_a_ghost(is_one_batch: bool) -> None:
         actions = decided(healing, LinkRemoved(WELL)) + decided(healing, LinkChanged(again))
     assert actions == [Action(Remedy.LOSE, INDEX, "gone"), Action(Remedy.GHOST, INDEX, "made anew")]
     assert decided(healing, LinkChanged(WELL)) == [Action(Remedy.REPORT, INDEX, "down", BOTH, was_down=True)]
+
+
+@pytest.mark.parametrize("by", ["mac", "alternative_names"])
+def test_what_comes_again_by_another_name_is_called_by_that(by: str) -> None:
+    mine = attrs.evolve(WELL, mac="02:00:00:00:00:01", alternative_names=("card",))
+    other = attrs.evolve(mine, name="w0", mac="02:00:00:00:00:02", alternative_names=())
+    healing = known(mine)
+    decided(healing, LinkRemoved(mine))
+    again = attrs.evolve(other, **{by: getattr(mine, by)})
+    assert decided(healing, LinkChanged(again))[:2] == [
+        Action(Remedy.RENAME, INDEX, name="w0"),
+        Action(Remedy.GHOST, INDEX, "made anew"),
+    ]
+
+
+@pytest.mark.parametrize("is_one_batch", [False, True])
+def test_an_index_that_another_interface_has_next_is_not_ours(is_one_batch: bool) -> None:
+    mine = attrs.evolve(WELL, mac="02:00:00:00:00:01", alternative_names=("card",))
+    other = attrs.evolve(mine, name="w0", mac="02:00:00:00:00:02", alternative_names=())
+    healing = known(mine)
+    announced = (LinkRemoved(mine), LinkChanged(other))
+    batches = [announced] if is_one_batch else [(one,) for one in announced]
+    actions = [action for batch in batches for action in decided(healing, *batch)]
+    assert [one for one in actions if one.index] == [
+        Action(Remedy.LOSE, INDEX, "gone"),
+        Action(Remedy.TAKEN, INDEX),
+    ]
 
 
 def test_what_was_gone_before_it_could_be_looked_at_is_a_ghost_when_it_comes() -> None:

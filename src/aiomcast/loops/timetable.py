@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, final
 
-from ..loops.in_loop import weakly
 from ..reading.contract import Reading, Timer
+from .in_loop import weakly
 
 __all__ = ["Timetable"]
 

@@ -11,6 +11,8 @@ What breaks, and what mends it (Linux 6.18, measured):
 5. The MTU, or an address, has changed: the device may have lost groups, which its own list of them tells.
 6. A first IPv4 address: what was reported before left from 0.0.0.0, and counts for nothing.
 7. Another name and the same index: it is the same interface.
+8. The index is another's: the kernel gives one that was freed to what comes next. The sockets believe to be
+   members there.
 """
 
 from __future__ import annotations
@@ -43,6 +45,9 @@ class Remedy(enum.Enum):
     """Nothing can come there for now: tell, and wait."""
     GHOST = "ghost"
     """All sockets of each group leave there, then all join."""
+    TAKEN = "taken"
+    """Another interface has the index now: all sockets of each group leave there, and those that were on the
+    one before wait for that by its name."""
     REPORT = "report again"
     """Have the network told of the memberships there once more."""
     COMPARE = "compare"
@@ -72,12 +77,12 @@ class Action:
 class _Found:
     """What a batch of announcements says of one interface."""
 
-    __slots__ = ("cause", "families", "is_ghost", "is_suspect", "loss", "name")
+    __slots__ = ("cause", "families", "is_ghost", "is_suspect", "is_taken", "loss", "name")
 
     def __init__(self) -> None:
         self.loss = self.cause = self.name = ""
         self.families: set[int] = set()
-        self.is_ghost = self.is_suspect = False
+        self.is_ghost = self.is_suspect = self.is_taken = False
 
 
 @final
@@ -89,7 +94,7 @@ class Healing:
     def __init__(self) -> None:
         self._links: dict[int, Link] = {}
         self._addresses: dict[int, set[str]] = {}
-        self._removed: set[int] = set()
+        self._removed: dict[int, Link | None] = {}  # how they were at last, as far as is known
         self._downed: set[int] = set()
 
     @property
@@ -109,10 +114,10 @@ class Healing:
         """Take note of an interface that is joined on: how it is now, None where it has gone meanwhile."""
         self._addresses[index] = set(addresses)
         if link is None:
-            self._removed.add(index)
+            self._removed[index] = None
         else:
             self._links[index] = link
-            self._removed.discard(index)
+            self._removed.pop(index, None)
             self._note_down(link)
 
     def differences(self, links: Sequence[Link]) -> list[Announcement]:
@@ -123,7 +128,7 @@ class Healing:
 
     def decide(self, announced: Iterable[Announcement], joined: Collection[int]) -> list[Action]:
         """Return what is to be done, in order, where memberships are on the interfaces `joined`."""
-        self._removed.intersection_update(joined)
+        self._removed = {index: name for index, name in self._removed.items() if index in joined}
         found: dict[int, _Found] = {}
         follows = reroutes = False
         for one in announced:
@@ -165,7 +170,12 @@ class Healing:
         self._links[link.index] = link
         self._note_down(link)
         if link.index in self._removed:
-            self._removed.discard(link.index)
+            last = self._removed.pop(link.index)
+            if last is not None and not _is_same(last, link):
+                found.is_taken = True
+                return True
+            if last is not None and last.name != link.name:
+                found.name = link.name
             found.is_ghost, found.cause = True, "made anew"
             return True
         if before is None:
@@ -192,7 +202,7 @@ class Healing:
         self._addresses.pop(index, None)
         self._downed.discard(index)
         if is_joined:
-            self._removed.add(index)
+            self._removed[index] = link
             told, at = found.get(index), _Found()
             at.loss = "gone"
             # It is waited for by the name that it had last.
@@ -208,6 +218,8 @@ class Healing:
             actions.append(Action(Remedy.LOSE, index, found.loss))
         if link is None:
             return actions
+        if found.is_taken:
+            return [*actions, Action(Remedy.TAKEN, index)]
         if found.is_ghost:
             actions.append(Action(Remedy.GHOST, index, found.cause))
         elif found.is_suspect:
@@ -218,6 +230,14 @@ class Healing:
             families = frozenset(found.families)
             actions.append(Action(Remedy.REPORT, index, found.cause, families, was_down))
         return actions
+
+
+def _is_same(before: Link, link: Link) -> bool:
+    """Whether what has the index again is what had it: by a name, or by its MAC where it was renamed."""
+    names = {before.name, *before.alternative_names}
+    return not names.isdisjoint((link.name, *link.alternative_names)) or (
+        before.mac is not None and before.mac == link.mac
+    )
 
 
 def _has_flapped(before: Link, link: Link) -> bool:
