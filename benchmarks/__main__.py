@@ -14,7 +14,7 @@ from types import ModuleType
 
 from rich.console import Console
 
-from . import coalesced, drain, environment, growth, lag, live, memory, report, swap
+from . import coalesced, drain, environment, growth, lag, latency, live, memory, report, swap
 from .worker import LOOPS
 
 # Each module has HELP, add_arguments(parser) and run(options) -> Result; options.loops is given.
@@ -23,6 +23,7 @@ COMMANDS: dict[str, ModuleType] = {
     "coalesced": coalesced,
     "live": live,
     "lag": lag,
+    "latency": latency,
     "growth": growth,
     "memory": memory,
     "swap": swap,

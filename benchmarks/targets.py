@@ -43,5 +43,9 @@ TARGETS: dict[str, Target] = {
     "growth idle": Target("growth, idle, against one channel alone", _both(1.2), unit="times"),
     "growth spread": Target("growth, spread, against C epoll + recvmmsg", _both(1.6)),
     "memory": Target("resident memory per joined membership", _both(10), unit="KiB"),
+    "latency endpoint": Target("latency at 1,000/s, endpoint", _both(1.25)),
+    "latency packets": Target("latency at 1,000/s, async for", {"asyncio": 2.0, "uvloop": 1.5}),
+    "path endpoint": Target("path after the wait, endpoint, to uvloop's own", {"uvloop": 1.0}, unit="times"),
+    "path packets": Target("path after the wait, async for, to uvloop's own", {"uvloop": 2.0}, unit="times"),
     "swap 10": Target("swap of 10 sources, against the bare call", _both(3.0), unit="times"),
 }

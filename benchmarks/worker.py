@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -37,15 +38,20 @@ class WorkerError(Exception):
 class Worker:
     """A process with the event loop `loop`, the library reading by `reading` (None: as it likes).
 
-    `tuned` keeps the C library's allocator from giving back what the next datagram needs again.
+    `tuned` keeps the C library's allocator from giving back what the next datagram needs again;
+    `preload` is a library to load before all others.
     """
 
-    def __init__(self, loop: str, reading: str | None = None, *, tuned: bool = True) -> None:
+    def __init__(
+        self, loop: str, reading: str | None = None, *, tuned: bool = True, preload: Path | None = None
+    ) -> None:
         environment = {**os.environ, baseline.LIBRARY: str(baseline.compiled())}
         if tuned:
             environment |= _ALLOCATOR
         if reading is not None:
             environment["AIOMCAST_READING"] = reading
+        if preload is not None:
+            environment["LD_PRELOAD"] = str(preload)
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, loop],
             stdin=subprocess.PIPE,

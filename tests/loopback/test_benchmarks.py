@@ -23,6 +23,7 @@ COMMANDS = {
     "drain": ["--packets", "100", "--rounds", "1", "--only", *FEW],
     "coalesced": ["--packets", "100", "--rounds", "1", "--only", *FEW],
     "live": ["--seconds", "0.05", "--precision", "1000", "--only", "native"],
+    "latency": ["--seconds", "0.05", "--rounds", "1", "--paces", "1,000/s", "bursts of 20"],
     "lag": ["--loop", "asyncio", "--seconds", "0.3"],
     "growth": ["--packets", "40", "--rounds", "1", "--channels", "1", "5"],
     "memory": ["--channels", "5"],
