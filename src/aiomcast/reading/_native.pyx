@@ -12,6 +12,7 @@ objects share, the unused receive buffers, has a lock of its own.
 
 import time
 import types
+import weakref
 from collections import deque
 
 cimport cython
@@ -180,6 +181,9 @@ cdef extern from *:
     }
     #endif
 
+    /* The list of futures that the read under way in this thread has found something for; NULL outside of one. */
+    static __thread PyObject *aiomcast_woken = NULL;
+
     /* `await` asks a type that has am_send for its value directly: no StopIteration is made. */
     static void aiomcast_set_send(PyTypeObject *type, void *send)
     {
@@ -233,6 +237,7 @@ cdef extern from *:
     object aiomcast_packet(type, const char *, Py_ssize_t, object, object, object, object, object, object)
     void aiomcast_set_send(type, void *)
     void aiomcast_set_dealloc(type)
+    PyObject *aiomcast_woken
     void aiomcast_lock_buffers() noexcept nogil
     void aiomcast_unlock_buffers() noexcept nogil
 
@@ -773,6 +778,8 @@ cdef class ReadSet:
     cdef long turn
     cdef readonly list failing
     cdef list stale  # descriptors that may be watched still
+    cdef bint is_stopped
+    cdef object __weakref__
 
     def __cinit__(self):
         self.places = []
@@ -917,6 +924,19 @@ cdef class ReadSet:
             self.descriptor = -1
         self.renewed()
 
+    def stop(self):
+        """See `portable.ReadSet.stop`."""
+        self.is_stopped = True
+
+    def reading(self, Py_ssize_t budget, after, bint is_held):
+        """See `portable.ReadSet.reading`."""
+        cdef _Reading made = _Reading.__new__(_Reading)
+        made.held = self if is_held else None
+        made.reference = weakref.ref(self)
+        made.budget = budget
+        made.after = after
+        return made
+
     @cython.critical_section
     cpdef renewed(self):
         """See `portable.ReadSet.renewed`."""
@@ -925,7 +945,7 @@ cdef class ReadSet:
         self.stale = []
 
     @cython.critical_section
-    def read(self, Py_ssize_t budget):
+    cpdef read(self, Py_ssize_t budget):
         """See `portable.ReadSet.read`."""
         cdef epoll_event events[EVENTS]
         cdef int i, ready
@@ -935,7 +955,7 @@ cdef class ReadSet:
         cdef Reader reader, last = None
         cdef list batch = []
         self.begin()
-        while budget > 0 and self.descriptor >= 0:
+        while budget > 0 and self.descriptor >= 0 and not self.is_stopped:
             self.turn += 1
             reader = self.only_one()
             if reader is not None and not self.holding:  # the reading says whether it is readable
@@ -1057,12 +1077,89 @@ cdef class ReadSet:
         return 0
 
 
+@cython.final
+cdef class _Reading:
+    """What `ReadSet.reading` returns. No Python runs between the event loop and the read.
+
+    Who waits for what was read goes on at its end, here and now: as the event loop would have him go on in
+    its next turn, but that the loop would look at all descriptors before.
+    """
+
+    cdef ReadSet held
+    cdef object reference
+    cdef Py_ssize_t budget
+    cdef object after
+
+    def __call__(self):
+        cdef ReadSet reads = self.held
+        cdef list woken = []
+        cdef PyObject *before = aiomcast_woken
+        global aiomcast_woken
+        if reads is None:
+            reads = self.reference()
+            if reads is None:
+                return
+        aiomcast_woken = <PyObject *>woken
+        try:
+            reads.read(self.budget)
+        except BaseException:
+            aiomcast_woken = before
+            for waiter in woken:
+                _end_wait(waiter)
+            self.after()
+            raise
+        aiomcast_woken = before
+        if (reads.failing or reads.holding) and not reads.is_stopped:
+            self.after()
+        if woken:
+            _go_on(woken)
+
+
+cdef int _go_on(list woken) except -1:
+    """Have the tasks that wait for these futures take their next step, in this order."""
+    for waiter in woken:
+        if waiter.done():  # cancelled meanwhile, or woken by what one before has done
+            continue
+        called = getattr(waiter, "_callbacks", None)  # the future's own, of which there is no public way to know
+        if called is None or len(called) != 1:
+            waiter.set_result(None)
+            continue
+        call, context = called[0]
+        waiter.remove_done_callback(call)
+        waiter.set_result(None)
+        try:
+            context.run(call, waiter)
+        except BaseException as error:  # what ends the program: out of the loop itself, not out of this read
+            waiter.get_loop().call_soon(_raise, error, None, None)
+    return 0
+
+
+cdef int _end_wait(waiter) except -1:
+    if not waiter.done():
+        waiter.set_result(None)
+    return 0
+
+
+@cython.final
+cdef class _Taker:
+    """What `PacketQueue._taker` returns."""
+
+    cdef object reference, lost
+
+    def __call__(self, list batch not None):
+        cdef PacketQueue queue = self.reference()
+        if queue is None or queue._is_gone:
+            self.lost(batch)
+        else:
+            queue.feed(batch)
+
+
 cdef class PacketQueue:
     """See `portable.PacketQueue`. A ready item costs neither a coroutine nor a future."""
 
     cdef readonly Py_ssize_t capacity
     cdef public Py_ssize_t _fed
-    cdef public bint _paused
+    cdef public bint _paused, _is_gone, _waits_by_future
     cdef public object _waiter
     cdef object batches
     cdef Py_ssize_t behind, index
@@ -1088,17 +1185,31 @@ cdef class PacketQueue:
     cdef inline Py_ssize_t count(self) noexcept:
         return self.behind + PyList_GET_SIZE(self.current) - self.index
 
-    @cython.critical_section
     def _feed(self, list batch not None):
         """See `portable.PacketQueue._feed`."""
+        self.feed(batch)
+
+    def _taker(self, lost):
+        """See `portable.PacketQueue._taker`."""
+        cdef _Taker made = _Taker.__new__(_Taker)
+        made.reference = weakref.ref(self)
+        made.lost = lost
+        return made
+
+    @cython.critical_section
+    cdef int feed(self, list batch) except -1:
         self.batches.append(batch)
         self.behind += PyList_GET_SIZE(batch)
         self._fed += PyList_GET_SIZE(batch)
         if self._waiter is not None:
-            self._wake()
+            if self._waits_by_future and aiomcast_woken != NULL:
+                (<list>aiomcast_woken).append(self._waiter)
+            else:
+                self._wake()
         if not self._paused and self.count() >= self.capacity:
             self._paused = True
             self._pause()
+        return 0
 
     @cython.critical_section
     def __anext__(self):
@@ -1201,6 +1312,88 @@ cdef class PacketQueue:
 
     def _resume(self):
         """Nothing stopped by default."""
+
+
+cdef class PacketPush:
+    """See `portable.PacketPush`."""
+
+    cdef readonly object _queue
+    cdef public bint _is_open, _is_ended
+    cdef public object _receive, _receive_batch
+    cdef public int64_t dropped, refused
+    cdef object flow, address  # of the packet before
+
+    def __cinit__(self):
+        self._queue = deque()
+
+    def __len__(self):
+        return len(self._queue)
+
+    @cython.critical_section
+    def packets(self, list batch not None):
+        """See `portable.PacketPush.packets`."""
+        if self._receive_batch is not None and self._is_open and not self._queue:
+            self.hand_batch(batch)
+        elif self._is_ended:
+            self.dropped += PyList_GET_SIZE(batch)
+        elif self._is_open and PyList_GET_SIZE(batch) == 1 and not self._queue:
+            try:
+                self.hand_one(<object>PyList_GET_ITEM(batch, 0))
+            except BaseException as error:
+                self._end_program(error)
+        else:
+            self._queue.extend(batch)
+            self.hand()
+
+    @cython.critical_section
+    def _hand(self):
+        """See `portable.PacketPush._hand`."""
+        self.hand()
+
+    cdef int hand(self) except -1:
+        cdef list batch
+        queue = self._queue
+        take = queue.popleft
+        try:
+            while queue and self._is_open:
+                if self._receive_batch is not None:
+                    batch = list(queue)
+                    queue.clear()
+                    self.hand_batch(batch)
+                else:
+                    self.hand_one(take())
+        except BaseException as error:
+            self._end_program(error)
+        return 0
+
+    cdef int hand_one(self, packet) except -1:
+        flow = packet.flow
+        if flow is not self.flow:
+            self.address = self._address_of(flow)
+            self.flow = flow
+        try:
+            self._receive(packet.data, self.address)
+        except Exception as error:
+            self._report(error, "datagram_received() raised")
+        return 0
+
+    cdef int hand_batch(self, list batch) except -1:
+        try:
+            self._receive_batch(batch)
+        except Exception as error:
+            self._report(error, "packets_received() raised")
+        except BaseException as error:
+            self._end_program(error)
+        return 0
+
+    def _address_of(self, flow):
+        raise AssertionError("what hands on payloads knows their sender's address")
+
+    def _report(self, error, what):
+        raise error
+
+    def _end_program(self, error):
+        raise error
 
 
 @cython.final
@@ -1324,7 +1517,7 @@ cdef class _Wait:
         return 0
 
 
-cdef int _raise(kind, value, traceback) except -1:
+def _raise(kind, value, traceback):
     """Raise what is given to a `throw`."""
     if isinstance(kind, type) and issubclass(kind, BaseException):
         if not isinstance(value, kind):
