@@ -19,7 +19,8 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.errno cimport EAGAIN, EBADF, EINTR, ENOTSOCK, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -181,8 +182,9 @@ cdef extern from *:
     }
     #endif
 
-    /* The list of futures that the read under way in this thread has found something for; NULL outside of one. */
-    static __thread PyObject *aiomcast_woken = NULL;
+    /* The _Reading under way in this thread, which takes the futures of who is to go on at its end; NULL
+       outside of one. */
+    static __thread PyObject *aiomcast_under_way = NULL;
 
     /* `await` asks a type that has am_send for its value directly: no StopIteration is made. */
     static void aiomcast_set_send(PyTypeObject *type, void *send)
@@ -237,9 +239,12 @@ cdef extern from *:
     object aiomcast_packet(type, const char *, Py_ssize_t, object, object, object, object, object, object)
     void aiomcast_set_send(type, void *)
     void aiomcast_set_dealloc(type)
-    PyObject *aiomcast_woken
+    PyObject *aiomcast_under_way
     void aiomcast_lock_buffers() noexcept nogil
     void aiomcast_unlock_buffers() noexcept nogil
+
+cdef extern from *:
+    int PyIter_Send(object, object, PyObject **) except -1  # 1: given, 0: returned
 
 cdef extern from "<poll.h>":
     struct pollfd:
@@ -475,6 +480,7 @@ cdef class Reader:
     """See `portable.Reader`."""
 
     cdef readonly object sock, gate
+    cdef object fileno  # of the socket
     cdef public object sink, failed, lost, error, lanes, place
     cdef readonly object coalesces
     cdef readonly int64_t received, octets, filtered, truncated, kernel_drops
@@ -522,6 +528,7 @@ cdef class Reader:
         self.v6 = sock.family == AF_INET6
         self.size = size
         self.flow_limit = flow_limit
+        self.fileno = sock.fileno
         self.sock = sock
 
     @cython.critical_section
@@ -608,7 +615,7 @@ cdef class Reader:
         cdef Buffers *buffers
         cdef Tags tags
         self.dry = True
-        if self.sock is None or self.sock.fileno() != self.descriptor:
+        if self.sock is None or <int>self.fileno() != self.descriptor:
             self.error = OSError(EBADF, os.strerror(EBADF))
             return 0  # closed under our feet: the number may be another's by now
         if not self.stamped:  # see portable: what came before the kernel stamped is told by its stamp
@@ -1089,30 +1096,41 @@ cdef class _Reading:
     cdef object reference
     cdef Py_ssize_t budget
     cdef object after
+    cdef list woken  # futures, None as long as there is none
 
     def __call__(self):
         cdef ReadSet reads = self.held
-        cdef list woken = []
-        cdef PyObject *before = aiomcast_woken
-        global aiomcast_woken
+        cdef list woken
+        cdef PyObject *before = aiomcast_under_way
+        global aiomcast_under_way
         if reads is None:
             reads = self.reference()
             if reads is None:
                 return
-        aiomcast_woken = <PyObject *>woken
+        aiomcast_under_way = <PyObject *>self
         try:
             reads.read(self.budget)
         except BaseException:
-            aiomcast_woken = before
-            for waiter in woken:
-                _end_wait(waiter)
+            aiomcast_under_way = before
+            woken, self.woken = self.woken, None
+            for waiter in woken or ():
+                if not waiter.done():
+                    waiter.set_result(None)
             self.after()
             raise
-        aiomcast_woken = before
+        aiomcast_under_way = before
         if (reads.failing or reads.holding) and not reads.is_stopped:
             self.after()
-        if woken:
+        if self.woken is not None:
+            woken, self.woken = self.woken, None
             _go_on(woken)
+
+    cdef int wake(self, waiter) except -1:
+        if self.woken is None:
+            self.woken = [waiter]
+        else:
+            self.woken.append(waiter)
+        return 0
 
 
 cdef int _go_on(list woken) except -1:
@@ -1131,12 +1149,6 @@ cdef int _go_on(list woken) except -1:
             context.run(call, waiter)
         except BaseException as error:  # what ends the program: out of the loop itself, not out of this read
             waiter.get_loop().call_soon(_raise, error, None, None)
-    return 0
-
-
-cdef int _end_wait(waiter) except -1:
-    if not waiter.done():
-        waiter.set_result(None)
     return 0
 
 
@@ -1202,8 +1214,8 @@ cdef class PacketQueue:
         self.behind += PyList_GET_SIZE(batch)
         self._fed += PyList_GET_SIZE(batch)
         if self._waiter is not None:
-            if self._waits_by_future and aiomcast_woken != NULL:
-                (<list>aiomcast_woken).append(self._waiter)
+            if self._waits_by_future and aiomcast_under_way != NULL:
+                (<_Reading>aiomcast_under_way).wake(self._waiter)
             else:
                 self._wake()
         if not self._paused and self.count() >= self.capacity:
@@ -1367,12 +1379,14 @@ cdef class PacketPush:
         return 0
 
     cdef int hand_one(self, packet) except -1:
-        flow = packet.flow
+        if not isinstance(packet, packet_type):
+            raise TypeError("what is handed on is a Packet")
+        flow = <object>PyTuple_GET_ITEM(packet, 1)
         if flow is not self.flow:
             self.address = self._address_of(flow)
             self.flow = flow
         try:
-            self._receive(packet.data, self.address)
+            self._receive(<object>PyTuple_GET_ITEM(packet, 0), self.address)
         except Exception as error:
             self._report(error, "datagram_received() raised")
         return 0
@@ -1491,17 +1505,20 @@ cdef class _Wait:
     cdef object step(self, int *outcome):
         """Return what is yielded (outcome 1), or the result (outcome 0)."""
         cdef PacketQueue queue = self.queue
+        cdef PyObject *given = NULL
+        cdef int sent
         if self.waiter is not None:
             try:
-                result = next(self.waiter)
-            except StopIteration:
-                self.end()
+                sent = PyIter_Send(self.waiter, None, &given)  # makes no StopIteration, as next() would
             except BaseException:
                 self.end()
                 raise
-            else:
+            result = <object>given
+            Py_DECREF(result)
+            if sent == 1:
                 outcome[0] = 1
                 return result
+            self.end()
         with cython.critical_section(queue):
             if queue.is_ready():
                 outcome[0] = 0
