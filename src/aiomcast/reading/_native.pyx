@@ -6,8 +6,8 @@
 a read goes through all of it without a Python call in between.
 
 Safe without the global interpreter lock: what a method reads and writes of its object it does in a
-critical section of that object (nothing at all where there is the lock), and the one thing that all
-objects share, the unused receive buffers, has a lock of its own.
+critical section of that object (nothing at all where there is the lock), and what all objects share, the
+unused receive buffers, each thread has for itself.
 """
 
 import time
@@ -42,6 +42,7 @@ cdef extern from *:
     #define _GNU_SOURCE
     #endif
     #include <netinet/in.h>
+    #include <pthread.h>
     #include <sys/epoll.h>
     #include <sys/socket.h>
     #include <unistd.h>
@@ -87,19 +88,7 @@ cdef extern from *:
     {
     }
 
-    static PyMutex aiomcast_buffers = {0};
-    static void aiomcast_lock_buffers(void)
-    {
-        PyMutex_Lock(&aiomcast_buffers);
-    }
-    static void aiomcast_unlock_buffers(void)
-    {
-        PyMutex_Unlock(&aiomcast_buffers);
-    }
     #else
-    #define aiomcast_lock_buffers() (void)0
-    #define aiomcast_unlock_buffers() (void)0
-
     /* A Packet is a tuple with a name: made the way tuple.__new__ makes one, without the
        argument tuple. It holds bytes, integers and a flow, none of which can refer back, so the
        cycle collector is never told of it. */
@@ -240,11 +229,15 @@ cdef extern from *:
     void aiomcast_set_send(type, void *)
     void aiomcast_set_dealloc(type)
     PyObject *aiomcast_under_way
-    void aiomcast_lock_buffers() noexcept nogil
-    void aiomcast_unlock_buffers() noexcept nogil
 
 cdef extern from *:
     int PyIter_Send(object, object, PyObject **) except -1  # 1: given, 0: returned
+
+cdef extern from "<pthread.h>":
+    ctypedef unsigned int pthread_key_t
+    int pthread_key_create(pthread_key_t *, void (*)(void *) noexcept nogil) nogil
+    int pthread_setspecific(pthread_key_t, const void *) nogil
+    void *pthread_getspecific(pthread_key_t) nogil
 
 cdef extern from "<poll.h>":
     struct pollfd:
@@ -282,25 +275,41 @@ cdef struct Buffers:
     size_t size     # of each datagram's room
     Buffers *next
 
-# Sets of buffers that no read is in. Python code runs between the system call and the last packet
-# made, so another thread's read, or one out of a signal handler, may begin meanwhile: each read takes
-# a set for itself and puts it back. There are as many as reads were ever under way at a time.
-cdef Buffers *unused = NULL
+# Where a thread has its sets of buffers that no read is in, until it ends. Python code runs between the
+# system call and the last packet made, so a read out of a signal handler may begin meanwhile: each read takes
+# a set for itself and puts it back. There are as many as reads were ever under way in the thread at a time.
+cdef pthread_key_t unused
+if pthread_key_create(&unused, _free_all) != 0:
+    raise MemoryError("the system has no more room for what belongs to a thread")
 
 cdef type packet_type = Packet
 cdef object gate_type = Gate
 
 
+cdef void _free(Buffers *buffers) noexcept nogil:
+    free(buffers.vectors)
+    free(buffers.data)
+    free(buffers.names)
+    free(buffers.controls)
+    free(buffers.messages)
+    free(buffers)
+
+
+cdef void _free_all(void *first) noexcept nogil:
+    """Free the sets of a thread that ends."""
+    cdef Buffers *following
+    cdef Buffers *buffers = <Buffers *>first
+    while buffers != NULL:
+        following = buffers.next
+        _free(buffers)
+        buffers = following
+
+
 cdef Buffers *_borrow_buffers() except NULL:
-    global unused
-    cdef Buffers *borrowed
     cdef int i
-    aiomcast_lock_buffers()
-    borrowed = unused
+    cdef Buffers *borrowed = <Buffers *>pthread_getspecific(unused)
     if borrowed != NULL:
-        unused = borrowed.next
-    aiomcast_unlock_buffers()
-    if borrowed != NULL:
+        pthread_setspecific(unused, borrowed.next)
         return borrowed
     borrowed = <Buffers *>calloc(1, sizeof(Buffers))
     if borrowed == NULL:
@@ -314,12 +323,7 @@ cdef Buffers *_borrow_buffers() except NULL:
         borrowed.vectors == NULL or borrowed.data == NULL or borrowed.names == NULL
         or borrowed.controls == NULL or borrowed.messages == NULL
     ):
-        free(borrowed.vectors)
-        free(borrowed.data)
-        free(borrowed.names)
-        free(borrowed.controls)
-        free(borrowed.messages)
-        free(borrowed)
+        _free(borrowed)
         raise MemoryError("no memory for the receive buffers")
     borrowed.used = MESSAGES
     for i in range(MESSAGES):
@@ -347,11 +351,9 @@ cdef void _prepare(Buffers *buffers, size_t size) noexcept:
 
 
 cdef void _give_back(Buffers *borrowed) noexcept:
-    global unused
-    aiomcast_lock_buffers()
-    borrowed.next = unused
-    unused = borrowed
-    aiomcast_unlock_buffers()
+    borrowed.next = <Buffers *>pthread_getspecific(unused)
+    if pthread_setspecific(unused, borrowed) != 0:
+        _free(borrowed)  # there is no memory to remember it in
 
 
 cdef bint _is_readable(int descriptor) noexcept:
@@ -1112,7 +1114,7 @@ cdef class _Reading:
             reads.read(self.budget)
         except BaseException:
             aiomcast_under_way = before
-            woken, self.woken = self.woken, None
+            woken = self.take()
             for waiter in woken or ():
                 if not waiter.done():
                     waiter.set_result(None)
@@ -1121,10 +1123,17 @@ cdef class _Reading:
         aiomcast_under_way = before
         if (reads.failing or reads.holding) and not reads.is_stopped:
             self.after()
-        if self.woken is not None:
-            woken, self.woken = self.woken, None
+        woken = self.take()
+        if woken is not None:
             _go_on(woken)
 
+    @cython.critical_section
+    cdef list take(self):
+        cdef list woken = self.woken
+        self.woken = None
+        return woken
+
+    @cython.critical_section
     cdef int wake(self, waiter) except -1:
         if self.woken is None:
             self.woken = [waiter]
@@ -1257,8 +1266,6 @@ cdef class PacketQueue:
     @cython.critical_section
     def _take(self):
         """See `portable.PacketQueue._take`."""
-        if self.index >= PyList_GET_SIZE(self.current):
-            raise empty()
         return self.pop()
 
     cdef inline bint is_ready(self) except -1:
@@ -1267,6 +1274,8 @@ cdef class PacketQueue:
         return self.index < PyList_GET_SIZE(self.current) or self.next_batch()
 
     cdef inline object pop(self):
+        if self.index >= PyList_GET_SIZE(self.current):
+            raise empty()
         item = <object>PyList_GET_ITEM(self.current, self.index)
         self.index += 1
         if self._paused:

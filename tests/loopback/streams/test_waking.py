@@ -81,6 +81,8 @@ async def test_one_that_the_one_before_has_cancelled_loses_nothing() -> None:
     async with AsyncExitStack() as stack:
         scene = Scene(stack)
         await scene.open(2)
+        told: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
         for one, other in ((0, 1), (1, 0)):  # whichever is first
             scene.then[one] = scene.tasks[other].cancel
         scene.send(0, 1)
@@ -89,6 +91,7 @@ async def test_one_that_the_one_before_has_cancelled_loses_nothing() -> None:
         assert scene.tasks[left].cancelled()
         await until(lambda: len(scene.stream(left)) == 1 or len(scene.got) == 2)
         received = [number for number, _ in scene.got]
+        assert told == []
         assert sorted([*received, *[left] * len(scene.stream(left))]) == [0, 1]
 
 
