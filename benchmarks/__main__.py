@@ -14,7 +14,7 @@ from types import ModuleType
 
 from rich.console import Console
 
-from . import coalesced, drain, environment, growth, lag, latency, live, memory, report, swap
+from . import coalesced, drain, environment, growth, lag, latency, live, memory, report, swap, threads
 from .worker import LOOPS
 
 # Each module has HELP, add_arguments(parser) and run(options) -> Result; options.loops is given.
@@ -27,6 +27,7 @@ COMMANDS: dict[str, ModuleType] = {
     "growth": growth,
     "memory": memory,
     "swap": swap,
+    "threads": threads,
 }
 
 

@@ -47,5 +47,7 @@ TARGETS: dict[str, Target] = {
     "latency packets": Target("latency at 1,000/s, async for", {"asyncio": 2.0, "uvloop": 1.5}),
     "path endpoint": Target("path after the wait, endpoint, to uvloop's own", {"uvloop": 1.0}, unit="times"),
     "path packets": Target("path after the wait, async for, to uvloop's own", {"uvloop": 2.0}, unit="times"),
+    "threads free": Target("threads without a lock, two processors", _both(1.8), "times", operator.ge),
+    "threads processes": Target("processes, two processors", _both(1.8), "times", operator.ge),
     "swap 10": Target("swap of 10 sources, against the bare call", _both(3.0), unit="times"),
 }

@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from . import baseline
 
-__all__ = ["LOOPS", "Worker", "WorkerError"]
+__all__ = ["LOOPS", "Worker", "WorkerError", "new_loop"]
 
 LOOPS = ("asyncio", "uvloop")
 
@@ -102,7 +102,8 @@ class Worker:
         self.close()
 
 
-def _new_loop(name: str) -> asyncio.AbstractEventLoop:
+def new_loop(name: str) -> asyncio.AbstractEventLoop:
+    """Return a new event loop of that kind."""
     if name == "uvloop":
         import uvloop
 
@@ -116,7 +117,7 @@ def _serve(loop: str) -> None:
     logging.getLogger("aiomcast").addHandler(logging.NullHandler())  # of drops: they are measured here
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints must not end up among the answers
-    with asyncio.Runner(loop_factory=lambda: _new_loop(loop)) as runner:
+    with asyncio.Runner(loop_factory=lambda: new_loop(loop)) as runner:
         for line in sys.stdin:
             request = json.loads(line)
             try:

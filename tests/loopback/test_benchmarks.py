@@ -26,6 +26,7 @@ COMMANDS = {
     "latency": ["--seconds", "0.05", "--rounds", "1", "--paces", "1,000/s", "bursts of 20"],
     "lag": ["--loop", "asyncio", "--seconds", "0.3"],
     "growth": ["--packets", "40", "--rounds", "1", "--channels", "1", "5"],
+    "threads": ["--packets", "40", "--rounds", "1", "--channels", "2"],
     "memory": ["--channels", "5"],
 }
 
