@@ -14,7 +14,22 @@ from types import ModuleType
 
 from rich.console import Console
 
-from . import blocked, coalesced, drain, environment, growth, lag, live, memory, merge, report, scrape, swap
+from . import (
+    blocked,
+    coalesced,
+    drain,
+    environment,
+    growth,
+    lag,
+    latency,
+    live,
+    memory,
+    merge,
+    report,
+    scrape,
+    swap,
+    threads,
+)
 from .worker import LOOPS
 
 # Each module has HELP, add_arguments(parser) and run(options) -> Result; options.loops is given.
@@ -24,11 +39,13 @@ COMMANDS: dict[str, ModuleType] = {
     "live": live,
     "lag": lag,
     "blocked": blocked,
+    "latency": latency,
     "growth": growth,
     "memory": memory,
     "merge": merge,
     "swap": swap,
     "scrape": scrape,
+    "threads": threads,
 }
 
 

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -164,4 +165,67 @@ long pace(int fd, struct sockaddr_in *to, double rate, double seconds, size_t si
         sent += went;
     }
     return sent;
+}
+
+/* When the last wait that blocked came back, where waiting.c is preloaded. */
+extern __attribute__((weak)) volatile int64_t wait_ended_ns;
+
+static int64_t now_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
+}
+
+/* Send for `seconds`, `burst` datagrams at once and `rate` a second in all, each with the time in its first
+   eight bytes, written just before it goes. Say how many were sent. */
+long pace_stamped(int fd, struct sockaddr_in *to, double rate, long burst, double seconds, size_t size)
+{
+    char *data = calloc(1, size < sizeof(int64_t) ? sizeof(int64_t) : size);
+    double between = burst / rate * 1e9;
+    int64_t start = now_ns(), end = start + (int64_t)(seconds * 1e9);
+    long sent = 0;
+    for (long turn = 0;; turn++) {
+        int64_t due = start + (int64_t)(turn * between), stamp;
+        if (due >= end)
+            break;
+        while (now_ns() < due)
+            ;
+        for (long i = 0; i < burst; i++) {
+            stamp = now_ns();
+            memcpy(data, &stamp, sizeof stamp);
+            if (sendto(fd, data, size, 0, (struct sockaddr *)to, sizeof *to) > 0)
+                sent++;
+        }
+    }
+    free(data);
+    return sent;
+}
+
+/* Wait for stamped datagrams and read them for `seconds`. Put into `late` how long after its stamp each was
+   seen, into `path` how long after the wait's end, for `most` of them; say how many came. */
+long receive_stamped(int fd, double seconds, size_t size, int64_t *late, int64_t *path, long most)
+{
+    struct room *room = room_for(size);
+    struct epoll_event event = {.events = EPOLLIN}, ready;
+    int set = epoll_create1(EPOLL_CLOEXEC);
+    double end = now() + seconds;
+    long seen = 0;
+    epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
+    while (now() < end) {
+        if (epoll_wait(set, &ready, 1, 10) <= 0)
+            continue;
+        int got = receive(fd, room);
+        for (int i = 0; i < got; i++, seen++) {
+            int64_t stamp, seen_at = now_ns();
+            if (seen >= most)
+                continue;
+            memcpy(&stamp, room->vectors[i].iov_base, sizeof stamp);
+            late[seen] = seen_at - stamp;
+            path[seen] = &wait_ended_ns ? seen_at - wait_ended_ns : 0;
+        }
+    }
+    close(set);
+    free_room(room);
+    return seen;
 }

@@ -1,4 +1,7 @@
-"""The C baseline: compiled into a directory of its own when first needed, called through ctypes."""
+"""The C baseline: compiled into a directory of its own when first needed, called through ctypes.
+
+Beside it `waiting`, which a worker process can have preloaded.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["LIBRARY", "compiled", "destinations", "library"]
+__all__ = ["LIBRARY", "compiled", "destinations", "library", "waiting"]
 
 LIBRARY = "AIOMCAST_BENCHMARK_LIBRARY"
 """The environment variable that tells worker processes where the compiled library is."""
-
-_SOURCE = Path(__file__).with_name("baseline.c")
 
 
 class _Address(ctypes.Structure):
@@ -50,6 +51,22 @@ _FUNCTIONS: dict[str, list[type]] = {
         ctypes.c_double,
         ctypes.c_size_t,
     ],
+    "pace_stamped": [
+        ctypes.c_int,
+        ctypes.POINTER(_Address),
+        ctypes.c_double,
+        ctypes.c_long,
+        ctypes.c_double,
+        ctypes.c_size_t,
+    ],
+    "receive_stamped": [
+        ctypes.c_int,
+        ctypes.c_double,
+        ctypes.c_size_t,
+        ctypes.POINTER(ctypes.c_int64),
+        ctypes.POINTER(ctypes.c_int64),
+        ctypes.c_long,
+    ],
 }
 
 
@@ -59,15 +76,27 @@ def compiled() -> Path:
     known = os.environ.get(LIBRARY)
     if known:
         return Path(known)
-    built = Path(_directory().name) / "baseline.so"
-    command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-o", str(built), str(_SOURCE)]
+    built = _built("baseline")
+    os.environ[LIBRARY] = str(built)
+    return built
+
+
+@functools.cache
+def waiting() -> Path:
+    """Return the library to preload that notes when a wait has ended. RuntimeError without a C compiler."""
+    return _built("waiting")
+
+
+def _built(name: str) -> Path:
+    source = Path(__file__).with_name(f"{name}.c")
+    built = Path(_directory().name) / f"{name}.so"
+    command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-o", str(built), str(source), "-ldl"]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True)
     except FileNotFoundError:
         raise RuntimeError("the baseline needs a C compiler: install one, or name it in CC") from None
     except subprocess.CalledProcessError as error:
         raise RuntimeError(f"the baseline did not compile:\n{error.stderr}") from None
-    os.environ[LIBRARY] = str(built)
     return built
 
 

@@ -50,4 +50,10 @@ TARGETS: dict[str, Target] = {
     "scrape each": Target("scrape of 1,000 memberships, each by itself, no text", _both(5.0), unit="ms"),
     "swap 10": Target("swap of 10 sources, lists of text, against the bare call", _both(2.0), unit="times"),
     "apply 100": Target("apply over 100 memberships, against the bare calls", _both(2.5), unit="times"),
+    "latency endpoint": Target("latency at 1,000/s, endpoint", _both(1.25)),
+    "latency packets": Target("latency at 1,000/s, async for", {"asyncio": 2.0, "uvloop": 1.5}),
+    "path endpoint": Target("path after the wait, endpoint, to uvloop's own", {"uvloop": 1.0}, unit="times"),
+    "path packets": Target("path after the wait, async for, to uvloop's own", {"uvloop": 2.0}, unit="times"),
+    "threads free": Target("threads without a lock, two processors", _both(1.8), "times", operator.ge),
+    "threads processes": Target("processes, two processors", _both(1.8), "times", operator.ge),
 }

@@ -14,12 +14,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from . import baseline
 
-__all__ = ["LOOPS", "Worker", "WorkerError"]
+__all__ = ["LOOPS", "Worker", "WorkerError", "new_loop"]
 
 LOOPS = ("asyncio", "uvloop")
 
@@ -37,15 +38,20 @@ class WorkerError(Exception):
 class Worker:
     """A process with the event loop `loop`, the library reading by `reading` (None: as it likes).
 
-    `tuned` keeps the C library's allocator from giving back what the next datagram needs again.
+    `tuned` keeps the C library's allocator from giving back what the next datagram needs again;
+    `preload` is a library to load before all others.
     """
 
-    def __init__(self, loop: str, reading: str | None = None, *, tuned: bool = True) -> None:
+    def __init__(
+        self, loop: str, reading: str | None = None, *, tuned: bool = True, preload: Path | None = None
+    ) -> None:
         environment = {**os.environ, baseline.LIBRARY: str(baseline.compiled())}
         if tuned:
             environment |= _ALLOCATOR
         if reading is not None:
             environment["AIOMCAST_READING"] = reading
+        if preload is not None:
+            environment["LD_PRELOAD"] = str(preload)
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, loop],
             stdin=subprocess.PIPE,
@@ -96,7 +102,8 @@ class Worker:
         self.close()
 
 
-def _new_loop(name: str) -> asyncio.AbstractEventLoop:
+def new_loop(name: str) -> asyncio.AbstractEventLoop:
+    """Return a new event loop of that kind."""
     if name == "uvloop":
         import uvloop
 
@@ -110,7 +117,7 @@ def _serve(loop: str) -> None:
     logging.getLogger("aiomcast").addHandler(logging.NullHandler())  # of drops: they are measured here
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints must not end up among the answers
-    with asyncio.Runner(loop_factory=lambda: _new_loop(loop)) as runner:
+    with asyncio.Runner(loop_factory=lambda: new_loop(loop)) as runner:
         for line in sys.stdin:
             request = json.loads(line)
             try:

@@ -9,11 +9,11 @@ on the queue.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, final
 
 from ..errors import ArgumentTypeError
+from ..reading import PacketPush
 from ..values.packets import Flow, Packet
 from ..values.shown import shown
 from .peers import SocketAddress, peer
@@ -30,29 +30,13 @@ class Reporter(Protocol):
 
 
 @final
-class Delivery:
+class Delivery(PacketPush):
     """The queue in front of a protocol, which is empty but for what a pause or an exception has left.
 
     `report` is told of every exception that the protocol raises, `emptied` that what had waited at an
     `open` was handed on: nothing more is to be read before, or the queue would grow with every pause.
     `dropped` counts what nobody took before the end, `refused` what a filter took out.
     """
-
-    __slots__ = (
-        "_address",
-        "_emptied",
-        "_flow",
-        "_is_ended",
-        "_is_open",
-        "_loop",
-        "_protocol",
-        "_queue",
-        "_receive",
-        "_receive_batch",
-        "_report",
-        "dropped",
-        "refused",
-    )
 
     def __init__(
         self,
@@ -61,24 +45,16 @@ class Delivery:
         report: Reporter,
         emptied: Callable[[], None],
     ) -> None:
+        super().__init__()
         self._loop = loop
-        self._report = report
+        self._told = report
         self._emptied = emptied
-        self._queue: deque[Packet] = deque()
-        self._is_open = self._is_ended = False
-        self._flow: Flow | None = None  # of the packet before, and its sender's address
-        self._address: SocketAddress = ()
-        self.dropped: int = 0
-        self.refused: int = 0
         self.set_protocol(protocol)
 
     @property
     def protocol(self) -> asyncio.BaseProtocol:
         """Who is handed the packets."""
         return self._protocol
-
-    def __len__(self) -> int:
-        return len(self._queue)
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Hand the next packet to `protocol`. ArgumentTypeError for what cannot receive any."""
@@ -109,47 +85,16 @@ class Delivery:
             self._queue.clear()
             self._queue.extend(kept)
 
-    def packets(self, batch: list[Packet]) -> None:
-        """Hand on a batch, which is the protocol's from then on, or keep it while there is a pause."""
-        if self._receive_batch is not None and self._is_open and not self._queue:
-            self._hand_batch(self._receive_batch, batch)
-        elif self._is_ended:
-            self.dropped += len(batch)
-        else:
-            self._queue.extend(batch)
-            self._hand()
-
     def _hand_kept(self) -> None:
         self._hand()
         if self._is_open and not self._queue:
             self._emptied()
 
-    def _hand(self) -> None:
-        queue = self._queue
-        try:
-            while queue and self._is_open:
-                if self._receive_batch is not None:
-                    batch = list(queue)
-                    queue.clear()
-                    self._hand_batch(self._receive_batch, batch)
-                    continue
-                packet = queue.popleft()
-                if packet.flow is not self._flow:
-                    self._flow, self._address = packet.flow, peer(packet.flow)
-                try:
-                    self._receive(packet.data, self._address)
-                except Exception as error:
-                    self._report(error, "datagram_received() raised")
-        except BaseException as error:
-            self._end_program(error)
+    def _address_of(self, flow: Flow) -> SocketAddress:
+        return peer(flow)
 
-    def _hand_batch(self, receive: ReceiveBatch, batch: list[Packet]) -> None:
-        try:
-            receive(batch)
-        except Exception as error:
-            self._report(error, "packets_received() raised")
-        except BaseException as error:
-            self._end_program(error)
+    def _report(self, error: Exception, what: str, /) -> None:
+        self._told(error, what)
 
     def _end_program(self, error: BaseException) -> None:
         """Have the loop raise what ends it, and then go on: what was read was accepted, and is counted so."""

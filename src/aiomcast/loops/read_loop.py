@@ -46,14 +46,13 @@ class ReadLoop(InLoop[Reader]):
         self, loop: asyncio.AbstractEventLoop, budget: int = bounds.READ_PER_TURN, *, is_held: bool = False
     ) -> None:
         super().__init__(loop)
-        self._budget = budget
         self._paused = self._closed = self._goes_on = False
         self._resting: dict[Reader, asyncio.TimerHandle | None] = {}  # None: for ever
-        self._read = self._ready if is_held else weakly(self._ready)
         with refusals("watching sockets"):
             self.shared_stamps: bool = SHARED_STAMPS and are_stamps_told()
             """Whether two sockets see the same time of arrival for the same packet."""
             self._set = ReadSet()
+            self._read = self._set.reading(budget, self._after if is_held else weakly(self._after), is_held)
             try:
                 self._watch()
             except BaseException:
@@ -98,6 +97,7 @@ class ReadLoop(InLoop[Reader]):
             reader.sock.abandon()
             _anchored.discard(reader.sock)
         self._placed.clear()
+        self._set.stop()  # the event loop watches it still
         watched = [] if self._closed else [(self._waking, self._set)]
         self._closed = self._paused = True
         timers = [timer for timer in self._resting.values() if timer is not None]
@@ -198,15 +198,11 @@ class ReadLoop(InLoop[Reader]):
             self._watch()
             self._set.renewed()
 
-    def _ready(self) -> None:
-        if self._closed:  # abandoned, and the event loop watches it still
-            return
-        try:
-            self._set.read(self._budget)
-        finally:
-            if self._set.failing:
-                self._let_rest()
-            self._go_on()
+    def _after(self) -> None:
+        """See to what a read has left."""
+        if self._set.failing:
+            self._let_rest()
+        self._go_on()
 
     def _go_on(self) -> None:
         """Read once more in the next loop turn where packets are due although no socket is readable."""
@@ -217,7 +213,7 @@ class ReadLoop(InLoop[Reader]):
     def _next_turn(self) -> None:
         self._goes_on = False
         if not self._paused:
-            self._ready()
+            self._read()
 
     def _let_rest(self) -> None:
         for reader, error in self._set.failing:

@@ -6,19 +6,21 @@
 a read goes through all of it without a Python call in between.
 
 Safe without the global interpreter lock: what a method reads and writes of its object it does in a
-critical section of that object (nothing at all where there is the lock), and the one thing that all
-objects share, the unused receive buffers, has a lock of its own.
+critical section of that object (nothing at all where there is the lock), and what all objects share, the
+unused receive buffers, each thread has for itself.
 """
 
 import time
 import types
+import weakref
 from collections import deque
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.tuple cimport PyTuple_GET_ITEM
 from libc.errno cimport EAGAIN, EBADF, EINTR, ENOTSOCK, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -40,6 +42,7 @@ cdef extern from *:
     #define _GNU_SOURCE
     #endif
     #include <netinet/in.h>
+    #include <pthread.h>
     #include <sys/epoll.h>
     #include <sys/socket.h>
     #include <unistd.h>
@@ -85,19 +88,7 @@ cdef extern from *:
     {
     }
 
-    static PyMutex aiomcast_buffers = {0};
-    static void aiomcast_lock_buffers(void)
-    {
-        PyMutex_Lock(&aiomcast_buffers);
-    }
-    static void aiomcast_unlock_buffers(void)
-    {
-        PyMutex_Unlock(&aiomcast_buffers);
-    }
     #else
-    #define aiomcast_lock_buffers() (void)0
-    #define aiomcast_unlock_buffers() (void)0
-
     /* A Packet is a tuple with a name: made the way tuple.__new__ makes one, without the
        argument tuple. It holds bytes, integers and a flow, none of which can refer back, so the
        cycle collector is never told of it. */
@@ -180,6 +171,10 @@ cdef extern from *:
     }
     #endif
 
+    /* The _Reading under way in this thread, which takes the futures of who is to go on at its end; NULL
+       outside of one. */
+    static __thread PyObject *aiomcast_under_way = NULL;
+
     /* `await` asks a type that has am_send for its value directly: no StopIteration is made. */
     static void aiomcast_set_send(PyTypeObject *type, void *send)
     {
@@ -234,8 +229,16 @@ cdef extern from *:
     object aiomcast_packet(type, const char *, Py_ssize_t, object, object, object, object, object, object)
     void aiomcast_set_send(type, void *)
     void aiomcast_set_dealloc(type)
-    void aiomcast_lock_buffers() noexcept nogil
-    void aiomcast_unlock_buffers() noexcept nogil
+    PyObject *aiomcast_under_way
+
+cdef extern from *:
+    int PyIter_Send(object, object, PyObject **) except -1  # 1: given, 0: returned
+
+cdef extern from "<pthread.h>":
+    ctypedef unsigned int pthread_key_t
+    int pthread_key_create(pthread_key_t *, void (*)(void *) noexcept nogil) nogil
+    int pthread_setspecific(pthread_key_t, const void *) nogil
+    void *pthread_getspecific(pthread_key_t) nogil
 
 cdef extern from "<poll.h>":
     struct pollfd:
@@ -273,25 +276,41 @@ cdef struct Buffers:
     size_t size     # of each datagram's room
     Buffers *next
 
-# Sets of buffers that no read is in. Python code runs between the system call and the last packet
-# made, so another thread's read, or one out of a signal handler, may begin meanwhile: each read takes
-# a set for itself and puts it back. There are as many as reads were ever under way at a time.
-cdef Buffers *unused = NULL
+# Where a thread has its sets of buffers that no read is in, until it ends. Python code runs between the
+# system call and the last packet made, so a read out of a signal handler may begin meanwhile: each read takes
+# a set for itself and puts it back. There are as many as reads were ever under way in the thread at a time.
+cdef pthread_key_t unused
+if pthread_key_create(&unused, _free_all) != 0:
+    raise MemoryError("the system has no more room for what belongs to a thread")
 
 cdef type packet_type = Packet
 cdef object gate_type = Gate
 
 
+cdef void _free(Buffers *buffers) noexcept nogil:
+    free(buffers.vectors)
+    free(buffers.data)
+    free(buffers.names)
+    free(buffers.controls)
+    free(buffers.messages)
+    free(buffers)
+
+
+cdef void _free_all(void *first) noexcept nogil:
+    """Free the sets of a thread that ends."""
+    cdef Buffers *following
+    cdef Buffers *buffers = <Buffers *>first
+    while buffers != NULL:
+        following = buffers.next
+        _free(buffers)
+        buffers = following
+
+
 cdef Buffers *_borrow_buffers() except NULL:
-    global unused
-    cdef Buffers *borrowed
     cdef int i
-    aiomcast_lock_buffers()
-    borrowed = unused
+    cdef Buffers *borrowed = <Buffers *>pthread_getspecific(unused)
     if borrowed != NULL:
-        unused = borrowed.next
-    aiomcast_unlock_buffers()
-    if borrowed != NULL:
+        pthread_setspecific(unused, borrowed.next)
         return borrowed
     borrowed = <Buffers *>calloc(1, sizeof(Buffers))
     if borrowed == NULL:
@@ -305,12 +324,7 @@ cdef Buffers *_borrow_buffers() except NULL:
         borrowed.vectors == NULL or borrowed.data == NULL or borrowed.names == NULL
         or borrowed.controls == NULL or borrowed.messages == NULL
     ):
-        free(borrowed.vectors)
-        free(borrowed.data)
-        free(borrowed.names)
-        free(borrowed.controls)
-        free(borrowed.messages)
-        free(borrowed)
+        _free(borrowed)
         raise MemoryError("no memory for the receive buffers")
     borrowed.used = MESSAGES
     for i in range(MESSAGES):
@@ -338,11 +352,9 @@ cdef void _prepare(Buffers *buffers, size_t size) noexcept:
 
 
 cdef void _give_back(Buffers *borrowed) noexcept:
-    global unused
-    aiomcast_lock_buffers()
-    borrowed.next = unused
-    unused = borrowed
-    aiomcast_unlock_buffers()
+    borrowed.next = <Buffers *>pthread_getspecific(unused)
+    if pthread_setspecific(unused, borrowed) != 0:
+        _free(borrowed)  # there is no memory to remember it in
 
 
 cdef bint _is_readable(int descriptor) noexcept:
@@ -471,6 +483,7 @@ cdef class Reader:
     """See `portable.Reader`."""
 
     cdef readonly object sock, gate
+    cdef object fileno  # of the socket
     cdef public object sink, failed, lost, error, lanes, place
     cdef readonly object coalesces
     cdef readonly int64_t received, octets, filtered, truncated, kernel_drops
@@ -520,6 +533,7 @@ cdef class Reader:
         self.v6 = sock.family == AF_INET6
         self.size = size
         self.flow_limit = flow_limit
+        self.fileno = sock.fileno
         self.sock = sock
 
     @cython.critical_section
@@ -612,7 +626,7 @@ cdef class Reader:
         cdef Buffers *buffers
         cdef Tags tags
         self.dry = True
-        if self.sock is None or self.sock.fileno() != self.descriptor:
+        if self.sock is None or <int>self.fileno() != self.descriptor:
             self.error = OSError(EBADF, os.strerror(EBADF))
             return 0  # closed under our feet: the number may be another's by now
         if not self.stamped:  # see portable: what came before the kernel stamped is told by its stamp
@@ -782,6 +796,8 @@ cdef class ReadSet:
     cdef long turn
     cdef readonly list failing
     cdef list stale  # descriptors that may be watched still
+    cdef bint is_stopped
+    cdef object __weakref__
 
     def __cinit__(self):
         self.places = []
@@ -926,6 +942,19 @@ cdef class ReadSet:
             self.descriptor = -1
         self.renewed()
 
+    def stop(self):
+        """See `portable.ReadSet.stop`."""
+        self.is_stopped = True
+
+    def reading(self, Py_ssize_t budget, after, bint is_held):
+        """See `portable.ReadSet.reading`."""
+        cdef _Reading made = _Reading.__new__(_Reading)
+        made.held = self if is_held else None
+        made.reference = weakref.ref(self)
+        made.budget = budget
+        made.after = after
+        return made
+
     @cython.critical_section
     cpdef renewed(self):
         """See `portable.ReadSet.renewed`."""
@@ -934,7 +963,7 @@ cdef class ReadSet:
         self.stale = []
 
     @cython.critical_section
-    def read(self, Py_ssize_t budget):
+    cpdef read(self, Py_ssize_t budget):
         """See `portable.ReadSet.read`."""
         cdef epoll_event events[EVENTS]
         cdef int i, ready
@@ -944,7 +973,7 @@ cdef class ReadSet:
         cdef Reader reader, last = None
         cdef list batch = []
         self.begin()
-        while budget > 0 and self.descriptor >= 0:
+        while budget > 0 and self.descriptor >= 0 and not self.is_stopped:
             self.turn += 1
             reader = self.only_one()
             if reader is not None and not self.holding:  # the reading says whether it is readable
@@ -1066,12 +1095,101 @@ cdef class ReadSet:
         return 0
 
 
+@cython.final
+cdef class _Reading:
+    """What `ReadSet.reading` returns. No Python runs between the event loop and the read.
+
+    Who waits for what was read goes on at its end, here and now: as the event loop would have him go on in
+    its next turn, but that the loop would look at all descriptors before.
+    """
+
+    cdef ReadSet held
+    cdef object reference
+    cdef Py_ssize_t budget
+    cdef object after
+    cdef list woken  # futures, None as long as there is none
+
+    def __call__(self):
+        cdef ReadSet reads = self.held
+        cdef list woken
+        cdef PyObject *before = aiomcast_under_way
+        global aiomcast_under_way
+        if reads is None:
+            reads = self.reference()
+            if reads is None:
+                return
+        aiomcast_under_way = <PyObject *>self
+        try:
+            reads.read(self.budget)
+        except BaseException:
+            aiomcast_under_way = before
+            woken = self.take()
+            for waiter in woken or ():
+                if not waiter.done():
+                    waiter.set_result(None)
+            self.after()
+            raise
+        aiomcast_under_way = before
+        if (reads.failing or reads.holding) and not reads.is_stopped:
+            self.after()
+        woken = self.take()
+        if woken is not None:
+            _go_on(woken)
+
+    @cython.critical_section
+    cdef list take(self):
+        cdef list woken = self.woken
+        self.woken = None
+        return woken
+
+    @cython.critical_section
+    cdef int wake(self, waiter) except -1:
+        if self.woken is None:
+            self.woken = [waiter]
+        else:
+            self.woken.append(waiter)
+        return 0
+
+
+cdef int _go_on(list woken) except -1:
+    """Have the tasks that wait for these futures take their next step, in this order."""
+    for waiter in woken:
+        if waiter.done():  # cancelled meanwhile, or woken by what one before has done
+            continue
+        called = getattr(waiter, "_callbacks", None)  # the future's own, of which there is no public way to know
+        if called is None or len(called) != 1:
+            waiter.set_result(None)
+            continue
+        call, context = called[0]
+        waiter.remove_done_callback(call)
+        waiter.set_result(None)
+        try:
+            context.run(call, waiter)
+        except BaseException as error:  # what ends the program: out of the loop itself, not out of this read
+            waiter.get_loop().call_soon(_raise, error, None, None)
+    return 0
+
+
+@cython.final
+cdef class _Taker:
+    """What `PacketQueue._taker` returns."""
+
+    cdef object reference, lost
+
+    def __call__(self, list batch not None):
+        cdef PacketQueue queue = self.reference()
+        if queue is None or queue._is_gone:
+            self.lost(batch)
+        else:
+            queue.feed(batch)
+
+
 cdef class PacketQueue:
     """See `portable.PacketQueue`. A ready item costs neither a coroutine nor a future."""
 
     cdef readonly Py_ssize_t capacity
     cdef public Py_ssize_t _fed
-    cdef public bint _paused
+    cdef public bint _paused, _is_gone, _waits_by_future
     cdef public object _waiter
     cdef object batches
     cdef Py_ssize_t behind, index
@@ -1097,17 +1215,31 @@ cdef class PacketQueue:
     cdef inline Py_ssize_t count(self) noexcept:
         return self.behind + PyList_GET_SIZE(self.current) - self.index
 
-    @cython.critical_section
     def _feed(self, list batch not None):
         """See `portable.PacketQueue._feed`."""
+        self.feed(batch)
+
+    def _taker(self, lost):
+        """See `portable.PacketQueue._taker`."""
+        cdef _Taker made = _Taker.__new__(_Taker)
+        made.reference = weakref.ref(self)
+        made.lost = lost
+        return made
+
+    @cython.critical_section
+    cdef int feed(self, list batch) except -1:
         self.batches.append(batch)
         self.behind += PyList_GET_SIZE(batch)
         self._fed += PyList_GET_SIZE(batch)
         if self._waiter is not None:
-            self._wake()
+            if self._waits_by_future and aiomcast_under_way != NULL:
+                (<_Reading>aiomcast_under_way).wake(self._waiter)
+            else:
+                self._wake()
         if not self._paused and self.count() >= self.capacity:
             self._paused = True
             self._pause()
+        return 0
 
     @cython.critical_section
     def __anext__(self):
@@ -1143,8 +1275,6 @@ cdef class PacketQueue:
     @cython.critical_section
     def _take(self):
         """See `portable.PacketQueue._take`."""
-        if self.index >= PyList_GET_SIZE(self.current):
-            raise empty()
         return self.pop()
 
     cdef inline bint is_ready(self) except -1:
@@ -1153,6 +1283,8 @@ cdef class PacketQueue:
         return self.index < PyList_GET_SIZE(self.current) or self.next_batch()
 
     cdef inline object pop(self):
+        if self.index >= PyList_GET_SIZE(self.current):
+            raise empty()
         item = <object>PyList_GET_ITEM(self.current, self.index)
         self.index += 1
         if self._paused:
@@ -1210,6 +1342,90 @@ cdef class PacketQueue:
 
     def _resume(self):
         """Nothing stopped by default."""
+
+
+cdef class PacketPush:
+    """See `portable.PacketPush`."""
+
+    cdef readonly object _queue
+    cdef public bint _is_open, _is_ended
+    cdef public object _receive, _receive_batch
+    cdef public int64_t dropped, refused
+    cdef object flow, address  # of the packet before
+
+    def __cinit__(self):
+        self._queue = deque()
+
+    def __len__(self):
+        return len(self._queue)
+
+    @cython.critical_section
+    def packets(self, list batch not None):
+        """See `portable.PacketPush.packets`."""
+        if self._receive_batch is not None and self._is_open and not self._queue:
+            self.hand_batch(batch)
+        elif self._is_ended:
+            self.dropped += PyList_GET_SIZE(batch)
+        elif self._is_open and PyList_GET_SIZE(batch) == 1 and not self._queue:
+            try:
+                self.hand_one(<object>PyList_GET_ITEM(batch, 0))
+            except BaseException as error:
+                self._end_program(error)
+        else:
+            self._queue.extend(batch)
+            self.hand()
+
+    @cython.critical_section
+    def _hand(self):
+        """See `portable.PacketPush._hand`."""
+        self.hand()
+
+    cdef int hand(self) except -1:
+        cdef list batch
+        queue = self._queue
+        take = queue.popleft
+        try:
+            while queue and self._is_open:
+                if self._receive_batch is not None:
+                    batch = list(queue)
+                    queue.clear()
+                    self.hand_batch(batch)
+                else:
+                    self.hand_one(take())
+        except BaseException as error:
+            self._end_program(error)
+        return 0
+
+    cdef int hand_one(self, packet) except -1:
+        if not isinstance(packet, packet_type):
+            raise TypeError("what is handed on is a Packet")
+        flow = <object>PyTuple_GET_ITEM(packet, 1)
+        if flow is not self.flow:
+            self.address = self._address_of(flow)
+            self.flow = flow
+        try:
+            self._receive(<object>PyTuple_GET_ITEM(packet, 0), self.address)
+        except Exception as error:
+            self._report(error, "datagram_received() raised")
+        return 0
+
+    cdef int hand_batch(self, list batch) except -1:
+        try:
+            self._receive_batch(batch)
+        except Exception as error:
+            self._report(error, "packets_received() raised")
+        except BaseException as error:
+            self._end_program(error)
+        return 0
+
+    def _address_of(self, flow):
+        raise AssertionError("what hands on payloads knows their sender's address")
+
+    def _report(self, error, what):
+        raise error
+
+    def _end_program(self, error):
+        raise error
 
 
 @cython.final
@@ -1307,17 +1523,20 @@ cdef class _Wait:
     cdef object step(self, int *outcome):
         """Return what is yielded (outcome 1), or the result (outcome 0)."""
         cdef PacketQueue queue = self.queue
+        cdef PyObject *given = NULL
+        cdef int sent
         if self.waiter is not None:
             try:
-                result = next(self.waiter)
-            except StopIteration:
-                self.end()
+                sent = PyIter_Send(self.waiter, None, &given)  # makes no StopIteration, as next() would
             except BaseException:
                 self.end()
                 raise
-            else:
+            result = <object>given
+            Py_DECREF(result)
+            if sent == 1:
                 outcome[0] = 1
                 return result
+            self.end()
         with cython.critical_section(queue):
             if queue.is_ready():
                 outcome[0] = 0
@@ -1333,7 +1552,7 @@ cdef class _Wait:
         return 0
 
 
-cdef int _raise(kind, value, traceback) except -1:
+def _raise(kind, value, traceback):
     """Raise what is given to a `throw`."""
     if isinstance(kind, type) and issubclass(kind, BaseException):
         if not isinstance(value, kind):

@@ -234,6 +234,12 @@ class ReadSet(Protocol[R]):
     def read(self, budget: int, /) -> None:
         """Read ready sockets in turn, about `budget` datagrams, and hand each sink its batches."""
 
+    def reading(self, budget: int, after: Callable[[], None], is_held: bool, /) -> Callable[[], None]:
+        """Return what an event loop calls to have it `read`, and `after` where more is to be done then."""
+
+    def stop(self) -> None:
+        """Read nothing more, for good; from whichever thread."""
+
     def close(self) -> None:
         """Forget all readers and close the descriptor."""
 

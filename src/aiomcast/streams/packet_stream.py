@@ -64,7 +64,6 @@ class PacketStream(Stream[Packet]):
         self._put = PacketStream._feed if options.overflow is Overflow.PAUSE else PacketStream._feed_dropping
         self._owner = owner  # alive while the stream is
         self._is_default = is_default
-        self._is_gone = False
         self._home = home
 
     def __repr__(self) -> str:
@@ -112,6 +111,8 @@ class PacketStream(Stream[Packet]):
 
         `lost` is called with those for which there was no stream any more.
         """
+        if self._overflow is Overflow.PAUSE and not self._is_tagged:
+            return self._taker(lost)
         stream = weakref.ref(self)
 
         def feed(batch: list[Packet]) -> None:

@@ -24,6 +24,7 @@ class Stream(PacketQueue[T], Closing):
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity)
+        self._waits_by_future = True
         self._ended = False
         self._error: Exception | None = None
 

@@ -168,3 +168,18 @@ def test_the_package_leaves_the_lock_off() -> None:
         timeout=60,
     )
     assert (done.stdout, done.stderr) == ("native False\n", "")
+
+
+def test_the_receive_buffers_of_a_thread_end_with_it(any_group: str) -> None:
+    def mapped() -> int:
+        """Return how many bytes of address space the process has."""
+        with open("/proc/self/statm", encoding="ascii") as numbers:
+            return int(numbers.read().split()[0]) * os.sysconf("SC_PAGESIZE")
+
+    with open_socket(any_group, PORT, "lo") as opened:
+        make = partial(native.Reader, opened, SourceFilter.any())  # which sees to it that there are buffers
+        at_once(make)  # the C library keeps what a first thread took for the next ones
+        before = mapped()
+        for _ in range(100):
+            at_once(make)
+        assert mapped() - before < 100 * 64 * 65535 // 2

@@ -201,7 +201,7 @@ async def test_memory_that_runs_out_in_a_batch(any_group: str) -> None:
         stream = receiver.packets()
         reading_in_loop = reading_of(receiver)
         assert isinstance(reading_in_loop, ReadLoop)
-        ready = reading_in_loop._ready
+        ready = reading_in_loop._read
         taken = 0
         with sending(A, any_group, PORT) as first, sending(B, any_group, PORT) as second:
             for start in range(60):

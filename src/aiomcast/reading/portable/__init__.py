@@ -3,8 +3,9 @@
 The tests hold both to one behaviour.
 """
 
+from .push import PacketPush
 from .queue import PacketQueue
 from .reader import MAX_DATAGRAM, Reader
 from .readset import ReadSet
 
-__all__ = ["MAX_DATAGRAM", "PacketQueue", "ReadSet", "Reader"]
+__all__ = ["MAX_DATAGRAM", "PacketPush", "PacketQueue", "ReadSet", "Reader"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import islice
@@ -22,6 +23,10 @@ class PacketQueue(Generic[T]):
     to something), how to wake who waits (`_wake`), and what a pause and its end mean (`_pause`,
     `_resume`). `_waiter` is not None while a task waits; `_fed` counts what was handed in, `_paused`
     says whether a pause was asked for. A batch handed in belongs to the queue from then on.
+
+    `_waits_by_future` may be set where `_waiter` is a future of an event loop that nothing but `_wake` ends:
+    whoever reads may then do that himself, at the end of the read. `_is_gone` may be set to have nothing more
+    put in through a `_taker`.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -29,6 +34,7 @@ class PacketQueue(Generic[T]):
         self._fed: int = 0
         self._paused: bool = False
         self._waiter: object | None = None
+        self._is_gone = self._waits_by_future = False
         self._batches: deque[list[T]] = deque()
         self._behind = 0  # items in _batches
         self._current: Iterator[T] = iter([])  # of a list: its length_hint is exact
@@ -54,6 +60,19 @@ class PacketQueue(Generic[T]):
         if not self._paused and len(self) >= self._capacity:
             self._paused = True
             self._pause()
+
+    def _taker(self, lost: Callable[[list[T]], object]) -> Callable[[list[T]], None]:
+        """Return what queues batches here without keeping the queue alive: `lost` gets them after it."""
+        queue = weakref.ref(self)
+
+        def take(batch: list[T]) -> None:
+            found = queue()
+            if found is None or found._is_gone:
+                lost(batch)
+            else:
+                found._feed(batch)
+
+        return take
 
     async def __anext__(self) -> T:
         if self._waiter is not None:

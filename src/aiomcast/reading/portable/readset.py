@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import weakref
 from collections import deque
+from collections.abc import Callable
 
 from ...values.packets import Packet
 from ..contract import Together
@@ -32,7 +34,7 @@ class ReadSet:
         self._waiting: deque[Reader] = deque()  # ready and not yet visited, so that none starves
         self._holding: dict[Together, None] = {}  # those that have packets to be read once more for
         self._turn = 0
-        self._closed = False
+        self._closed = self._is_stopped = False
         self.failing: list[tuple[Reader, OSError]] = []
         """What sockets reported in the last `read`."""
 
@@ -117,6 +119,32 @@ class ReadSet:
         self._watch.close()
         self.renewed()
 
+    def stop(self) -> None:
+        """Read nothing more, for good; from whichever thread."""
+        self._is_stopped = True
+
+    def reading(self, budget: int, after: Callable[[], None], is_held: bool) -> Callable[[], None]:
+        """Return what an event loop calls when the descriptor is readable: it reads about `budget` datagrams.
+
+        `after` is called when something was reported, or may be pending, or `read` has raised. With `is_held`
+        the set is kept alive by what is returned. Who waits for what was read may go on before it returns.
+        """
+        held, reference = self if is_held else None, weakref.ref(self)
+
+        def read() -> None:
+            reads = held or reference()
+            if reads is None or reads._is_stopped:
+                return
+            try:
+                reads.read(budget)
+            except BaseException:
+                after()
+                raise
+            if reads.failing or reads._holding:
+                after()
+
+        return read
+
     def read(self, budget: int) -> None:
         """Read ready sockets in turn, about `budget` datagrams, and hand each sink its batches.
 
@@ -164,7 +192,7 @@ class ReadSet:
             self._hand_on(batch, last)
 
     def _next(self) -> Reader | None:
-        while not self._closed:
+        while not self._closed and not self._is_stopped:
             if not self._waiting and not self._fill():
                 return None
             reader = self._waiting.popleft()
