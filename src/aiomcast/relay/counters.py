@@ -45,7 +45,7 @@ class FlowCounter:
     __slots__ = ("_ahead", "_count", "_merged", "_settled", "_shared", "_text", "subject")
 
     def __init__(self, flow: Flow, subject: str, interface: str, relay: str, run: str) -> None:
-        self.subject = subject
+        self.subject: str = subject
         self._shared = tags_of_flow(flow, interface, relay, run)
         self._count = self._settled = self._merged = 0
         self._ahead: dict[int, bool] = {}  # what is settled beyond what is settled without a hole

@@ -37,6 +37,7 @@ _log = logging.getLogger("aiomcast.relay")
 _SCHEMES: Final = ("nats", "tls", "ws", "wss")
 _HEADERS: Final = 1024  # bytes that the tags of a packet take, at the most
 _PATIENCE: Final = 5.0  # seconds for an answer
+_TRIALS: Final = 5
 _RETRY: Final = 0.05  # seconds between looks whether it is back
 _PING: Final = 3  # seconds between looks whether the server is there
 _STATUS_NO_RESPONDERS: Final = "503"
@@ -182,7 +183,7 @@ class JetStream(Closing):
     async def _connected(self) -> Client:
         if self._client is not None:
             return self._client
-        trial = await self._opened(allow_reconnect=False)
+        trial = await self._tried()
         await trial.close()
         client = await self._opened(allow_reconnect=True)
         self._inbox = client.new_inbox()
@@ -191,6 +192,13 @@ class JetStream(Closing):
         )
         self._client = client
         return client
+
+    async def _tried(self) -> Client:
+        """Return a connection. A server that refuses one may close it before that can be read: then again."""
+        for _ in range(_TRIALS):
+            with suppress(ConnectionResetError):
+                return await self._opened(allow_reconnect=False)
+        raise RelayError(f"{self.name} closes every connection", "see its log; does it want a user, or TLS?")
 
     async def _opened(self, *, allow_reconnect: bool) -> Client:
         client = Client()
@@ -215,7 +223,9 @@ class JetStream(Closing):
         except (nats.errors.Error, OSError) as error:  # a timeout is one, too
             with suppress(nats.errors.Error):
                 await client.close()
-            text = _said(error) if isinstance(error, OSError) else self._error or _said(error)
+            if isinstance(error, ConnectionResetError) and not self._error:
+                raise
+            text = self._error or _said(error)
             if "authorization" in text.lower():
                 raise RelayError(
                     f"{self.name} does not let this user in: {text}",
@@ -230,7 +240,8 @@ class JetStream(Closing):
         text = _said(error)
         if "permissions violation" in text.lower():
             self._denied = f"{self.name}: {text}"
-        self._error = text
+        if "authorization" not in self._error.lower():  # what comes after that says less
+            self._error = text
         _log.debug("%s: %s", self.name, text)
 
     async def _lost(self) -> None:
