@@ -52,9 +52,9 @@ async def work():
 asyncio.run(work())
 """
 
-# To know the limit of sources takes 3, to open a socket and join 12, to see if anything can come 6, to look
+# To know the limit of sources takes 4, to open a socket and join 12, to see if anything can come 6, to look
 # the interface up the rest. Who follows the route has 4 more for being told of routes.
-JOIN = {"Interface": 21, "name": 30, "index": 30, "address": 35, "route": 36}
+JOIN = {"Interface": 22, "name": 31, "index": 31, "address": 36, "route": 37}
 LEAVE = {"Interface": 6, "name": 6, "index": 6, "address": 6, "route": 10}
 SLACK = 3
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
+import io
 import sys
 
 from . import kernel
@@ -24,17 +24,11 @@ def sysctl_value(name: str) -> int | None:
     try:
         if ABI.facts.sysctls_by_name:
             return _by_name(name)
-        return _by_file("/proc/sys/" + name.translate(_AS_A_PATH))
+        # `open` would ask five more things, at every join.
+        with io.FileIO("/proc/sys/" + name.translate(_AS_A_PATH)) as file:
+            return int(file.read(64))
     except (OSError, ValueError):
         return None
-
-
-def _by_file(path: str) -> int:
-    descriptor = os.open(path, os.O_RDONLY)  # `open` would ask six more things, at every join
-    try:
-        return int(os.read(descriptor, 64))
-    finally:
-        os.close(descriptor)
 
 
 def setting_value(setting: Setting) -> int | None:
