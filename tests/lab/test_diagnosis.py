@@ -178,6 +178,21 @@ def test_the_verdict(cable: Wire, ill: Ill, group: str, is_privileged: bool) -> 
         assert not any("CAP_NET_RAW" in one for one in found.unseen)
 
 
+@pytest.mark.parametrize("is_privileged", [True, False])
+def test_the_rule_that_drops_is_named(cable: Wire, is_privileged: bool) -> None:
+    group = "239.1.1.1"
+    firewall(cable.near, "input", f"ip daddr {group} counter drop\nip daddr 239.1.1.9 counter drop")
+    found = examined(group, inject(cable, frame(group)), is_privileged=is_privileged)
+    assert found.verdict.kind is V.GROUP_DROPPED
+    named = [line for line in found.verdict.evidence if line.startswith("nftables' rule inet ill one handle")]
+    if is_privileged:
+        assert [line.rpartition(" has ")[2] for line in named] == [f"dropped {COUNT} packets"]
+        assert not any("nftables" in one for one in found.unseen)
+    else:
+        assert not named
+        assert "which rule of nftables drops how many packets: CAP_NET_ADMIN" in found.unseen
+
+
 def test_what_the_verdict_says(wire: Wire) -> None:
     group = "239.1.1.1"
     found = examined(group, inject(wire, frame(group, port=5017)))

@@ -26,8 +26,8 @@ def define(command: argparse.ArgumentParser) -> None:
     """Find out why nothing comes to a group, and say what mends it.
 
     It joins, looks at what the system counts, and leaves. It needs no privilege; with CAP_NET_RAW it
-    looks at the frames, too. What it could not see it says. Without --probe it sends nothing but the
-    reports that belong to a join.
+    looks at the frames, too, and with CAP_NET_ADMIN at what nftables' rules have dropped. What it could
+    not see it says. Without --probe it sends nothing but the reports that belong to a join.
 
     The status is 0 where packets come, 1 where a cause was found on this host, 3 where nothing is wrong
     here or nothing was found, 2 for wrong usage.

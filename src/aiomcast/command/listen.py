@@ -29,8 +29,8 @@ def define(command: argparse.ArgumentParser) -> None:
     line per packet, elsewhere. json: an object per line with every tag, "data" is the payload in
     base64 and "size" its length. hex: a hex dump. raw: the payloads, nothing between them.
 
-    Ends with Ctrl-C, SIGTERM, SIGHUP, --count, --seconds or a closed pipe. The status is 1 when nothing came
-    of a channel that was asked for, or fewer packets than --count, within --seconds. SIGUSR1, and
+    Ends with Ctrl-C, SIGTERM, SIGHUP, --count, --seconds or a closed pipe. The status is 1 when nothing
+    came of a channel that was asked for, or fewer packets than --count, within --seconds. SIGUSR1, and
     Ctrl-T where there is SIGINFO, have the totals written to standard error.
     """
     channels(command)

@@ -228,7 +228,7 @@ def _firewall(facts: Facts, evidence: tuple[str, ...]) -> Verdict:
         VerdictKind.GROUP_DROPPED,
         f"datagrams come in on {facts.interface}, and a firewall of this host drops them",
         f"let in udp to {facts.group} port {facts.port}; the rule is in: nft list ruleset",
-        evidence,
+        (*evidence, *facts.dropping_rules),
     )
 
 

@@ -43,7 +43,8 @@ async def diagnose(
     host, a membership of any source for a moment, and an empty datagram to port 9 of a source.
 
     Needs no privilege. With CAP_NET_RAW (capabilities(7)) it also looks at the frames to groups on the
-    interface; without, `Diagnosis.unseen` says so. What a system that is not Linux does not tell stands
+    interface, and with CAP_NET_ADMIN it has the program nft, where there is one, tell what rules have
+    dropped; without, `Diagnosis.unseen` says so. What a system that is not Linux does not tell stands
     there, too; whether packets come is told everywhere.
 
     A join that the system refuses is a verdict. Raises AddressError, FilterError, InterfaceError and

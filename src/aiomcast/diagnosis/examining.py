@@ -14,9 +14,9 @@ from ..values.doubts import Doubt
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.sealed import sealed
-from . import gathering, probes
+from . import firewall, gathering, nft, probes
 from .arrivals import Arrivals
-from .facts import Facts, Look, Probes
+from .facts import Facts, Look, Probes, RuleDrops
 from .recording import Recording
 from .table import decide
 from .verdicts import Diagnosis, Verdict
@@ -60,6 +60,7 @@ async def examine(
 
     Sends nothing but this host's own reports unless `probe` allows it.
     """
+    rules, untold = await firewall.rules()
     recording, missing = _recording(case.interface.name)
     try:
         leaves: tuple[bool | None, int | None] = (None, None)
@@ -74,15 +75,18 @@ async def examine(
         capture = recording.capture() if recording else None  # before the probes are in it
         inodes = arrivals.inodes if after.sockets else frozenset()  # where descriptors have inodes
         tried = Probes(reports_leave=leaves[0], report_version=leaves[1])
-        unseen = [*after.unseen, *missing]
+        unseen = [*after.unseen, *missing, *([untold] if untold else [])]
         if capture is not None and not capture.is_whole:
             unseen.append("some of the frames: there were more than it looks at")
         is_unread = False
+        dropped_by: tuple[RuleDrops, ...] = ()
         if not arrived:
             is_unread = not arrivals.is_witness and any(
                 one.waiting for one in after.sockets if one.inode in inodes
             )
             tried = await _tried(case, arrivals, tried, probe=probe)
+            if rules is not None:
+                dropped_by = nft.dropped(rules, (await firewall.rules())[0] or {})
             if not probe:
                 unseen.append(
                     "whether a firewall drops the group, who else sends to it, and whether the source is "
@@ -98,6 +102,7 @@ async def examine(
                 kernel_drops=_drops(before, after, inodes if arrivals.is_witness else frozenset()),
                 capture=capture,
                 probes=tried,
+                dropped_by=dropped_by,
                 unseen=tuple(unseen),
             )
         )

@@ -12,7 +12,7 @@ from ..values.filters import SourceFilter
 from ..values.links import Link
 from ..values.sealed import sealed
 
-__all__ = ["Capture", "Facts", "Look", "PortSocket", "Probes", "Reported", "Seen"]
+__all__ = ["Capture", "Facts", "Look", "PortSocket", "Probes", "Reported", "RuleDrops", "Seen"]
 
 
 class PortSocket(NamedTuple):
@@ -69,6 +69,13 @@ class Reported(NamedTuple):
     version: int
     group: str
     is_answer: bool
+
+
+class RuleDrops(NamedTuple):
+    """What a rule of nftables has dropped meanwhile: its family, table, chain and handle, and how many."""
+
+    where: str
+    packets: int
 
 
 @final
@@ -142,6 +149,8 @@ class Facts:
     """The version of IGMP or MLD that a sysctl forces there, None for none."""
     capture: Capture | None = None
     probes: Probes = Probes()
+    dropped_by: tuple[RuleDrops, ...] = ()
+    """The rules of nftables that have dropped something meanwhile, whatever it was. Takes CAP_NET_ADMIN."""
     unseen: tuple[str, ...] = ()
     """What was not looked at, and what for."""
 
@@ -154,6 +163,13 @@ class Facts:
     def is_on_loopback(self) -> bool:
         """Whether it is about this host alone."""
         return self.after.link is not None and self.after.link.is_loopback
+
+    @property
+    def dropping_rules(self) -> tuple[str, ...]:
+        """Those rules in words, a few of them."""
+        return tuple(
+            f"nftables' rule {one.where} has dropped {one.packets} packets" for one in self.dropped_by[:3]
+        )
 
     def grown(self, name: str) -> int:
         """Return by how much a counter has grown; 0 where it is not told."""

@@ -142,7 +142,7 @@ def reports_dropped(facts: Facts) -> Iterator[Verdict]:
             VerdictKind.REPORTS_DROPPED,
             f"this host's reports of its membership do not leave {facts.interface}: a firewall drops them",
             f"let {what} out; the rule is in: nft list ruleset",
-            ("no report of a group that was joined for this has gone out",),
+            ("no report of a group that was joined for this has gone out", *facts.dropping_rules),
         )
 
 
@@ -155,7 +155,7 @@ def queries_dropped(facts: Facts) -> Iterator[Verdict]:
             f"this host does not answer when it is asked for its memberships on {facts.interface}: a "
             "firewall drops the queries, and the network forgets it",
             f"let {what} in; the rule is in: nft list ruleset",
-            ("it was asked by itself, and reported nothing",),
+            ("it was asked by itself, and reported nothing", *facts.dropping_rules),
         )
 
 
@@ -166,7 +166,7 @@ def self_test(facts: Facts) -> Iterator[Verdict]:
             VerdictKind.GROUP_DROPPED,
             f"a firewall drops what comes to {facts.group} port {facts.port}",
             f"let in udp to {facts.group} port {facts.port}; the rule is in: nft list ruleset",
-            ("a datagram that this host sent to itself, and not out, did not come",),
+            ("a datagram that this host sent to itself, and not out, did not come", *facts.dropping_rules),
         )
 
 
