@@ -38,6 +38,9 @@ class Delivery(PacketPush):
     `dropped` counts what nobody took before the end, `refused` what a filter took out.
     """
 
+    dropped: int
+    refused: int
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
