@@ -30,6 +30,7 @@ COMMANDS = {
     "threads": ["--packets", "40", "--rounds", "1", "--channels", "2"],
     "memory": ["--channels", "5"],
     "merge": ["--packets", "100", "--rounds", "1"],
+    "relay": ["--packets", "100", "--rounds", "1"],
     "scrape": ["--channels", "5", "--rounds", "2"],
 }
 
