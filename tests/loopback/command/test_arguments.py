@@ -25,7 +25,7 @@ def test_what_is_left_out() -> None:
         "form": None,
         "interval": None,
         "sequence": None,
-        "buffer": 4 << 20,
+        "buffer": None,
         "overflow": "pause",
         "gro": None,
         "quiet": False,

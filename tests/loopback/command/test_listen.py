@@ -204,7 +204,7 @@ WRONG = {
     "a source here and not there": ((f"{A}@GROUP:5000", "GROUP:5000"), "with a source and without"),
     "a scheme": (("http://GROUP:5000",), "udp:// alone"),
     "a file that is not there": (("--channels", "/nosuch"), "No such file"),
-    "a sequence": (("GROUP", PORT_TEXT, "--sequence", "s32@0"), "write rtp, or u32@0"),
+    "a sequence": (("GROUP", PORT_TEXT, "--sequence", "s32@0"), "write rtp, ts, rtp+ts, or u32@0"),
     "a buffer": (("GROUP", PORT_TEXT, "--buffer", "lots"), "write 512K or 8M"),
     "no buffer": (("GROUP", PORT_TEXT, "--buffer", "0"), "receive_buffer 0"),
     "an interval too short": (("GROUP", PORT_TEXT, "--interval", "0.01"), "0.1"),
