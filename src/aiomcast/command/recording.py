@@ -149,6 +149,13 @@ class _Handed:
         self._batch = None
         self._is_given.set()
 
+    _end = end  # by which a recording ends what it cannot write
+
+    @property
+    def stream(self) -> _Handed:
+        """What the batches are of."""
+        return self
+
     def batches(self) -> _Handed:
         """What is recorded."""
         return self
