@@ -10,10 +10,12 @@ import pytest
 from tests.support.loops import LOOPS
 from tests.support.stamping import stamping
 
-# A shell starts what it puts into the background with Ctrl-C ignored, and every process that a test
-# starts would inherit that.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# What runs in the background, or by nohup, has signals ignored, and every process that a test starts
+# would inherit that.
+for name in ("SIGINT", "SIGQUIT", "SIGHUP"):
+    number = getattr(signal, name, None)  # Windows has the first alone
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 # A loaded machine is slow, not wrong.
 hypothesis.settings.register_profile("aiomcast", deadline=None, print_blob=True)
