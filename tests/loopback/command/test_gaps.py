@@ -215,7 +215,10 @@ def test_the_live_table_is_whole_and_stays(group: str, rows: int, columns: int) 
 WRONG = {
     "no channel": (U32, "no channel"),
     "no sequence": (("GROUP:5000",), "--sequence is missing"),
-    "a place": (("GROUP:5000", "--sequence", "rtcp"), "--sequence: sequence 'rtcp': write rtp, ts, rtp+ts, or u32@0"),
+    "a place": (
+        ("GROUP:5000", "--sequence", "rtcp"),
+        "--sequence: sequence 'rtcp': write rtp, ts, rtp+ts, or u32@0",
+    ),
     "hold of one": (("GROUP:5000", *U32, "--hold", "1"), "--hold with one line"),
     "window of one": (("GROUP:5000", *U32, "--window", "9"), "--window with one line"),
     "too wide a window": (
