@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import aiomcast
-from aiomcast import feeds
+from aiomcast import feeds, relay
 from aiomcast.command.arguments import parser
 from aiomcast.values import bounds
 
@@ -139,7 +139,7 @@ def test_links_between_pages_lead_somewhere() -> None:
 def test_the_reference_has_every_public_name() -> None:
     reference = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
     documented = re.findall(r"^\.\. auto\w+:: (\w+)", reference, re.MULTILINE)
-    assert sorted(documented) == sorted([*aiomcast.__all__, *feeds.__all__])
+    assert sorted(documented) == sorted([*aiomcast.__all__, *feeds.__all__, *relay.__all__])
 
 
 def test_every_call_of_rfc3678_is_in_its_table() -> None:

@@ -18,10 +18,13 @@ MulticastError
 │   └── NoRouteError                    no route to the source or group
 ├── CaptureError                        a file that is no capture, or is broken; says where
 ├── InconsistentError                   the kernel holds another filter than the library set
-└── UnsupportedError                    this platform has no such call
+├── UnsupportedError                    this platform has no such call
+└── MissingExtraError (ImportError)     what an extra brings is not installed
 """
 
 from __future__ import annotations
+
+from typing import final
 
 __all__ = [
     "AddressError",
@@ -36,6 +39,7 @@ __all__ = [
     "InterfaceGoneError",
     "InterfaceTypeError",
     "LimitError",
+    "MissingExtraError",
     "MulticastError",
     "NoPermissionError",
     "NoRouteError",
@@ -179,3 +183,11 @@ class InconsistentError(MulticastError):
 
 class UnsupportedError(MulticastError):
     """The platform, or this event loop, has no such call."""
+
+
+@final
+class MissingExtraError(MulticastError, ImportError):
+    """What an extra brings is not installed; the hint has the line that installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed", f"pip install 'aiomcast[{extra}]'")

@@ -10,12 +10,12 @@ import typing
 import pytest
 
 import aiomcast
-from aiomcast import feeds
+from aiomcast import feeds, relay
 from aiomcast.rfc3678 import calls
 
 CLASSES = [
     value
-    for module in (aiomcast, feeds)
+    for module in (aiomcast, feeds, relay)
     for name in module.__all__
     if isinstance(value := getattr(module, name), type)
 ]

@@ -108,7 +108,6 @@ class Mending:
         self._lost: dict[Reader, tuple[str, float]] = {}  # why, and since when
         self._anew: dict[Reader, float] = {}  # when it has last joined again
         self._complained: set[str] = set()  # of interfaces, by their names
-        self._is_owed = False
         self.network: object = SystemNetwork()
         self.thread: int = threading.get_ident()
 
@@ -160,30 +159,16 @@ class Mending:
 
     def _announced(self, announced: Sequence[Announcement]) -> None:
         if self._reading is not None:
-            with self._guarded():
+            with self._timetable.guarded():
                 self._mend(announced)
-            self._end_pass()
+            self._timetable.end_pass()
 
     def _look(self) -> None:
         """Compare everything, and try again what was refused."""
-        with self._guarded():
+        with self._timetable.guarded():
             self._compare(self._endpoint.members)
             self._follow()
-        self._end_pass()
-
-    @contextlib.contextmanager
-    def _guarded(self) -> Iterator[None]:
-        try:
-            yield
-        except MulticastError:
-            self._is_owed = True
-
-    def _end_pass(self) -> None:
-        if self._is_owed:
-            self._timetable.later()
-        else:
-            self._timetable.is_well()
-        self._is_owed = False
+        self._timetable.end_pass()
 
     def _mend(self, announced: Sequence[Announcement]) -> None:
         heard_at = self._now() - _TOLD_WITHIN
@@ -198,7 +183,7 @@ class Mending:
         of_all: list[tuple[Reader, str]] = []
         for action in actions:
             at = [one for one in self._endpoint.members if _index(one) == action.index]
-            with self._guarded():
+            with self._timetable.guarded():
                 match action.remedy:
                     case Remedy.RENAME:
                         for reader in at:
@@ -279,7 +264,7 @@ class Mending:
                 one.restore()
         for one in each:
             if isinstance(one, _Member) and one.mending is self and one in refused:
-                self._is_owed = True
+                self._timetable.is_owed = True
                 error = refused[one]
                 if isinstance(error, InterfaceGoneError):  # which is to be announced
                     self._lose(one.reader, "gone")
@@ -366,7 +351,7 @@ class Mending:
             yield
             self._complained.discard(name)
         except MulticastError as error:
-            self._is_owed = True
+            self._timetable.is_owed = True
             if name not in self._complained:
                 self._complained.add(name)
                 self._tell_refused(error)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Final, final
 
+from ..errors import MulticastError
 from ..reading.contract import Reading, Timer
 from .in_loop import weakly
 
@@ -17,7 +19,11 @@ _FIRST, _LONGEST = 0.1, 30.0  # seconds between two attempts of what is refused,
 
 @final
 class Timetable:
-    """Calls `look`, by one timer, however often it is asked to. `look` is a method, held weakly."""
+    """Calls `look`, by one timer, however often it is asked to. `look` is a method, held weakly.
+
+    What mends goes over things in passes. `is_owed` notes that something in one was refused, and
+    `end_pass` sees to it that it is looked at again.
+    """
 
     def __init__(self, look: Callable[[], None]) -> None:
         self._look = weakly(look)
@@ -27,6 +33,23 @@ class Timetable:
         self._patience = _FIRST
         self._timer: Timer | None = None
         self._timer_at = 0.0
+        self.is_owed: bool = False
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """What is refused, as for want of files, is owed, and keeps nothing else back."""
+        try:
+            yield
+        except MulticastError:
+            self.is_owed = True
+
+    def end_pass(self) -> None:
+        """Look again later where something is owed."""
+        if self.is_owed:
+            self.later()
+        else:
+            self._retry_at, self._patience = None, _FIRST
+        self.is_owed = False
 
     def again(self) -> None:
         """Look 0.1, 1 and 5 seconds from now."""
@@ -41,10 +64,6 @@ class Timetable:
             self._retry_at = self.reading.monotonic() + self._patience
             self._patience = min(2 * self._patience, _LONGEST)
             self._arm()
-
-    def is_well(self) -> None:
-        """Nothing is refused."""
-        self._retry_at, self._patience = None, _FIRST
 
     def _arm(self) -> None:
         times = [*self._due, *([] if self._retry_at is None else [self._retry_at])]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .missing import MissingExtraError
+from ..errors import MissingExtraError
 
 if TYPE_CHECKING:
     from .opentelemetry import instrument

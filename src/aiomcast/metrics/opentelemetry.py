@@ -6,8 +6,8 @@ import math
 from functools import partial
 from typing import TypeAlias, final
 
+from ..errors import MissingExtraError
 from ..receiving.receiver import Receiver
-from .missing import MissingExtraError
 from .points import Points
 from .quantities import QUANTITIES
 from .snapshot import Name, Taking

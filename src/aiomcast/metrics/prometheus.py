@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeAlias, final
 
+from ..errors import MissingExtraError
 from ..receiving.receiver import Receiver
-from .missing import MissingExtraError
 from .points import Points
 from .quantities import QUANTITIES, Quantity
 from .snapshot import Name, Taking

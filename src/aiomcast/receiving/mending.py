@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -55,7 +54,6 @@ class Mending:
         self._routing = Routing(network, self._turns, self._rerouted)
         self._timetable = Timetable(self._look)
         self._following = Following(network, memberships, self._healing, self._losses, self.joined)
-        self._is_owed = False  # something is refused for now
         self._reading: Reading | None = None
         self._watch: Watch | None = None
         self._watchdog: Watchdog | None = None
@@ -188,19 +186,19 @@ class Mending:
             self._wake()
 
     def _mended(self, announced: Sequence[Announcement], heard_at: float) -> Work:
-        with self._guarded():
+        with self._timetable.guarded():
             yield from self._mend(announced, heard_at)
-        self._end_pass()
+        self._timetable.end_pass()
 
     def _look(self) -> None:
         """Compare everything, and try again what was refused."""
         self._turns.do(self._looked)
 
     def _looked(self) -> Work:
-        with self._guarded():
+        with self._timetable.guarded():
             yield from self._compare(self._rejoining.spots())
             yield from self._follow()
-        self._end_pass()
+        self._timetable.end_pass()
 
     def _mend(self, announced: Sequence[Announcement], heard_at: float) -> Work:
         indexes = {index for membership in self._memberships for index in membership._indexes}
@@ -223,17 +221,17 @@ class Mending:
                     else:
                         self._lose(spot, action.cause)
                         yield
-        with self._guarded():
+        with self._timetable.guarded():
             ghosts = [one for i in _of(actions, Remedy.GHOST) for one in at.get(i, ())]
             yield from self._revive(ghosts, heard_at)
         for index in _of(actions, Remedy.TAKEN):
             self._disown(at.get(index, ()))
             yield
-        with self._guarded():
+        with self._timetable.guarded():
             yield from self._compare([one for i in _of(actions, Remedy.COMPARE) for one in at.get(i, ())])
         for action in actions:
             if action.remedy is Remedy.REPORT:
-                with self._guarded():
+                with self._timetable.guarded():
                     yield from self._report(action, at.get(action.index, ()), heard_at)
         if any(action.remedy is Remedy.FOLLOW for action in actions):
             yield from self._follow()
@@ -245,25 +243,10 @@ class Mending:
 
     def _follow(self) -> Work:
         for step in self._following.follow():
-            self._is_owed |= step is Followed.REFUSED
+            self._timetable.is_owed |= step is Followed.REFUSED
             if step is Followed.CAME:
                 self._timetable.again()
             yield
-
-    @contextlib.contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """What is refused, as for want of files, is tried again later, and keeps nothing else back."""
-        try:
-            yield
-        except MulticastError:
-            self._is_owed = True
-
-    def _end_pass(self) -> None:
-        if self._is_owed:
-            self._timetable.later()
-        else:
-            self._timetable.is_well()
-        self._is_owed = False
 
     def _links_now(self) -> list[Link]:
         """Return how interfaces are: all, or those that matter where the system lists none (a sandbox)."""
@@ -376,7 +359,7 @@ class Mending:
             else:
                 spot.membership._tell(EventKind.REFRESHED, spot.interface)
         for spot, error in refused:
-            self._is_owed = True
+            self._timetable.is_owed = True
             if isinstance(error, InterfaceGoneError):  # which is to be announced
                 self._lose(spot, "gone")
             else:
@@ -387,7 +370,7 @@ class Mending:
         self._turns.do(partial(self._told_again, spots, is_gentle))
 
     def _told_again(self, spots: Sequence[Spot], is_gentle: bool) -> Work:
-        with self._guarded():
+        with self._timetable.guarded():
             looked_at = self._losses.now()
             dead = with_open_files(partial(self._rejoining.dead, spots))
             yield from self._revive([spot for spot in spots if spot.in_device in dead], looked_at)
@@ -401,10 +384,10 @@ class Mending:
             for part in _by_groups(others):
                 present = list(filter(self._rejoining.has, part))
                 for spot, error in self._rejoining.rejoin(present, with_others=True)[1]:
-                    self._is_owed = True
+                    self._timetable.is_owed = True
                     self._lose(spot, "device", error)
                 yield
-        self._end_pass()
+        self._timetable.end_pass()
 
     def _wake(self) -> None:
         for future in tuple(self._waiting):

@@ -51,9 +51,8 @@ StartAt: TypeAlias = Start | datetime
 @final
 @attrs.frozen(slots=True)
 class Stored:
-    """A message as it was stored: its place among all, and the server's time in nanoseconds."""
+    """A message as it was stored, and when, by the server's time in nanoseconds."""
 
-    position: str
     time_ns: int
     message: Message
 

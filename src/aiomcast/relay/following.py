@@ -157,5 +157,7 @@ class Following:
         elif place > self._place:
             self._place = place
             identity = headers.get("Nats-Msg-Id", "")
-            self._queue.append(Stored(str(place), time_ns, Message(msg.subject, headers, msg.data, identity)))
+            self._latest.append((place, identity))
+            if (place, identity) not in self._again:
+                self._queue.append(Stored(time_ns, Message(msg.subject, headers, msg.data, identity)))
         self._arrived.set()

@@ -10,13 +10,13 @@ from contextlib import suppress
 from typing import Final, final
 from urllib.parse import urlsplit
 
-from ..errors import ArgumentError
-from ..metrics.missing import MissingExtraError
+from ..errors import ArgumentError, MissingExtraError
 from ..values.closing import Closing
 from ..values.shown import shown
 from .broker import Demand, Outcome, StartAt, Stored
 from .cancelling import check_cancelled
 from .errors import RelayError, UnreachableError
+from .fitting import HEADERS, check_fit, widest
 from .following import Following
 from .messages import Message
 
@@ -35,7 +35,6 @@ __all__ = ["JetStream"]
 _log = logging.getLogger("aiomcast.relay")
 
 _SCHEMES: Final = ("nats", "tls", "ws", "wss")
-_HEADERS: Final = 1024  # bytes that the tags of a packet take, at the most
 _PATIENCE: Final = 5.0  # seconds for an answer
 _TRIALS: Final = 5
 _RETRY: Final = 0.05  # seconds between looks whether it is back
@@ -97,7 +96,7 @@ class JetStream(Closing):
     async def check(self, demand: Demand) -> None:
         """Connect, and look whether the stream is there and fits. RelayError where not."""
         client = await self._connected()
-        most = client.max_payload - _HEADERS
+        most = client.max_payload - HEADERS
         if demand.largest > most:
             raise RelayError(
                 f"{self.name} takes messages of {client.max_payload} bytes at the most",
@@ -106,7 +105,7 @@ class JetStream(Closing):
         await self._look_for_jetstream(client)
         info = await self._found(client, demand)
         self._stream = info.config.name
-        self._fits(info, demand)
+        check_fit(info.config, demand, self.name)
         await self._may_publish(client, demand)
 
     async def store(self, messages: Sequence[Message]) -> list[Outcome]:
@@ -294,7 +293,7 @@ class JetStream(Closing):
             if not self._create:
                 raise RelayError(
                     f"{self.name} has no stream for {demand.pattern}",
-                    f"make one: nats stream add {wanted} --subjects '{_widest(demand.pattern)}', "
+                    f"make one: nats stream add {wanted} --subjects '{widest(demand.pattern)}', "
                     "or have it made (create=True, --create)",
                 ) from None
         except nats.errors.Error as error:
@@ -304,7 +303,7 @@ class JetStream(Closing):
             ) from None
         config = StreamConfig(
             name=wanted,
-            subjects=[_widest(demand.pattern)],
+            subjects=[widest(demand.pattern)],
             storage=StorageType.FILE,
             max_age=self._keep,
             duplicate_window=demand.window,
@@ -313,36 +312,6 @@ class JetStream(Closing):
             return await manager.add_stream(config)
         except nats.errors.Error as error:
             raise RelayError(f"{self.name} did not make stream {wanted}: {_said(error)}") from None
-
-    def _fits(self, info: StreamInfo, demand: Demand) -> None:
-        config = info.config
-        stream = f"stream {config.name} of {self.name}"
-        if config.retention not in (None, "limits"):
-            raise RelayError(
-                f"{stream} has retention {config.retention}: what one consumer has read the others miss",
-                "make one with --retention limits",
-            )
-        if config.no_ack:
-            raise RelayError(f"{stream} acknowledges nothing", "make one with acknowledgements (--ack)")
-        if config.sealed:
-            raise RelayError(f"{stream} is sealed: it takes no more", "make another")
-        if config.duplicate_window < demand.window:
-            raise RelayError(
-                f"{stream} knows duplicates for {config.duplicate_window:g} s, less than {demand.window:g}",
-                f"nats stream edit {config.name} --dupe-window {demand.window:g}s",
-            )
-        most = config.max_msg_size
-        if most is not None and 0 <= most < demand.largest + _HEADERS:
-            raise RelayError(
-                f"{stream} takes messages of {most} bytes at the most, tags included",
-                f"nats stream edit {config.name} --max-msg-size {demand.largest + _HEADERS}, "
-                "or relay shorter packets only",
-            )
-        if not any(_covers(subject, demand.pattern) for subject in config.subjects or ()):
-            raise RelayError(
-                f"{stream} does not take {demand.pattern}, only {', '.join(config.subjects or ())}",
-                f"nats stream edit {config.name} --subjects '{_widest(demand.pattern)}'",
-            )
 
     async def _may_publish(self, client: Client, demand: Demand) -> None:
         """See whether this user may, by a message that the stream refuses."""
@@ -406,21 +375,3 @@ def _shown(url: str) -> str:
 
 def _said(error: Exception) -> str:
     return (str(error) or type(error).__name__).removeprefix("nats: ").strip()
-
-
-def _widest(pattern: str) -> str:
-    """Return what to give a stream, so that it has the whole of a template."""
-    words = pattern.split(".")
-    first = words.index("*") if "*" in words else len(words)
-    return ".".join([*words[:first], ">"]) if first else ">"
-
-
-def _covers(subject: str, pattern: str) -> bool:
-    """Whether everything that `pattern` matches is matched by `subject`."""
-    wide, narrow = subject.split("."), pattern.split(".")
-    for index, word in enumerate(wide):
-        if word == ">":
-            return len(narrow) > index
-        if index >= len(narrow) or (word != "*" and word != narrow[index]):
-            return False
-    return len(wide) == len(narrow)

@@ -10,8 +10,7 @@ from datetime import datetime
 from typing import Any, Final, final
 from urllib.parse import urlsplit
 
-from ..errors import ArgumentError, ArgumentTypeError
-from ..metrics.missing import MissingExtraError
+from ..errors import ArgumentError, ArgumentTypeError, MissingExtraError
 from ..values.closing import Closing
 from ..values.shown import shown
 from .broker import Demand, Outcome, Start, StartAt, Stored
@@ -238,7 +237,6 @@ class RedisStreams(Closing):
 
 
 def _stored(place: bytes, fields: dict[bytes, bytes]) -> Stored:
-    text = place.decode()
     try:
         tags = json.loads(fields.get(b"t", b"{}"))
     except ValueError:
@@ -249,7 +247,7 @@ def _stored(place: bytes, fields: dict[bytes, bytes]) -> Stored:
         fields.get(b"d", b""),
         fields.get(b"i", b"").decode(errors="replace"),
     )
-    return Stored(text, int(text.partition("-")[0]) * 1_000_000, message)
+    return Stored(int(place.partition(b"-")[0]) * 1_000_000, message)
 
 
 def _matches(stored: Stored, words: list[str]) -> bool:

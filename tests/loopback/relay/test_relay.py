@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
@@ -302,3 +303,24 @@ async def test_what_is_not_kept_any_more_is_told_of(
     told = [one.count for one in items if isinstance(one, Missing)]
     assert told == [2]
     await ended(task)
+
+
+@needs_nats
+async def test_what_is_read_again_after_a_break_comes_once(
+    memory: MemoryNetwork, membership: Membership, own_nats: NatsServer
+) -> None:
+    async with JetStream(own_nats.url, create=True) as broker, JetStream(own_nats.url) as far:
+        relay = Relay(membership, broker)
+        task = asyncio.create_task(relay.run())
+        memory.send_many(SOURCE, GROUP, PORT, [b"%d" % number for number in range(20)])
+        await until(lambda: relay.statistics().stored == 20)
+        async with Subscription(far, start=Start.FIRST) as subscription:
+            before = await taken(subscription, 20)
+            own_nats.kill(signal.SIGTERM)  # it writes all it has
+            own_nats.start()
+            memory.send(SOURCE, GROUP, PORT, b"last")
+            assert [packet.data for packet in await taken(subscription, 1)] == [b"last"]
+            assert len(before) == 20
+            assert subscription.statistics().packets == 21
+            assert subscription.statistics().repeated == 0
+        await ended(task)

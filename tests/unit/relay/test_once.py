@@ -56,7 +56,7 @@ class Server:
             self.take(message, at)
 
     def take(self, message: Message, at: float) -> None:
-        is_new, missing = self.once.take(Stored("1", int(at * SECOND), message), is_packet=True)
+        is_new, missing = self.once.take(Stored(int(at * SECOND), message), is_packet=True)
         if is_new:
             self.came.append(message.data)
         if missing:
@@ -149,7 +149,7 @@ def test_what_is_stored_again_comes_once() -> None:
 
 def test_what_is_no_relays_is_foreign() -> None:
     once = Once()
-    foreign = Stored("1", 0, Message("mcast.x", {}, b"", ""))
+    foreign = Stored(0, Message("mcast.x", {}, b"", ""))
     assert once.take(foreign, is_packet=False) == (False, None)
     assert once.statistics().foreign == 1
 
