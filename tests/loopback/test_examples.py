@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from aiomcast.relay import SharedChannel
+from aiomcast.relay.placing import owners
+from tests.support.brokers import NatsServer, needs_nats
 from tests.support.inside import streams_of
 
 from .conftest import Senders
@@ -276,6 +279,46 @@ async def test_recorder(senders: Senders, group: str, tmp_path: Path, stopped_by
         await example.line(r"^2 packets, 0 dropped, in .*feed-00001\.pcapng$")
         async with asyncio.timeout(PATIENCE):
             assert await example.process.wait() == 0
+
+
+@needs_nats
+async def test_relay_and_far(senders: Senders, group: str, tmp_path: Path) -> None:
+    """Two relays, and what either stores is read once."""
+    with NatsServer(tmp_path) as server:
+        async with (
+            running("relay.py", server.url, group, "--name", "a") as one,
+            running("relay.py", server.url, group, "--name", "b") as other,
+        ):
+            for relay in (one, other):
+                await relay.line("relaying .* as [ab]")
+            await senders.send(A, group, b"one", b"two")
+            async with running("far.py", server.url, group, "--first") as far:
+                await far.line(rf"^{A} {group} \d+ b'one'$")
+                await far.line(rf"^{A} {group} \d+ b'two'$")
+                await senders.send(A, group, b"three")
+                await far.line(rf"^{A} {group} \d+ b'three'$")
+            counted = [re.findall(r"(\d+) stored, (\d+) there already, 0 pending", await relay.interrupt())
+                       for relay in (one, other)]  # fmt: skip
+    assert sum(int(stored) for ((stored, _),) in counted) == 3
+    assert sum(int(merged) for ((_, merged),) in counted) == 3
+
+
+@needs_nats
+async def test_share(group: str, tmp_path: Path) -> None:
+    """Two hosts divide the groups; when one goes the other has them all."""
+    begin = group.rpartition(".")[0] + "."
+    keys = [SharedChannel.of(f"{begin}{number}", 5000, sources=[A]).key for number in range(1, 21)]
+    share = sum(owners(key, "ab", 1) == ("b",) for key in keys)
+    more = ["--group", begin, "--lease", "0.8"]
+    with NatsServer(tmp_path) as server:
+        async with running("share.py", server.url, "--name", "a", *more) as one:
+            await one.line("^has 20 of 20 channels")
+            async with running("share.py", server.url, "--name", "b", *more) as other:
+                await other.line(f"^has {share} of 20 channels")
+                await one.line(f"^has {20 - share} of 20 channels")
+                await other.interrupt()
+            await one.line("^has 20 of 20 channels")
+            await one.interrupt()
 
 
 SCENE = ["-f", "lavfi", "-i", "testsrc=size=160x120:rate=25", "-t", "1", "-c:v", "mpeg2video"]

@@ -7,11 +7,12 @@ import logging
 import secrets
 import socket
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import Final, Protocol, final
 
 from ..errors import ArgumentError, ArgumentTypeError, StateError
+from ..receiving.receiver import Receiver
 from ..streams.packet_stream import PacketBatches, PacketStream
 from ..values import bounds
 from ..values.packets import Flow, Packet
@@ -32,6 +33,7 @@ _log = logging.getLogger("aiomcast.relay")
 _CHUNK: Final = 256  # messages that are handed to the server at a time
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0  # seconds, after a refusal
 _KEPT: Final = 3.0  # seconds after its acknowledgement, for which a message can be sent again
+_LOOK: Final = 0.05  # seconds between looks whether a receiver has joined something
 _LARGEST: Final = 65_507  # bytes: what a datagram can carry
 
 
@@ -50,10 +52,11 @@ class _Source(Protocol):
 class Relay:
     """Stores what `source` yields on a server: `await Relay(membership, JetStream(url)).run()`.
 
-    `source` is a receiver, a membership, a stream, or several of them. Each packet becomes a message
-    with its payload untouched, under a subject made from the template `subject`, and with all its tags:
-    source, source port, group, port, interface, kernel time, hop limit and traffic class where they were
-    asked for, the relay's `name` (this host's, if None) and a counter for each flow.
+    `source` is a receiver, a membership, a stream, or several of them. A receiver may have nothing joined
+    for a while, as where `Sharing` joins on it: give the receiver itself then, not a stream of it. Each
+    packet becomes a message with its payload untouched, under a subject made from the template `subject`,
+    and with all its tags: source, source port, group, port, interface, kernel time, hop limit and traffic
+    class where they were asked for, the relay's `name` (this host's, if None) and a counter for each flow.
 
     Two messages with the same identity are stored once: so several relays on several hosts receive the
     same channels, and nothing is stored twice. `identity` is a function of the packet: PayloadIdentity()
@@ -146,8 +149,8 @@ class Relay:
         storing: set[asyncio.Task[None]] = set()
         watching: set[asyncio.Task[None]] = set()
         try:
-            for source in sources:
-                _start(self._read(source, storing, failed), reading, failed)
+            for source, batches in zip(self._sources, sources, strict=True):
+                _start(self._read(_lists(source, batches), storing, failed), reading, failed)
             _start(self._store_again(), watching, failed)
             await _end_of(reading, failed)
             await _end_of(storing, failed)
@@ -159,7 +162,10 @@ class Relay:
             await _cancel(storing)
 
     async def _read(
-        self, batches: PacketBatches, storing: set[asyncio.Task[None]], failed: asyncio.Future[None]
+        self,
+        batches: AsyncIterator[list[Packet]],
+        storing: set[asyncio.Task[None]],
+        failed: asyncio.Future[None],
     ) -> None:
         async for batch in batches:
             size = min(_CHUNK, self._most_pending)
@@ -280,6 +286,19 @@ class Relay:
             counted = source.statistics()
             dropped += counted.queue_drops + (counted.kernel_drops if isinstance(counted, Statistics) else 0)
         return dropped
+
+
+async def _lists(source: _Source, batches: PacketBatches) -> AsyncIterator[list[Packet]]:
+    """Yield what comes, and wait for a receiver that has nothing joined now."""
+    while True:
+        try:
+            async for batch in batches:
+                yield batch
+            return
+        except StateError:  # it would be in vain to wait, as far as the receiver knows
+            if not isinstance(source, Receiver) or source.memberships:
+                raise
+        await asyncio.sleep(_LOOK)
 
 
 def _start(

@@ -162,6 +162,31 @@ async def test_only_what_is_asked_for(memory: MemoryNetwork, connect: Connect) -
         await ended(task)
 
 
+async def test_a_receiver_may_have_nothing_joined_for_a_while(
+    memory: MemoryNetwork, connect: Connect
+) -> None:
+    async with Receiver(network=memory) as receiver:
+        relay = Relay(receiver, connect(), subject=subject())
+        task = asyncio.create_task(relay.run())
+        for number in range(2):
+            async with await receiver.join(GROUP, PORT, sources=[SOURCE]):
+                memory.send(SOURCE, GROUP, PORT, b"%d" % number)
+                await until(lambda number=number: relay.statistics().stored == number + 1)  # type: ignore[misc]
+            assert not task.done()
+    assert (await task).pending == 0
+
+
+async def test_somebody_else_who_waits_on_the_stream_ends_the_relay(
+    membership: Membership, connect: Connect
+) -> None:
+    stream = membership.packets()
+    waiting = asyncio.create_task(stream.receive())
+    await asyncio.sleep(0)
+    with pytest.raises(StateError, match="another task"):
+        await Relay(stream, connect(), subject=subject()).run()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
 async def test_a_source_that_ends_ends_the_relay(
     memory: MemoryNetwork, membership: Membership, connect: Connect
 ) -> None:
