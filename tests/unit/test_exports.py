@@ -148,7 +148,7 @@ def test_the_types_of_public_names_can_be_asked_for(what: type) -> None:
     typing.get_type_hints(what)
     if not isinstance(what, type):
         return
-    typing.get_type_hints(what.__init__)  # type: ignore[misc]
+    typing.get_type_hints(what.__init__)  # type: ignore[misc]  # the number of this turn
     for name, one in public_methods(what):
         method = one.fget if isinstance(one, property) else getattr(what, name)
         assert callable(method)

@@ -133,8 +133,9 @@ class _Handed:
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._batch: list[Packet] | None = None
+        self._batch: list[Packet] = []
         self._is_given = asyncio.Event()
+        self._has_ended = False
         self.is_asked = asyncio.Event()
         """Whether the next batch is waited for: the one before has been taken."""
 
@@ -145,8 +146,8 @@ class _Handed:
         self._is_given.set()
 
     def end(self) -> None:
-        """Have it end."""
-        self._batch = None
+        """Have it end, whatever is given after that."""
+        self._has_ended = True
         self._is_given.set()
 
     _end = end  # by which a recording ends what it cannot write
@@ -177,7 +178,7 @@ class _Handed:
         self.is_asked.set()
         await self._is_given.wait()
         self._is_given.clear()
-        if self._batch is None:
+        if self._has_ended:
             raise StopAsyncIteration
         return self._batch
 

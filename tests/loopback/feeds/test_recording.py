@@ -217,7 +217,7 @@ async def test_a_process_that_is_killed_leaves_a_file_that_opens(
         assert await asyncio.to_thread(process.stdout.readline) == b"ready\n"
         for first in range(0, 500, 50):
             await senders.send("127.0.0.2", group, *(b"%04d" % one for one in range(first, first + 50)))
-            await until(lambda first=first: path.stat().st_size > (first + 50) * BLOCK)  # type: ignore[misc]
+            await until(lambda first=first: path.stat().st_size > (first + 50) * BLOCK)  # type: ignore[misc]  # the number of this turn
         await senders.send("127.0.0.2", group, *(b"%04d" % one for one in range(500, 3000)))
     seen = [int(bytes.fromhex(one)) for (one,) in fields(path, "udp.payload", allow_cut=True)]
     assert seen[:500] == list(range(500))
@@ -290,7 +290,7 @@ async def test_what_no_longer_fits_is_told_of_and_leaves_whole_blocks(tmp_path: 
             for number in range(2):
                 begun = path.stat().st_size
                 net.send(SOURCE, "239.1.1.1", PORT, bytes([number]) * 300)
-                await until(lambda begun=begun: path.stat().st_size > begun)  # type: ignore[misc]
+                await until(lambda begun=begun: path.stat().st_size > begun)  # type: ignore[misc]  # the number of this turn
             net.send(SOURCE, "239.1.1.1", PORT, b"2" * 300)
             with pytest.raises(RefusedError, match="was not written to"):
                 await task

@@ -162,7 +162,7 @@ async def late_stamps_on_both_sockets(group: str, senders: Sources) -> None:
             assert [data for data in got if data in added] == added
             await came(stream, senders.number(A))
             # mypy does not see that the argument has a default
-            await until(lambda one=one: is_settled(one))  # type: ignore[misc]
+            await until(lambda one=one: is_settled(one))  # type: ignore[misc]  # the number of this turn
             FAULTS.fault_stamps(0)
             await came(stream, senders.number(A))
 

@@ -171,7 +171,7 @@ async def test_a_receiver_may_have_nothing_joined_for_a_while(
         for number in range(2):
             async with await receiver.join(GROUP, PORT, sources=[SOURCE]):
                 memory.send(SOURCE, GROUP, PORT, b"%d" % number)
-                await until(lambda number=number: relay.statistics().stored == number + 1)  # type: ignore[misc]
+                await until(lambda number=number: relay.statistics().stored == number + 1)  # type: ignore[misc]  # the number of this turn
             assert not task.done()
     assert (await task).pending == 0
 
@@ -305,7 +305,7 @@ async def test_what_is_not_kept_any_more_is_told_of(
     await until(lambda: relay.statistics().stored == 1)
     for number in range(5):
         memory.send(SOURCE, GROUP, PORT, b"%d" % number)
-        await until(lambda number=number: relay.statistics().stored == number + 2)  # type: ignore[misc]
+        await until(lambda number=number: relay.statistics().stored == number + 2)  # type: ignore[misc]  # the number of this turn
     if isinstance(broker, JetStream):
         jetstream = (await broker.connect()).jetstream()
         name = str(broker._stream)

@@ -318,7 +318,7 @@ async def test_redis_killed_and_back_has_each_once(
             for number in range(300):
                 memory.send(SOURCE, GROUP, PORT, b"%d" % number)
                 if number in (100, 200):
-                    await until(lambda number=number: relay.statistics().stored > number - 50)  # type: ignore[misc]
+                    await until(lambda number=number: relay.statistics().stored > number - 50)  # type: ignore[misc]  # the number of this turn
                     server.kill()
                     server.start()
             await until(lambda: relay.statistics().pending == 0 and relay.statistics().received == 300)

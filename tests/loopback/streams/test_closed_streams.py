@@ -90,7 +90,7 @@ async def test_a_closed_stream_that_nobody_holds_is_gone_and_what_it_held_is_cou
             await senders.send(A, group, *numbered(10))
             assert payloads(await take(stream, 1)) == [b"0"]
             # mypy does not see that the argument has a default
-            await until(lambda stream=stream: len(stream) == 9)  # type: ignore[misc]
+            await until(lambda stream=stream: len(stream) == 9)  # type: ignore[misc]  # the number of this turn
             await stream.aclose()
             assert receiver.statistics().queued == 9
             if left and number == 19:

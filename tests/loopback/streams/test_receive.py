@@ -182,14 +182,14 @@ async def test_tags_and_the_stream_of_batches_cannot_be_set() -> None:
         assert batches.stream.tags == Tags(source=SOURCE)
         assert plain.batches().stream is plain
         with pytest.raises(AttributeError):
-            stream.tags = Tags()  # type: ignore[misc]
+            stream.tags = Tags()  # type: ignore[misc]  # the number of this turn
         with pytest.raises(AttributeError):
-            batches.stream = plain  # type: ignore[misc]
+            batches.stream = plain  # type: ignore[misc]  # the number of this turn
         for name in ("source", "group", "channel"):
             with pytest.raises(AttributeError):
                 setattr(stream.tags, name, None)
         with pytest.raises(AttributeError):
-            stream.capacity = 1  # type: ignore[misc]
+            stream.capacity = 1  # type: ignore[misc]  # the number of this turn
         assert (stream.tags, stream.capacity) == (Tags(channel=wanted), receiver.options.capacity)
 
 

@@ -44,7 +44,7 @@ def test_the_steps_of_stamps_do_not_add_up() -> None:
 def test_calls_come_in_order_each_at_its_time() -> None:
     clock, seen = Clock(0), list[tuple[str, int]]()
     for name, due_ns in (("late", 30), ("first", 10), ("second", 10), ("beyond", 31)):
-        clock.call_at(due_ns, lambda name=name: seen.append((name, clock.time_ns())))  # type: ignore[misc]
+        clock.call_at(due_ns, lambda name=name: seen.append((name, clock.time_ns())))  # type: ignore[misc]  # the number of this turn
     clock.advance_to(30)
     assert seen == [("first", 10), ("second", 10), ("late", 30)]
     assert clock.next_ns == 31

@@ -438,5 +438,5 @@ def test_the_package_is_pure() -> None:
 
 def test_a_table_cannot_be_changed() -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        LINUX_64.AF_INET = 3  # type: ignore[misc]
+        LINUX_64.AF_INET = 3  # type: ignore[misc]  # the number of this turn
     assert not hasattr(LINUX_64, "__dict__")
