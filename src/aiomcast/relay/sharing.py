@@ -51,7 +51,7 @@ class SharedChannel:
 
     group: str
     port: int
-    filter: SourceFilter = attrs.field(factory=SourceFilter.any)
+    filter: SourceFilter = SourceFilter.any()
     interface: InterfacesLike = None
 
     @classmethod
