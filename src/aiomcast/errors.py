@@ -24,7 +24,7 @@ MulticastError
 
 from __future__ import annotations
 
-from typing import final
+from typing import Self
 
 __all__ = [
     "AddressError",
@@ -185,9 +185,10 @@ class UnsupportedError(MulticastError):
     """The platform, or this event loop, has no such call."""
 
 
-@final
 class MissingExtraError(MulticastError, ImportError):
     """What an extra brings is not installed; the hint has the line that installs it."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed", f"pip install 'aiomcast[{extra}]'")
+    @classmethod
+    def of(cls, package: str, extra: str) -> Self:
+        """Return that of a package which an extra brings."""
+        return cls(f"{package} is not installed", f"pip install 'aiomcast[{extra}]'")

@@ -29,6 +29,7 @@ TREE: dict[type[Exception], tuple[type[Exception], ...]] = {
     errors.CaptureError: (errors.MulticastError,),
     errors.InconsistentError: (errors.MulticastError,),
     errors.UnsupportedError: (errors.MulticastError,),
+    errors.MissingExtraError: (errors.MulticastError, ImportError),
 }
 REFUSED = [kind for kind in TREE if issubclass(kind, OSError)]
 PLAIN = [kind for kind in TREE if not issubclass(kind, OSError)]

@@ -15,7 +15,7 @@ from .snapshot import Name, Taking
 try:
     from opentelemetry.metrics import CallbackOptions, Meter, Observation, get_meter
 except ImportError:
-    raise MissingExtraError("opentelemetry-api", "opentelemetry") from None
+    raise MissingExtraError.of("opentelemetry-api", "opentelemetry") from None
 
 __all__ = ["instrument"]
 

@@ -17,7 +17,7 @@ try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, Sample
     from prometheus_client.registry import Collector
 except ImportError:
-    raise MissingExtraError("prometheus_client", "prometheus") from None
+    raise MissingExtraError.of("prometheus_client", "prometheus") from None
 
 __all__ = ["PrometheusCollector"]
 

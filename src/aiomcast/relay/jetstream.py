@@ -28,7 +28,7 @@ try:
     from nats.aio.msg import Msg
     from nats.js.api import StorageType, StreamConfig, StreamInfo
 except ImportError:
-    raise MissingExtraError("nats-py", "nats") from None
+    raise MissingExtraError.of("nats-py", "nats") from None
 
 __all__ = ["JetStream"]
 

@@ -23,7 +23,7 @@ try:
     from redis.exceptions import ConnectionError as AwayError
     from redis.exceptions import TimeoutError as LateError
 except ImportError:
-    raise MissingExtraError("redis", "redis") from None
+    raise MissingExtraError.of("redis", "redis") from None
 
 __all__ = ["RedisStreams"]
 
