@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 import time
 from collections.abc import Iterator
 
@@ -76,20 +77,21 @@ async def test_under_way_nothing_overtakes_from_socket_to_socket(any_group: str,
     async with Receiver(receive_buffer=4 << 20) as receiver:
         await receiver.join(any_group, PORT, sources=MANY, interface="lo")
         stream = receiver.packets()
-        stop = asyncio.Event()
+        room = threading.Semaphore(2000)  # ahead of the reading: more might not fit into a socket
 
         def send() -> None:
             chosen = random.Random(7)
             for _ in range(20_000):
+                assert room.acquire(timeout=30)
                 sender.number(chosen.choice(MANY))
 
         sending = asyncio.create_task(asyncio.to_thread(send))
-        sending.add_done_callback(lambda _: stop.set())
         stamps, got = [], 0
         async with asyncio.timeout(30):
             async for batch in stream.batches():
                 stamps += [packet.timestamp_ns or 0 for packet in batch]
                 got += len(batch)
+                room.release(len(batch))
                 if got == 20_000:
                     break
         await sending
