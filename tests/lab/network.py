@@ -169,7 +169,7 @@ class Network:
         return execute(["ip", "-n", self.namespace(name), *command.split()]).stdout
 
     def plug(self, name: str) -> None:
-        """Connect a host that has no cable, e.g. after `ip(name, "link del v0")`."""
+        """Connect a host that has no cable, e.g. after `ip(name, "link del v0")`; both ends run on return."""
         host = self.hosts[name]
         self._batch(
             name,
@@ -180,6 +180,12 @@ class Network:
             "route add 224.0.0.0/4 dev v0",
         )
         self._batch(SWITCH, f"link set {host.port} master {BRIDGE} up")
+        # The kernel takes up to a second to see the carrier, and drops what is sent before.
+        wait_until(lambda: self.runs(name, "v0") and self.runs(SWITCH, host.port), 5, f"{name} is connected")
+
+    def runs(self, name: str, interface: str) -> bool:
+        """Whether an interface in that namespace is up and its carrier has been seen."""
+        return " state UP " in self.ip(name, f"-o link show dev {interface}")
 
     def mdb(self) -> list[dict[str, Any]]:  # Any: JSON
         """The bridge's entries: "port", "grp", "src", "filter_mode", "source_list" and more."""
@@ -218,7 +224,7 @@ class Network:
         """Whether a datagram from host `source` to `group` arrives on the wire at `host`.
 
         It is sent and then a unicast one the same way, whose arrival decides (TimeoutError if
-        it does not come in a second), so a "no" is seen and not waited for.
+        it does not come in five seconds), so a "no" is seen and not waited for.
         """
         family = socket.AF_INET6 if ":" in group else socket.AF_INET
         ethertype = 0x86DD if family == socket.AF_INET6 else 0x0800
@@ -227,7 +233,7 @@ class Network:
             wire = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
         with wire, self.sender(source, family) as sender:
             wire.bind((self.hosts[host].interface, ethertype))
-            wire.settimeout(1)
+            wire.settimeout(5)
             sender.sendto(probe, (group, DISCARD_PORT))
             sender.sendto(marker, (self.hosts[host].address(family), DISCARD_PORT))
             arrived = b""
