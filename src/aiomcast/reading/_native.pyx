@@ -564,12 +564,12 @@ cdef class Reader:
     def read(self, Py_ssize_t limit):
         """See `portable.Reader.read`."""
         cdef list packets = []
-        cdef int64_t before = self.received
+        cdef int64_t received = 0
         while limit > 0:
-            limit -= self.read_into(packets, limit)
+            limit -= self.read_into(packets, limit, &received)
             if self.dry or self.error is not None:
                 break
-        return packets, self.received - before
+        return packets, received
 
     @property
     @cython.critical_section
@@ -618,10 +618,13 @@ cdef class Reader:
             self.lost(more)
 
     @cython.critical_section
-    cdef Py_ssize_t read_into(self, list packets, Py_ssize_t limit) except -1:
-        """Append what one system call gives; return how many datagrams that was."""
+    cdef Py_ssize_t read_into(self, list packets, Py_ssize_t limit, int64_t *taken) except -1:
+        """Append what one system call gives; return how many messages, and add to `taken` how many datagrams.
+
+        It counts what it has read itself: another thread, or who is called meanwhile, may read too.
+        """
         cdef int got, i, count = MESSAGES if limit > MESSAGES else <int>limit
-        cdef int64_t received = self.received, filtered = self.filtered, begun = 0
+        cdef int64_t received = 0, filtered = 0, begun = 0
         cdef Py_ssize_t made = PyList_GET_SIZE(packets)
         cdef Buffers *buffers
         cdef Tags tags
@@ -659,15 +662,15 @@ cdef class Reader:
                             else:
                                 self.stamped = True
                         i += 1
-                        self.make_packets(packets, &buffers.messages[i - 1], &tags)
+                        self.make_packets(packets, &buffers.messages[i - 1], &tags, &received, &filtered)
                 except BaseException as error:
                     self.error = error
         finally:
             _give_back(buffers)
+        taken[0] += received
         if got:
-            received = self.received - received
             self.coalesced = received // got
-            self.unmade += received - (self.filtered - filtered) - (PyList_GET_SIZE(packets) - made)
+            self.unmade += received - filtered - (PyList_GET_SIZE(packets) - made)
             if PyList_GET_SIZE(packets) > made:
                 stamp = (<tuple>PyList_GET_ITEM(packets, PyList_GET_SIZE(packets) - 1))[2]
                 if stamp is not None:
@@ -681,8 +684,10 @@ cdef class Reader:
         self.timed = self.gate.timed
         return 0
 
-    cdef int make_packets(self, list packets, mmsghdr *message, Tags *tags) except -1:
-        """Make the packets of a message, or count them as filtered."""
+    cdef int make_packets(
+        self, list packets, mmsghdr *message, Tags *tags, int64_t *received, int64_t *filtered
+    ) except -1:
+        """Make the packets of a message, or count them as filtered, in `received` and `filtered` too."""
         cdef Py_ssize_t length = message.msg_len
         cdef Py_ssize_t segment = tags.segment
         cdef Py_ssize_t start = 0, part
@@ -697,6 +702,7 @@ cdef class Reader:
             segment = length
         part = 1 if segment == 0 else (length + segment - 1) // segment
         self.received += part
+        received[0] += part
         sender = self.sender(<uint8_t *>message.msg_hdr.msg_name)
         allowed = sender.allowed
         if self.timed:
@@ -706,6 +712,7 @@ cdef class Reader:
             allowed = tags.place == <int>self.sock.interface.index
         if not allowed:
             self.filtered += part
+            filtered[0] += part
             return 0
         if tags.stamp >= 0:
             stamp = tags.stamp
@@ -967,7 +974,7 @@ cdef class ReadSet:
         """See `portable.ReadSet.read`."""
         cdef epoll_event events[EVENTS]
         cdef int i, ready
-        cdef int64_t before
+        cdef int64_t taken
         cdef Py_ssize_t spent
         cdef bint is_more
         cdef Reader reader, last = None
@@ -1001,9 +1008,9 @@ cdef class ReadSet:
                         budget -= spent
                         continue
                     last = reader
-                    before = reader.received
-                    reader.read_into(batch, budget // reader.coalesced + 1 if budget > 0 else 1)
-                    budget -= reader.received - before if reader.received > before else 1
+                    taken = 0
+                    reader.read_into(batch, budget // reader.coalesced + 1 if budget > 0 else 1, &taken)
+                    budget -= taken if taken > 0 else 1
                     is_more |= not reader.dry
                     if reader.error is not None:
                         self.hand_on(batch, reader)

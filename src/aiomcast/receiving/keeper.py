@@ -8,7 +8,8 @@ from typing import Final, final
 from ..diagnosis.verdicts import Verdict
 from ..errors import StateError
 from ..reading.contract import Network
-from ..streams.dispatcher import Dispatcher, Key, Outlet
+from ..streams.dispatcher import Dispatcher
+from ..streams.outlet import Key, Outlet
 from ..streams.packet_stream import PacketStream
 from ..values.events import EventKind
 from ..values.interface import Interface

@@ -12,7 +12,8 @@ from ..diagnosis.diagnose import check_seconds
 from ..diagnosis.verdicts import Diagnosis, Verdict
 from ..errors import AddressError, MulticastError, RefusedError, StateError
 from ..reading.contract import Network, Reading
-from ..streams.dispatcher import Dispatcher, Key, Outlet
+from ..streams.dispatcher import Dispatcher
+from ..streams.outlet import Key, Outlet
 from ..streams.packet_stream import PacketBatches, PacketStream
 from ..streams.pausing import pass_pause
 from ..values import filters

@@ -9,7 +9,7 @@ import contextlib
 import errno
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Final, NamedTuple, Protocol, TypeAlias, final
+from typing import Final, final
 
 import attrs
 
@@ -17,14 +17,13 @@ from ..errors import (
     InconsistentError,
     InterfaceError,
     InterfaceGoneError,
-    MulticastError,
     NoSuchInterfaceError,
     RefusedError,
     StateError,
 )
 from ..reading.contract import Network, Reading
 from ..rfc3678.limits import with_open_files
-from ..streams.dispatcher import Outlet
+from ..streams.outlet import Outlet
 from ..values.addresses import family
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
@@ -37,54 +36,13 @@ from .changes import Pending, Wanted, make_all, make_straight
 from .limit import SourceLimit
 from .looked_up import LookedUp
 from .naming import Named
+from .owner import Followed, Owner, Refusals
 from .shards import Shards
 from .sockets import Binding
 
-__all__ = ["Followed", "Owner", "Presence"]
+__all__ = ["Presence"]
 
 _AT_ONCE: Final = 16  # interfaces that are joined in a row
-
-_Refusals: TypeAlias = list[tuple[Interface, MulticastError]]
-
-
-class Followed(NamedTuple):
-    """The interfaces that a membership has come to and those it has left, and what has refused it."""
-
-    came: list[Interface]
-    gone: list[Interface]
-    refusals: _Refusals
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing has happened."""
-        return not (self.came or self.gone or self.refusals)
-
-
-class Owner(Protocol):
-    """What is asked and told."""
-
-    def check_free(self, interface: Interface) -> None:
-        """Raise a StateError where another membership is joined on `interface`."""
-
-    def tag(self, interface: Interface) -> None:
-        """Packets come in on `interface` from now on."""
-
-    def untag(self, interface: Interface) -> None:
-        """No more packets come in on `interface`, where it has left; what has come may be queued."""
-
-    def tell(
-        self,
-        kind: EventKind,
-        interface: Interface,
-        error: MulticastError | None = None,
-        *,
-        cause: str | None = None,
-        seconds: float | None = None,
-    ) -> None:
-        """Something happened on one interface."""
-
-    def lost(self, interface: Interface, count: int) -> None:
-        """The kernel has dropped `count` datagrams more that came in on `interface`."""
 
 
 @final
@@ -219,13 +177,13 @@ class Presence:
 
     # Coming and going
 
-    def establish(self, wanted: SourceFilter) -> _Refusals:
+    def establish(self, wanted: SourceFilter) -> Refusals:
         """Hold the first filter on all of them, or raise with nothing joined.
 
         Where all that can multicast are meant: on those that do not refuse, one at least; return the others.
         """
         self._check_free()
-        refusals: _Refusals = []
+        refusals: Refusals = []
         if not self.is_on_all:
             with_open_files(lambda: self.change(wanted))
         else:
@@ -372,9 +330,9 @@ class Presence:
         for refused, error in refusals:
             self._owner.tell(EventKind.FAILED, refused, error)
 
-    def rejoin(self, among: Iterable[Shards]) -> _Refusals:
+    def rejoin(self, among: Iterable[Shards]) -> Refusals:
         """Leave and join again on those of `among` that it is on; return what refused and stays as it was."""
-        refusals: _Refusals = []
+        refusals: Refusals = []
         for shards in among:
             if shards in self.shards:
                 try:
@@ -413,10 +371,10 @@ class Presence:
 
     def _join_each(
         self, opened: Sequence[Shards], wanted: SourceFilter
-    ) -> tuple[tuple[Shards, ...], _Refusals]:
+    ) -> tuple[tuple[Shards, ...], Refusals]:
         """Hold `wanted` with each that the system does not refuse; return these, and what refused."""
         came: list[Shards] = []
-        refusals: _Refusals = []
+        refusals: Refusals = []
         try:
             for shards in opened:
                 try:
@@ -454,6 +412,7 @@ class Presence:
         self._owner.lost(interface, count)
 
 
+@final
 class _Told:
     """What the sockets on one interface, those of `shards`, tell."""
 

@@ -12,7 +12,7 @@ from typing import final
 
 from ..reading.contract import Reader, Reading
 from ..reading.lanes import Lanes
-from ..streams.dispatcher import Outlet
+from ..streams.outlet import Outlet
 from ..system.planner import moves, needs_handover, spread
 from ..values.filters import SourceFilter
 from ..values.interface import Interface

@@ -11,7 +11,7 @@ from ..errors import RefusedError
 from ..reading.contract import Reader, Reading
 from ..reading.counted import count
 from ..rfc3678.refusals import refusal
-from ..streams.dispatcher import Outlet
+from ..streams.outlet import Outlet
 from ..values.filters import SourceFilter
 from ..values.interface import Interface
 from ..values.options import Options

@@ -14,226 +14,20 @@ nobody listened, as filtered where those who listen had asked for other tags.
 from __future__ import annotations
 
 import asyncio
-import weakref
-from collections.abc import Callable
-from functools import partial
-from typing import TypeAlias, final
+from collections.abc import Callable, Iterator
+from typing import final
 
 from ..errors import StateError
-from ..loops.in_loop import weakly
 from ..reading.contract import Reading
-from ..values import bounds
-from ..values.filters import SourceFilter
 from ..values.options import Options
-from ..values.packets import Flow, Packet
+from ..values.packets import Packet
 from ..values.tags import Tags
-from .by_source import SourceCounts
 from .listening import Listening
+from .outlet import Key, Outlet, key_of
 from .packet_stream import PacketStream, Sink
+from .stalls import Stalls
 
-__all__ = ["Dispatcher", "Key", "Outlet"]
-
-Key: TypeAlias = tuple[str, int, int]
-"""(group, port, interface index): what tells the memberships of one receiver apart."""
-
-_STALLED_AFTER = 1.0  # seconds that a full stream is not received from while another one is awaited
-
-
-@final
-class Outlet:
-    """Where the packets of one membership go: its own streams and those of the receiver.
-
-    It has a follower for each interface: a call that is made when `sink`, `is_read` or `is_received`
-    may be others than before.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "_dispatcher",
-        "_drop",
-        "_followers",
-        "_is_closed",
-        "_left",
-        "_most_left",
-        "by_source",
-        "dropped_count",
-        "finished",
-        "keys",
-        "listening",
-        "sink",
-        "unwanted_count",
-    )
-
-    def __init__(self, dispatcher: Dispatcher, by_source: bool) -> None:
-        self._dispatcher = dispatcher
-        self.by_source: SourceCounts | None = SourceCounts() if by_source else None
-        self._followers: tuple[Callable[[], None], ...] = ()
-        self._is_closed = False
-        self._drop: Sink = self.dropped  # one object: whoever reads compares sinks
-        self.keys: dict[Key, None] = {}
-        """How its packets are tagged, and were: some may be queued still."""
-        self._left: dict[Key, None] = {}  # of `keys`, those by which nothing is tagged any more
-        self._most_left = bounds.INTERFACES_LEFT
-        self.listening: Listening = Listening()
-        self.finished: Listening = Listening()
-        """Closed streams, with something queued still, and somebody who may receive it."""
-        self.sink: Sink = self._drop
-        """What batches are handed to."""
-        self.dropped_count: int = 0
-        self.unwanted_count: int = 0
-
-    @property
-    def is_read(self) -> bool:
-        """Whether its sockets are to be read, unless all reading stands still."""
-        return (bool(self.listening) or bool(self._dispatcher.listening)) and not self.listening.is_full
-
-    @property
-    def is_received(self) -> bool:
-        """Whether what is read now gets into a stream: one listens, and none asks for a pause."""
-        return self.is_read and not self._dispatcher.listening.is_full
-
-    def follow(self, changed: Callable[[], None]) -> None:
-        """Call `changed` from now on."""
-        if changed not in self._followers:
-            self._followers = (*self._followers, changed)
-
-    def unfollow(self, changed: Callable[[], None]) -> None:
-        """Call it no more."""
-        self._dispatcher.waiting.pop(changed, None)
-        self._followers = tuple(one for one in self._followers if one != changed)
-
-    def wait(self, changed: Callable[[], None], waits: bool) -> None:
-        """Call this follower also when all reading has stood still and goes on, or no longer."""
-        if not waits:
-            self._dispatcher.waiting.pop(changed, None)
-        elif changed in self._followers:
-            self._dispatcher.waiting[changed] = None
-
-    def changed(self) -> None:
-        """Tell the followers."""
-        for changed in self._followers:
-            changed()
-
-    @property
-    def queued(self) -> int:
-        """How many packets wait in the streams of this membership alone."""
-        return _queued(self.listening, self.finished)
-
-    def refuse(self, refused: Callable[[SourceFilter, Flow], bool], wanted: SourceFilter) -> None:
-        """Drop what is queued anywhere of flows that are `refused` by `wanted`, and count it as unwanted."""
-        own, shared = self.listening, self._dispatcher.listening
-        ended, all_ended = self.finished, self._dispatcher.finished
-        if not (own.streams or shared.streams or ended.streams or all_ended.streams):
-            return  # at the cost of a look, for every swap
-        for stream in self._streams():
-            if len(stream):
-                self.unwanted_count += stream._refuse(partial(refused, wanted))
-
-    def fail(self, error: Exception) -> None:
-        """Raise `error` in the iterations of this membership's own streams."""
-        for stream in self.listening.open():
-            stream._fail(error)
-
-    def end(self, error: Exception | None = None) -> None:
-        """End the iterations of this membership's own streams after what is queued, by `error` if any."""
-        _end(self.listening, error)
-
-    def redirect(self) -> None:
-        """Find out anew who gets its packets, and tell."""
-        own = self.listening.open()
-        shared = self._dispatcher.shared_sink
-        if own:
-            self.sink = self._dispatcher.fan_out((*own, *self._dispatcher.listening.open()))
-        else:
-            self.sink = shared or self._drop
-        if self.by_source is not None:
-            self.sink = self.by_source.counting(self.sink)
-        self.changed()
-
-    def tag(self, key: Key) -> None:
-        """Have packets tagged with `key`."""
-        self.keys[key] = None
-        self._left.pop(key, None)
-
-    def untag(self, key: Key) -> list[Key]:
-        """Have nothing more tagged with `key`; return of what is so, what is not to be known any more.
-
-        That is nothing at first: packets may be queued. Once there are many, the oldest of which none is.
-        """
-        if key in self.keys:
-            self._left[key] = None
-        if len(self._left) <= self._most_left:
-            return []
-        queued = self._queued_keys()
-        old = list(self._left)[: -bounds.INTERFACES_LEFT // 2]
-        forgotten = [one for one in old if one not in queued]
-        for one in forgotten:
-            self.forget(one)
-        self._most_left = max(bounds.INTERFACES_LEFT, 2 * len(self._left))  # not to look each time
-        return forgotten
-
-    def forget(self, key: Key) -> None:
-        """Know nothing of packets tagged with `key`."""
-        self.keys.pop(key, None)
-        self._left.pop(key, None)
-
-    def _queued_keys(self) -> set[Key]:
-        found: set[Key] = set()
-
-        def note(flow: Flow) -> bool:
-            found.add(_key(flow))
-            return False
-
-        for stream in self._streams():
-            stream._refuse(note)
-        return found
-
-    def _streams(self) -> list[PacketStream]:
-        """Return all in which something of it may be queued."""
-        home = self._dispatcher
-        return [
-            stream
-            for listening in (self.listening, home.listening, self.finished, home.finished)
-            for stream in listening.open()
-        ]
-
-    # What streams call
-
-    def new_waiter(self) -> asyncio.Future[None]:
-        """Return a future. StateError in another event loop than the receiver's."""
-        return self._dispatcher.new_future()
-
-    def full(self, stream: PacketStream) -> None:
-        """Stop reading for this membership."""
-        self.listening.fill(stream)
-        self.changed()
-        self._dispatcher.watch(stream, self)
-
-    def relaxed(self, stream: PacketStream) -> None:
-        """Go on reading unless another stream is full."""
-        self._dispatcher.told.discard(stream)
-        self.listening.relax(stream)
-        self.changed()
-
-    def closed(self, stream: PacketStream) -> None:
-        """Hand it nothing more."""
-        self.listening.remove(stream)
-        self.finished.add(stream)
-        self.redirect()
-
-    def dropped(self, packets: list[Packet]) -> None:
-        """Count what nobody receives."""
-        self.dropped_count += len(packets)
-        if self._is_closed:
-            self._dispatcher.dropped_count += len(packets)
-
-    def gone(self) -> None:
-        """Do without it from the next loop turn on."""
-        self._dispatcher.later(self._without_gone)
-
-    def _without_gone(self) -> None:
-        self.listening.remove(None)
-        self.redirect()
+__all__ = ["Dispatcher"]
 
 
 @final
@@ -255,10 +49,8 @@ class Dispatcher:
         self.unwanted_count: int = 0
         """Of memberships that have been left."""
         self._create_future: Callable[[], asyncio.Future[None]] | None = None
-        self._stalled = stalled
         self._outlets: dict[Key, Outlet] = {}
-        self._watched: weakref.WeakSet[PacketStream] = weakref.WeakSet()
-        self.told: weakref.WeakSet[PacketStream] = weakref.WeakSet()  # of, and not drained since
+        self.stalls: Stalls[Outlet] = Stalls(stalled, self._call_later, self._held_up)
 
     # Memberships
 
@@ -288,7 +80,7 @@ class Dispatcher:
         outlet.end()
         for stream in outlet.finished.open():
             self.finished.add(stream)
-        outlet._is_closed = True
+        outlet.is_closed = True
         for key in outlet.keys:
             if self._outlets.get(key) is outlet:
                 del self._outlets[key]
@@ -296,7 +88,7 @@ class Dispatcher:
     @property
     def queued(self) -> int:
         """How many packets wait in the streams of the whole receiver and of memberships left."""
-        return _queued(self.listening, self.finished)
+        return self.listening.queued + self.finished.queued
 
     # Streams
 
@@ -316,7 +108,7 @@ class Dispatcher:
 
     def end(self, error: Exception | None = None) -> None:
         """End the streams of the whole receiver after what is queued, by `error` if any."""
-        _end(self.listening, error)
+        self.listening.end(error)
 
     def fan_out(self, streams: tuple[PacketStream, ...]) -> Sink:
         """Return what hands each of `streams` a list of its own."""
@@ -347,7 +139,7 @@ class Dispatcher:
     def _count_unwanted(self, batch: list[Packet], streams: tuple[PacketStream, ...]) -> None:
         for packet in batch:
             if not any(stream._matches(packet.flow) for stream in streams):
-                home = self._outlets.get(_key(packet.flow), self)
+                home = self._outlets.get(key_of(packet.flow), self)
                 home.unwanted_count += 1
 
     # What streams call
@@ -372,11 +164,11 @@ class Dispatcher:
         self.listening.fill(stream)
         if self.reading is not None:
             self.reading.pause()
-        self.watch(stream, None)
+        self.stalls.watch(stream, None)
 
     def relaxed(self, stream: PacketStream) -> None:
         """Go on reading unless another stream is full."""
-        self.told.discard(stream)
+        self.stalls.drained(stream)
         self.listening.relax(stream)
         self._resume()
 
@@ -390,7 +182,7 @@ class Dispatcher:
     def dropped(self, packets: list[Packet]) -> None:
         """Count what nobody receives, at the memberships it came through."""
         for packet in packets:
-            home = self._outlets.get(_key(packet.flow), self)
+            home = self._outlets.get(key_of(packet.flow), self)
             home.dropped_count += 1
 
     def gone(self) -> None:
@@ -401,6 +193,18 @@ class Dispatcher:
         """Call in the next loop turn, from whichever thread this is called."""
         if self.reading is not None:
             self.reading.call_soon(call)
+
+    def _call_later(self, seconds: float, call: Callable[[], None]) -> bool:
+        if self.reading is None:
+            return False
+        self.reading.call_later(seconds, call)
+        return True
+
+    def _held_up(self, outlet: Outlet | None) -> Iterator[PacketStream]:
+        """Yield what a full stream of `outlet`, or of the whole receiver, holds up."""
+        yield from self.listening.open()
+        for one in dict.fromkeys(self._outlets.values()) if outlet is None else (outlet,):
+            yield from one.listening.open()
 
     def _without_gone(self) -> None:
         self.listening.remove(None)
@@ -413,59 +217,6 @@ class Dispatcher:
             for changed in tuple(self.waiting):
                 changed()
 
-    # Full streams that nobody receives from
-
-    def watch(self, stream: PacketStream, outlet: Outlet | None) -> None:
-        """Look after a full stream until it has drained."""
-        if stream not in self._watched and self.reading is not None:
-            self._watched.add(stream)
-            self._look_later(weakref.ref(stream), outlet, stream._delivered)
-
-    def _look_later(self, known: weakref.ref[PacketStream], outlet: Outlet | None, before: int) -> None:
-        if self.reading is not None:
-            look = weakly(self._look)  # a timer is not to keep alive what nobody holds
-            self.reading.call_later(_STALLED_AFTER, lambda: look(known, outlet, before))
-
-    def _look(self, known: weakref.ref[PacketStream], outlet: Outlet | None, before: int) -> None:
-        stream = known()
-        if stream is None or stream._is_gone:
-            return
-        if stream._ended or not stream._paused:
-            self._watched.discard(stream)
-            return
-        stands = stream._delivered == before
-        if stands and stream not in self.told and self._holds_up_one(stream, outlet):
-            self.told.add(stream)
-            self._stalled(stream, outlet)
-        self._look_later(known, outlet, stream._delivered)
-
-    def _holds_up_one(self, stream: PacketStream, outlet: Outlet | None) -> bool:
-        """Whether another stream that a full one holds up is awaited."""
-        concerned = (outlet,) if outlet is not None else tuple(dict.fromkeys(self._outlets.values()))
-        return any(
-            other._is_awaited
-            for listening in (self.listening, *(one.listening for one in concerned))
-            for other in listening.open()
-            if other is not stream
-        )
-
 
 def _others_have_it(batch: list[Packet]) -> None:
     """Count nothing: the streams that are left have copies of their own."""
-
-
-def _queued(listening: Listening, finished: Listening) -> int:
-    """Return how many packets wait in these streams."""
-    streams = listening.open() + finished.open()
-    return sum(map(len, streams)) if streams else 0
-
-
-def _key(flow: Flow) -> Key:
-    return flow.group, flow.port, flow.interface_index
-
-
-def _end(listening: Listening, error: Exception | None) -> None:
-    for stream in listening.open():
-        if error is not None:
-            stream._fail(error)
-        stream._end()

@@ -60,3 +60,16 @@ class Listening:
     def is_full(self) -> bool:
         """Whether one asks for a pause."""
         return bool(self._full)
+
+    @property
+    def queued(self) -> int:
+        """How many packets wait in them."""
+        streams = self.open()
+        return sum(map(len, streams)) if streams else 0
+
+    def end(self, error: Exception | None) -> None:
+        """End their iterations after what is queued, by `error` if any."""
+        for stream in self.open():
+            if error is not None:
+                stream._fail(error)
+            stream._end()

@@ -95,6 +95,41 @@ def test_one_reader(sock: aiomcast.MulticastSocket, sender: socket.socket) -> No
     assert (reader.received, reader.unmade) == (len(sent), 0)
 
 
+class Between:
+    """A socket that calls `between` once, when it is asked for its descriptor at the start of a read."""
+
+    def __init__(self, sock: aiomcast.MulticastSocket) -> None:
+        self._sock = sock
+        self.between: Callable[[], object] | None = None
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._sock, name)
+
+    def fileno(self) -> int:
+        between, self.between = self.between, None
+        if between is not None:
+            between()
+        return self._sock.fileno()
+
+
+def test_a_read_counts_what_it_has_read_itself(sock: aiomcast.MulticastSocket, sender: socket.socket) -> None:
+    """Another read comes in between, as one of another thread may."""
+    watched = Between(sock)
+    reader = native.Reader(watched, SourceFilter.any())
+    for payload in (b"1", b"2", b"3"):
+        sender.send(payload)
+    got: list[tuple[list[bytes], int]] = []
+
+    def read(limit: int) -> None:
+        packets, taken = reader.read(limit)
+        got.append((payloads(packets), taken))
+
+    watched.between = partial(read, 2)
+    read(5)
+    assert got == [([b"1", b"2"], 2), ([b"3"], 1)]
+    assert (reader.received, reader.unmade) == (3, 0)
+
+
 def test_one_read_set(sock: aiomcast.MulticastSocket, sender: socket.socket) -> None:
     reader = native.Reader(sock, SourceFilter.any())
     got: list[bytes] = []

@@ -13,7 +13,8 @@ import pytest
 
 import aiomcast
 from aiomcast import PacketBatches, PacketStream, StateError
-from aiomcast.streams.dispatcher import Dispatcher, Outlet
+from aiomcast.streams.dispatcher import Dispatcher
+from aiomcast.streams.outlet import Outlet
 from tests.loopback.conftest import Senders
 from tests.support.packets import numbered, payloads, take
 from tests.support.sending import A
