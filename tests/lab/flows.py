@@ -142,7 +142,7 @@ class Taking:
         await self._batches.aclose()
         await self._task
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 5) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 20) -> None:
         """Take until it holds; TimeoutError if it does not come to that. It is looked at when some came."""
         async with asyncio.timeout(seconds):
             while not condition():

@@ -147,7 +147,7 @@ class Network:
             finally:
                 _setns(home.fileno())
 
-    def run(self, name: str, argv: list[str], timeout: float = 10) -> subprocess.CompletedProcess[str]:
+    def run(self, name: str, argv: list[str], timeout: float = 30) -> subprocess.CompletedProcess[str]:
         """Run a program in a namespace to its end; LabError if it fails or takes too long."""
         return execute(["ip", "netns", "exec", self.namespace(name), *argv], timeout=timeout)
 
@@ -193,7 +193,7 @@ class Network:
         tables = json.loads(execute(command).stdout)
         return [entry for table in tables for entry in table.get("mdb", [])]
 
-    def wait_for_member(self, group: str, source: str | None, host: str = "rcv", timeout: float = 5) -> None:
+    def wait_for_member(self, group: str, source: str | None, host: str = "rcv", timeout: float = 20) -> None:
         """Wait until the bridge forwards `group` from `source` (None: from any) to that host."""
         port = self.hosts[host].port
         keys = ("port", "grp", "src", "filter_mode", "flags")
@@ -224,7 +224,7 @@ class Network:
         """Whether a datagram from host `source` to `group` arrives on the wire at `host`.
 
         It is sent and then a unicast one the same way, whose arrival decides (TimeoutError if
-        it does not come in five seconds), so a "no" is seen and not waited for.
+        it does not come in twenty seconds), so a "no" is seen and not waited for.
         """
         family = socket.AF_INET6 if ":" in group else socket.AF_INET
         ethertype = 0x86DD if family == socket.AF_INET6 else 0x0800
@@ -233,7 +233,7 @@ class Network:
             wire = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
         with wire, self.sender(source, family) as sender:
             wire.bind((self.hosts[host].interface, ethertype))
-            wire.settimeout(5)
+            wire.settimeout(20)
             sender.sendto(probe, (group, DISCARD_PORT))
             sender.sendto(marker, (self.hosts[host].address(family), DISCARD_PORT))
             arrived = b""
@@ -287,7 +287,7 @@ def _setns(descriptor: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
-def execute(command: list[str], *, input: str = "", timeout: float = 10) -> subprocess.CompletedProcess[str]:
+def execute(command: list[str], *, input: str = "", timeout: float = 30) -> subprocess.CompletedProcess[str]:
     """Run a command to its end; LabError with what it said if it fails or takes too long."""
     try:
         done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=timeout)

@@ -67,7 +67,7 @@ def is_settled(kernel: Netlink, name: str) -> bool:
 
 
 def until(
-    heard: Announcements, wanted: Callable[[Announcement], bool], seconds: float = 5
+    heard: Announcements, wanted: Callable[[Announcement], bool], seconds: float = 20
 ) -> list[Announcement]:
     """What comes, to the first that is wanted."""
     deadline = time.monotonic() + seconds

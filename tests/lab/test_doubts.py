@@ -276,7 +276,7 @@ def test_a_point_to_point_interface_of_unknown_state(wire: Wire) -> None:
         assert wire.doubts(group, interface="t0") == wire.doubts(group, wanted, "t0") == []
         with joined(group, "t0", wanted) as sock:
             os.write(tunnel, datagram(source, group, b"after"))
-            sock.settimeout(5)
+            sock.settimeout(20)
             assert sock.recv(100) == b"after"
     finally:
         os.close(tunnel)

@@ -70,7 +70,7 @@ def member(request: pytest.FixtureRequest, in_receiver: Host) -> Iterator[Member
         else:
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0)
         sock.bind((group, PORT))
-        sock.settimeout(5)
+        sock.settimeout(20)
         yield Member(sock, group, in_receiver)
 
 

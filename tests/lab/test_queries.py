@@ -90,7 +90,7 @@ class Tap:
     def __init__(self, interface: str) -> None:
         self._sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._sock.bind((interface, 3))  # ETH_P_ALL
-        self._sock.settimeout(5)
+        self._sock.settimeout(20)
         self.frames: list[bytes] = []
 
     def __enter__(self) -> Tap:
@@ -283,7 +283,7 @@ def test_an_older_version_is_spoken_on(place: Place, family: int) -> None:
 
 def test_what_ipv4_is_asked_with(place: Place) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_IGMP) as heard:
-        heard.settimeout(5)
+        heard.settimeout(20)
         assert report_again(socket.if_nametoindex("v0"), 4)
         packet = heard.recv(2048)
     # RFC 3376, 9.1: hosts should ignore a query without the router alert.

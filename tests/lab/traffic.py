@@ -67,7 +67,7 @@ class Traffic:
         sock.setsockopt(level, everything, 0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((self.group, self.port))
-        sock.settimeout(5)
+        sock.settimeout(20)
         for index in indices:
             # struct group_req and group_source_req: the index, then one or two sockaddr_storage.
             request = struct.pack("@I4x", index) + _storage(self.group)

@@ -105,7 +105,7 @@ class Capture:
     def wait_for(
         self,
         predicate: Callable[[list[Report]], bool],
-        timeout: float = 5,
+        timeout: float = 20,
         *,
         group: str | None = None,
     ) -> list[Report]:

@@ -10,13 +10,13 @@ from aiomcast import Packet
 __all__ = ["numbered", "payloads", "rest", "take"]
 
 
-async def take(packets: AsyncIterator[Packet], count: int, seconds: float = 10) -> list[Packet]:
+async def take(packets: AsyncIterator[Packet], count: int, seconds: float = 30) -> list[Packet]:
     """Return the next `count` packets; TimeoutError if they do not come."""
     async with asyncio.timeout(seconds):
         return [await anext(packets) for _ in range(count)]
 
 
-async def rest(packets: AsyncIterator[Packet], seconds: float = 10) -> list[bytes]:
+async def rest(packets: AsyncIterator[Packet], seconds: float = 30) -> list[bytes]:
     """Return the payloads of what comes until the stream ends."""
     async with asyncio.timeout(seconds):
         return [packet.data async for packet in packets]

@@ -10,12 +10,12 @@ from collections.abc import Callable
 __all__ = ["turns", "until", "wait_readable"]
 
 
-def wait_readable(sock: socket.socket, seconds: float = 5) -> None:
+def wait_readable(sock: socket.socket, seconds: float = 20) -> None:
     """Block until there is something to read."""
     assert select.select([sock], [], [], seconds)[0], "nothing arrived"
 
 
-async def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
     """Let the loop turn until `condition` holds; TimeoutError if it does not come to that."""
     async with asyncio.timeout(seconds):
         while not condition():  # there is no event: it is another object's counter
