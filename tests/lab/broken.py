@@ -190,7 +190,7 @@ class Scene:
                 querier.query()
                 return False
 
-            wait_until(is_heeded, 10, "the switch heeds the router, and floods no more")
+            wait_until(is_heeded, 20, "the switch heeds the router, and floods no more")
 
     def index(self) -> int:
         """The index that the interface has."""

@@ -51,7 +51,7 @@ def examined(
     async def window() -> None:
         before = received()
         send()
-        wait_until(lambda: received() >= before + expected, 5, "the frames are on the interface")
+        wait_until(lambda: received() >= before + expected, 20, "the frames are on the interface")
 
     def examine() -> None:
         looking = diagnose_over(window, group, port, sources=sources, interface="v0", probe=probe)

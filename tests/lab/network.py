@@ -181,7 +181,7 @@ class Network:
         )
         self._batch(SWITCH, f"link set {host.port} master {BRIDGE} up")
         # The kernel takes up to a second to see the carrier, and drops what is sent before.
-        wait_until(lambda: self.runs(name, "v0") and self.runs(SWITCH, host.port), 5, f"{name} is connected")
+        wait_until(lambda: self.runs(name, "v0") and self.runs(SWITCH, host.port), 20, f"{name} is connected")
 
     def runs(self, name: str, interface: str) -> bool:
         """Whether an interface in that namespace is up and its carrier has been seen."""
@@ -224,7 +224,7 @@ class Network:
         """Whether a datagram from host `source` to `group` arrives on the wire at `host`.
 
         It is sent and then a unicast one the same way, whose arrival decides (TimeoutError if
-        it does not come in twenty seconds), so a "no" is seen and not waited for.
+        it does not come in five seconds), so a "no" is seen and not waited for.
         """
         family = socket.AF_INET6 if ":" in group else socket.AF_INET
         ethertype = 0x86DD if family == socket.AF_INET6 else 0x0800
@@ -233,7 +233,7 @@ class Network:
             wire = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
         with wire, self.sender(source, family) as sender:
             wire.bind((self.hosts[host].interface, ethertype))
-            wire.settimeout(20)
+            wire.settimeout(5)
             sender.sendto(probe, (group, DISCARD_PORT))
             sender.sendto(marker, (self.hosts[host].address(family), DISCARD_PORT))
             arrived = b""
@@ -270,7 +270,7 @@ class Network:
                 return not any(self.reaches("s1", group) for group in PROBE_GROUPS * 3)
             return False
 
-        wait_until(quiet, 10, "the bridge stops flooding groups without members")
+        wait_until(quiet, 30, "the bridge stops flooding groups without members")
 
     def _batch(self, name: str, *commands: str) -> None:
         command = ["ip", "-n", self.namespace(name), "-batch", "-"]

@@ -105,5 +105,5 @@ def querier_outside(network: Network, host: str = "s3") -> Iterator[Querier]:
         return False
 
     with querier:
-        wait_until(is_heeded, 5, f"{host} is the querier")
+        wait_until(is_heeded, 20, f"{host} is the querier")
         yield querier

@@ -52,7 +52,7 @@ def everything(heard: Announcements) -> list[Announcement]:
 def heard(place: Place) -> Iterator[Announcements]:
     """Listening, where nothing of the cable itself is still to come."""
     with Announcements() as heard, Netlink() as kernel:
-        wait_until(lambda: all(is_settled(kernel, name) for name in ("v0", "p0")), 5, "the cable is up")
+        wait_until(lambda: all(is_settled(kernel, name) for name in ("v0", "p0")), 20, "the cable is up")
         everything(heard)
         yield heard
 

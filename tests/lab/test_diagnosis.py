@@ -273,7 +273,7 @@ def test_sources_of_this_host(cable: Wire, is_listed: bool) -> None:
 @each_family
 def test_an_interface_that_is_down_or_without_a_carrier(wire: Wire, group: str) -> None:
     wire.far.ip("link set p0 down")
-    wait_until(lambda: bool(wire.doubts(group)), 5, "the carrier is lost")
+    wait_until(lambda: bool(wire.doubts(group)), 20, "the carrier is lost")
     found = examined(group, lambda: None, expected=0, is_privileged=False)
     assert (found.verdict.kind, found.verdict.is_cause) == (V.NO_CARRIER, True)
     wire.near.ip("link set v0 down")

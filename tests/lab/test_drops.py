@@ -128,7 +128,7 @@ async def test_a_full_buffer_and_wrong_checksums_are_one_count(
         ssm.forwarded("s1")
         before = host_errors(ssm)
         forger.send(1000, 50)
-        wait_until(lambda: receiver.statistics().kernel_drops > 40, 5, "the buffer overflows")
+        wait_until(lambda: receiver.statistics().kernel_drops > 40, 20, "the buffer overflows")
         await asyncio.sleep(0.05)
         overflow = receiver.statistics().kernel_drops
         assert overflow < 50

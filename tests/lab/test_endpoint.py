@@ -120,7 +120,7 @@ def wait_for_both(network: Network, group: str, source: str | None = None) -> No
         entries = [one for one in network.mdb() if (one["grp"], one.get("src")) == (group, source)]
         return {"p-rcv", "p-rcv1"} <= {one["port"] for one in entries}
 
-    wait_until(forwarded, 5, f"both cables are members of {group}")
+    wait_until(forwarded, 20, f"both cables are members of {group}")
 
 
 async def received(sock: socket.socket, count: int) -> list[tuple[bytes, Peer]]:

@@ -46,7 +46,7 @@ def wait_for_second(network: Network, traffic: Traffic, *names: str) -> None:
         entries = [entry for entry in network.mdb() if entry["port"] == SECOND_PORT]
         return wanted <= {entry.get("src") for entry in entries if entry["grp"] == traffic.group}
 
-    wait_until(forwarded, 5, f"{SECOND_PORT} is a member of {traffic.group}")
+    wait_until(forwarded, 20, f"{SECOND_PORT} is a member of {traffic.group}")
 
 
 async def test_only_its_source_is_let_in(ssm: Traffic) -> None:

@@ -44,7 +44,7 @@ def recording(network: Network, recorder: str, on: str, path: Path) -> Iterator[
             10,
             "a packet socket",
         )
-        wait_until(lambda: path.exists() and path.stat().st_size > 0, 10, "a file")
+        wait_until(lambda: path.exists() and path.stat().st_size > 0, 20, "a file")
         yield
     finally:
         stop(process)

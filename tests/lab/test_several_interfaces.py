@@ -70,7 +70,7 @@ class Links:
             network.ip(host, f"link set {name} up")
         # IPv6 has no way to a group before it has taken note of the carrier.
         for host in ("s1", "rcv"):
-            wait_until(partial(self._has_route, host, name), 5, f"{name} carries multicast at {host}")
+            wait_until(partial(self._has_route, host, name), 20, f"{name} carries multicast at {host}")
 
     def _has_route(self, host: str, name: str) -> bool:
         shown = self._network.ip(host, f"-6 route show table all type multicast dev {name}")

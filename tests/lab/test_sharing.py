@@ -117,7 +117,7 @@ class Started:
     def wait_for_one_more(self) -> None:
         """Wait until one more socket of the host has joined the group, and the bridge knows."""
         self._members += 1
-        wait_until(lambda: self._joined() == self._members, 10, f"{self._members} members")
+        wait_until(lambda: self._joined() == self._members, 20, f"{self._members} members")
         self._network.wait_for_member(self._traffic.group, None)
 
     def _joined(self) -> int:
