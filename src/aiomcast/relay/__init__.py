@@ -41,11 +41,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name == "JetStream":
-        from .jetstream import JetStream
+    if name in ("JetStream", "JetStreamLeases"):
+        from .jetstream import JetStream  # first: it says so where nats-py is missing
 
-        return JetStream
-    if name == "JetStreamLeases":
+        if name == "JetStream":
+            return JetStream
         from .leases import JetStreamLeases
 
         return JetStreamLeases

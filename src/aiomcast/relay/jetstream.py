@@ -8,17 +8,8 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from typing import Final, final
-from urllib.parse import urlsplit
 
-from ..errors import ArgumentError, MissingExtraError
-from ..values.closing import Closing
-from ..values.shown import shown
-from .broker import Demand, Outcome, StartAt, Stored
-from .cancelling import check_cancelled
-from .errors import RelayError, UnreachableError
-from .fitting import HEADERS, check_fit, widest
-from .following import Following
-from .messages import Message
+from ..errors import MissingExtraError
 
 try:
     import nats
@@ -30,11 +21,19 @@ try:
 except ImportError:
     raise MissingExtraError.of("nats-py", "nats") from None
 
+from ..values.closing import Closing
+from .broker import Demand, Outcome, StartAt, Stored
+from .cancelling import check_cancelled
+from .errors import RelayError, UnreachableError
+from .fitting import HEADERS, check_fit, widest
+from .following import Following
+from .messages import Message
+from .servers import credentials_file, name_of_server, nats_servers, stream_name
+
 __all__ = ["JetStream"]
 
 _log = logging.getLogger("aiomcast.relay")
 
-_SCHEMES: Final = ("nats", "tls", "ws", "wss")
 _PATIENCE: Final = 5.0  # seconds for an answer
 _TRIALS: Final = 5
 _RETRY: Final = 0.05  # seconds between looks whether it is back
@@ -51,7 +50,8 @@ class JetStream(Closing):
     made where there is none: stored in files, kept for `keep` seconds (None: until it is full).
     `credentials` is a file as `nsc` writes it; a user and a password can stand in the URL.
 
-    ArgumentError for what is no such URL. MissingExtraError without `aiomcast[nats]`.
+    ArgumentError for what is no such URL, stream or file. MissingExtraError without `aiomcast[nats]`, and
+    without what nats-py takes for credentials and ws.
     """
 
     def __init__(
@@ -63,11 +63,11 @@ class JetStream(Closing):
         keep: float | None = None,
         credentials: str | None = None,
     ) -> None:
-        self._servers = [_server(part) for part in url.split(",")] if isinstance(url, str) else [_server(url)]
-        self._stream = stream
+        self._servers = nats_servers(url)
+        self._stream = stream_name(stream)
         self._create = create
         self._keep = keep
-        self._credentials = credentials
+        self._credentials = credentials_file(credentials)
         self._client: Client | None = None
         self._back_again = asyncio.Event()
         self._in_order = asyncio.Lock()
@@ -84,7 +84,7 @@ class JetStream(Closing):
     @property
     def name(self) -> str:
         """The servers, without a password."""
-        return ",".join(_shown(server) for server in self._servers)
+        return ",".join(name_of_server(server) for server in self._servers)
 
     @property
     def refusal(self) -> str:
@@ -352,25 +352,6 @@ class _Batch:
         if not self.whole.done():
             self.whole.set_exception(error)
             self.whole.exception()  # looked at: who waits may be sending still
-
-
-def _server(url: object) -> str:
-    hint = "write nats://HOST:PORT"
-    if not isinstance(url, str):
-        raise ArgumentError(f"url {shown(url)}", hint)
-    try:
-        parts = urlsplit(url.strip())
-        fits = parts.scheme in _SCHEMES and parts.hostname and (parts.port or 1)
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ArgumentError(f"url {shown(url)}", hint)
-    return url.strip()
-
-
-def _shown(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _said(error: Exception) -> str:

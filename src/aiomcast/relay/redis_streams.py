@@ -16,6 +16,7 @@ from ..values.shown import shown
 from .broker import Demand, Outcome, Start, StartAt, Stored
 from .errors import RelayError, UnreachableError
 from .messages import Message
+from .servers import without_password
 
 try:
     from redis.asyncio import Redis
@@ -143,7 +144,7 @@ class RedisStreams(Closing):
         if self._durable and not int(told.get("aof_enabled", 0)):
             raise RelayError(
                 f"{self.name} keeps what it acknowledges in memory only",
-                "redis-cli config set appendonly yes, or take that with durable=False",
+                "redis-cli config set appendonly yes, or take that with durable=False, --not-durable",
             )
         if kind not in ("none", "stream"):
             raise RelayError(f"{self._stream} of {self.name} is a {kind}, no stream", "name another stream")
@@ -265,5 +266,6 @@ def _checked(url: str) -> str:
     except (ValueError, AttributeError, TypeError):
         fits = False
     if not fits:
-        raise ArgumentError(f"url {shown(url)}", hint)
+        said = without_password(url) if isinstance(url, str) else url
+        raise ArgumentError(f"url {shown(said)}", hint)
     return url

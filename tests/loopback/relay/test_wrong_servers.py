@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +60,37 @@ async def refusal(membership: Membership, broker: JetStream | RedisStreams, **op
 def test_what_is_no_url_of_nats(url: str) -> None:
     with pytest.raises(ArgumentError, match="nats://HOST:PORT"):
         JetStream(url)
+
+
+@pytest.mark.parametrize("stream", ["", "a b", "a.b", "a*", ">", "a/b", "a\\b", "a\n", 7])
+def test_what_is_no_name_of_a_stream(stream: str) -> None:
+    with pytest.raises(ArgumentError, match="give a name without spaces"):
+        JetStream(f"nats://{NOWHERE}", stream=stream)
+
+
+@pytest.mark.parametrize("held", [None, b"", b"nonsense", b"BEGIN NATS USER JWT\n", 7])
+def test_what_is_no_file_of_credentials(held: bytes | int | None, tmp_path: Path) -> None:
+    file = tmp_path / "creds"
+    if isinstance(held, bytes):
+        file.write_bytes(held)
+    with pytest.raises(ArgumentError, match="a file as nsc writes it"):
+        JetStream(f"nats://{NOWHERE}", credentials=7 if held == 7 else str(file))  # type: ignore[arg-type]  # on purpose
+
+
+@pytest.mark.parametrize("name", ["JetStream", "JetStreamLeases", "RedisStreams"])
+def test_without_its_extra_it_says_what_to_install(name: str) -> None:
+    code = f"""
+import sys
+sys.modules |= {{"nats": None, "redis": None}}
+from aiomcast import MissingExtraError, relay
+try:
+    relay.{name}
+except MissingExtraError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    extra = "redis" if name == "RedisStreams" else "nats"
+    assert done.stdout.endswith(f" is not installed: pip install 'aiomcast[{extra}]'\n"), done.stderr
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1", "redis://", "redis://h:port", "nats://h", None])
