@@ -6,17 +6,27 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 import attrs
 
-from aiomcast import Diagnosis, Membership, Packet, PacketBatches, Receiver, SourceFilter, Sources
+from aiomcast import (
+    Diagnosis,
+    Membership,
+    Packet,
+    PacketBatches,
+    Receiver,
+    SourceFilter,
+    Sources,
+    StateError,
+)
 from aiomcast.feeds import Sequence as SequencePlace
 
 from .channels import Asked
 from .counting import Counting
 from .intervals import totals
-from .output import FOREVER, MOST_TOLD, TO_FINISH, first_few, say, when_nobody_reads
+from .joined import AllJoined, Joined
+from .output import FOREVER, MOST_TOLD, first_few, say, when_nobody_reads
 from .report import Report, address
 from .running import every
 from .silence import command_for
@@ -26,6 +36,7 @@ __all__ = ["Listening", "Wanted"]
 
 UNTIL_TOLD = 3.0  # seconds without a packet, after which that is said
 LOOKED_AT = 1.0  # seconds, the last of these, for what the likely cause is
+LOOK = 0.05  # seconds between looks whether anything is joined
 
 
 @attrs.frozen
@@ -41,7 +52,7 @@ class Wanted:
 
 
 class Listening:
-    """One run. It closes the receiver."""
+    """One run. It closes the receiver. `joined` is what joins (None: all that is wanted is, at the start)."""
 
     def __init__(
         self,
@@ -50,13 +61,14 @@ class Listening:
         sequence: SequencePlace | None,
         writing: Writing,
         quiet: bool,
+        joined: Joined | None = None,
     ) -> None:
         self._wanted = wanted
+        self._joined = AllJoined(wanted.filters, wanted.interface) if joined is None else joined
         self._receiver = receiver
         self._writing = writing
         self._quiet = quiet
         self._counting = Counting(sequence)
-        self._memberships: dict[tuple[str, int], Membership] = {}
         self._octets = 0
         self._started = 0.0
 
@@ -67,9 +79,7 @@ class Listening:
 
     async def _run(self) -> int:
         async with self._receiver as receiver:
-            for (group, port), sources in self._wanted.filters.items():
-                joined = await receiver.join(group, port, sources=sources, interface=self._wanted.interface)
-                self._memberships[group, port] = joined
+            await self._joined.begin(receiver)
             async with receiver.batches() as batches:
                 await self._writing.begin()
                 self._started = time.monotonic()
@@ -80,8 +90,9 @@ class Listening:
                 self._counting.forget_intervals()  # what is left to see is the mean
             report, wrong = self._report(), self._missed() if is_over else []
         with contextlib.suppress(TimeoutError, BrokenPipeError):
-            async with asyncio.timeout(TO_FINISH):
+            async with asyncio.timeout(self._writing.to_finish):
                 await self._writing.end(report)
+        wrong += self._writing.wrong
         if report.has_sequence and not self._writing.is_live:
             for line in first_few(totals(report), "sources"):
                 self._tell(line)
@@ -92,7 +103,8 @@ class Listening:
 
     async def _until_it_ends(self, batches: PacketBatches) -> bool:
         """Return whether the end was asked for from the start, by --count or --seconds."""
-        works = (self._take(batches), self._show(), self._writing.attend(), self._watch())
+        attending = self._writing.attend(), self._joined.attend()
+        works = (self._take(batches), self._show(), *attending, self._watch())
         tasks = [asyncio.create_task(work) for work in works]
         seconds = self._wanted.seconds
         try:
@@ -132,7 +144,7 @@ class Listening:
 
     async def _take(self, batches: PacketBatches) -> None:
         count = self._wanted.count
-        async for batch in batches:
+        async for batch in self._patiently(batches):
             before = self._writing.taken
             taken = batch if count is None else batch[: count - before]
             try:
@@ -144,6 +156,18 @@ class Listening:
             if self._writing.taken == count:
                 return
 
+    async def _patiently(self, batches: PacketBatches) -> AsyncIterator[list[Packet]]:
+        """Yield what comes, and wait where nothing is joined now."""
+        while True:
+            try:
+                async for batch in batches:
+                    yield batch
+                return
+            except StateError:  # it would be in vain to wait, as far as the receiver knows
+                if self._joined.now():
+                    raise
+            await asyncio.sleep(LOOK)
+
     def _name_of(self, packet: Packet) -> str:
         membership = self._receiver.membership_of(packet)
         return str(packet.interface_index) if membership is None else membership.interface.name
@@ -153,7 +177,7 @@ class Listening:
             await self._writing.show(self._report())
         async for _ in every(self._writing.interval or FOREVER):
             report = self._report()
-            self._counting.begin_interval(report, self._memberships.values())
+            self._counting.begin_interval(report, self._memberships())
             await self._writing.show(report)
 
     async def _watch(self) -> None:
@@ -173,9 +197,7 @@ class Listening:
 
     async def _causes(self) -> dict[str, str]:
         """Return what is seen to keep packets away, by the command that tells more; of a few channels."""
-        silent = [
-            one for one in self._memberships.values() if not self._counting.has_come(one.group, one.port, ())
-        ]
+        silent = [one for one in self._memberships() if not self._counting.has_come(one.group, one.port, ())]
         found = await asyncio.gather(
             asyncio.sleep(LOOKED_AT),
             *(one.diagnose(seconds=LOOKED_AT) for one in silent[:MOST_TOLD]),
@@ -190,9 +212,11 @@ class Listening:
 
     def _silent(self) -> list[tuple[str, str]]:
         """Return the channels that were asked for and of which nothing has come, and what finds out why."""
-        found = []
+        found, now = [], self._joined.now()
         for one in self._wanted.asked:
-            joined = self._memberships[one.group, one.port]
+            joined = now.get((one.group, one.port))
+            if joined is None:  # that is another's now
+                continue
             sources = SourceFilter.include(one.sources).sources
             if not self._counting.has_come(joined.group, joined.port, sources):
                 written_before = ",".join(one.sources) + "@" if one.sources else ""
@@ -221,7 +245,10 @@ class Listening:
 
     def _report(self) -> Report:
         passed = time.monotonic() - self._started
-        return self._counting.report(self._memberships.values(), time.time_ns(), passed)
+        return self._counting.report(self._memberships(), time.time_ns(), passed)
+
+    def _memberships(self) -> list[Membership]:
+        return [*self._joined.now().values()]
 
     def _described(self) -> list[str]:
         return [

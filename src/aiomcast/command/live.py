@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from aiomcast import Packet
 
+from .output import TO_FINISH
 from .report import Report
 from .screen import Screen
 from .view import View
@@ -19,6 +20,8 @@ class LiveView:
     is_live: bool = True
     is_piped = False
     done = "counted"
+    to_finish = TO_FINISH
+    wrong = ()
 
     def __init__(self, interval: float) -> None:
         self._screen = Screen()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from aiomcast import ArgumentError, Packet, Receiver, Statistics
+from aiomcast import ArgumentError, Packet, Receiver
 from aiomcast.feeds import Recorded, record
 from aiomcast.feeds.frames import Framer
 from aiomcast.feeds.pcapng import (
@@ -19,6 +19,7 @@ from aiomcast.feeds.pcapng import (
     section_header,
 )
 
+from .handing import Handed
 from .output import STDOUT, Output
 from .report import Report
 from .writing import Lines, Writing
@@ -63,7 +64,7 @@ class FileRecording(_Recording):
         self._to = to
         self._rotate_bytes, self._rotate_seconds = rotate_bytes, rotate_seconds
         super().__init__(shown)
-        self._handed = _Handed(receiver)
+        self._handed = Handed(receiver)
         self._recorded: Recorded | None = None
         self.is_piped: bool = shown is not None
         self.taken: int = 0
@@ -126,61 +127,6 @@ class FileRecording(_Recording):
         with contextlib.suppress(OSError):  # record says what is wrong with the folder
             pattern = rf"{re.escape(self._to.stem)}-\d{{5,}}{re.escape(self._to.suffix)}"
             yield from (one for one in sorted(self._to.parent.iterdir()) if re.fullmatch(pattern, one.name))
-
-
-class _Handed:
-    """Batches as they are given, in the place of a stream of them."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-        self._batch: list[Packet] = []
-        self._is_given = asyncio.Event()
-        self._has_ended = False
-        self.is_asked = asyncio.Event()
-        """Whether the next batch is waited for: the one before has been taken."""
-
-    def give(self, batch: list[Packet]) -> None:
-        """Have it be the next."""
-        self._batch = batch
-        self.is_asked.clear()
-        self._is_given.set()
-
-    def end(self) -> None:
-        """Have it end, whatever is given after that."""
-        self._has_ended = True
-        self._is_given.set()
-
-    _end = end  # by which a recording ends what it cannot write
-
-    @property
-    def stream(self) -> _Handed:
-        """What the batches are of."""
-        return self
-
-    def batches(self) -> _Handed:
-        """What is recorded."""
-        return self
-
-    def statistics(self) -> Statistics:
-        """What was dropped."""
-        return self._receiver.statistics()
-
-    async def __aenter__(self) -> _Handed:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        pass
-
-    def __aiter__(self) -> _Handed:
-        return self
-
-    async def __anext__(self) -> list[Packet]:
-        self.is_asked.set()
-        await self._is_given.wait()
-        self._is_given.clear()
-        if self._has_ended:
-            raise StopAsyncIteration
-        return self._batch
 
 
 class PipeRecording(_Recording):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from aiomcast import Packet
 
 from .formats import WrittenAs
 from .intervals import Lines as LinesOf
-from .output import Output
+from .output import TO_FINISH, Output
 from .report import Report
 
 __all__ = ["IntervalLines", "Lines", "PacketLines", "Writing"]
@@ -39,6 +39,14 @@ class Writing(Protocol):
     def done(self) -> str:
         """What is done with packets, as in "5 packets written"."""
 
+    @property
+    def to_finish(self) -> float:
+        """How many seconds `end` may take."""
+
+    @property
+    def wrong(self) -> Sequence[str]:
+        """What has not come to be of what was taken, in words, once it has ended."""
+
     async def begin(self) -> None:
         """Begin, now that the channels are joined."""
 
@@ -62,6 +70,12 @@ class Lines:
     """What has no terminal for itself, and shows nothing."""
 
     is_live: bool = False
+    to_finish: float = TO_FINISH
+
+    @property
+    def wrong(self) -> Sequence[str]:
+        """Nothing."""
+        return ()
 
     async def begin(self) -> None:
         """Nothing."""
