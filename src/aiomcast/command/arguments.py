@@ -8,7 +8,7 @@ from typing import Protocol
 
 import aiomcast
 
-from . import completion, demo, doctor, gaps, interfaces, listen, record, replay, send
+from . import completion, demo, doctor, gaps, interfaces, listen, record, relay, replay, send
 from .options import Parser
 
 __all__ = ["COMMANDS", "parser"]
@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "listen": listen,
     "gaps": gaps,
     "record": record,
+    "relay": relay,
     "send": send,
     "replay": replay,
     "doctor": doctor,

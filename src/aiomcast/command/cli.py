@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with `arguments` (default: the process's) and return its exit status.
 
     0: done, also when ended by Ctrl-C or a closed pipe. 1: the system refused. 2: wrong usage, or
-    something drawn or completed without the extra `cli`. For 1 and 2 there is one line on standard
+    something that takes an extra which is not there. For 1 and 2 there is one line on standard
     error that says what to do; without any argument it is 2, and the help on standard output.
     """
     for number in (STDIN, STDOUT, STDERR):  # one that is closed would soon be another file's number
@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.showwarning = lambda message, *_: say(f"aiomcast: {message}")
             return _run(arguments)
     except aiomcast.MulticastError as error:
-        line, status = str(error), 2 if isinstance(error, aiomcast.ArgumentError) else 1
+        is_usage = isinstance(error, aiomcast.ArgumentError | aiomcast.MissingExtraError)
+        line, status = str(error), 2 if is_usage else 1
     except WrongUsage as error:
         line, status = f"{error} (see {error.prog} --help)", 2
     except ModuleNotFoundError as error:

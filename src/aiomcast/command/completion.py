@@ -32,6 +32,7 @@ def perform(given: argparse.Namespace) -> int:
         "file": shtab.FILE,
         "files": shtab.FILE,
         "to": shtab.FILE,
+        "credentials": shtab.FILE,
     }
     for parser in (given.parser, *_commands(given.parser)):
         for action in parser._actions:
