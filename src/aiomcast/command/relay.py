@@ -57,7 +57,8 @@ def define(command: argparse.ArgumentParser) -> None:
     Ends with Ctrl-C, SIGTERM, SIGHUP, --count or --seconds: it takes no more, and waits up to 5 seconds
     until the server has what was taken; a second signal ends that, too. The status is 1 when the server
     is not there or does not fit, when packets were left unstored, and when nothing came of a channel that
-    was asked for, or fewer packets than --count, within --seconds. SIGUSR1 has the totals written.
+    was asked for (with --share: that is its own), or fewer packets than --count, within --seconds.
+    SIGUSR1 has the totals written.
 
     Examples:
       aiomcast relay 192.0.2.10@232.1.1.1:5000 --to nats://192.0.2.1:4222 --create --keep 24h

@@ -243,6 +243,30 @@ def test_what_comes_while_the_server_is_away_is_stored_when_it_is_back(group: st
     assert own.held() == 41
 
 
+@needs_nats
+def test_with_the_server_away_the_overflow_policy_decides_and_what_was_taken_is_stored(
+    group: str, tmp_path: Path
+) -> None:
+    options = ("--pending", "10", "--overflow", "drop-newest", *JSON)
+    with NatsServer(tmp_path / "server") as server:
+        own = Middle(server)
+        with relaying(group, own, *options) as process:
+            server.kill()
+            lines, dropped = intervals(process), 0
+            while not dropped:
+                transmit(group, *[b"%d" % number for number in range(500)])
+                counted, _ = next(lines)
+                assert counted["received"] <= 10 + 256, "what waits is bounded"
+                dropped = counted["dropped"]
+            server.start()
+            wait_until(process, lambda now: not now["pending"] and now["received"] > 266)
+            process.send_signal(signal.SIGTERM)
+            counted = counts(ended(process)[-1])
+        assert counted["pending"] == 0
+        assert counted["dropped"] >= dropped
+        assert own.held() == counted["stored"] + counted["merged"] > 256
+
+
 def test_what_stays_unstored_is_told_and_is_status_1(group: str, own: Middle) -> None:
     with relaying(group, own, *JSON) as process:
         own.server.kill()
@@ -284,27 +308,29 @@ def test_what_is_too_long_is_told_and_is_status_1(group: str, middle: Middle) ->
     ("options", "sent", "line"),
     [
         (("--seconds", "0.3"), (), "nothing came from {}: aiomcast doctor "),
-        (("--seconds", "2", "--count", "3"), (b"one",), "1 of 3 packets came in 2 s"),
+        (("--seconds", "4", "--count", "3"), (b"one",), "1 of 3 packets came in 4 s"),
     ],
 )
+@needs_nats
 def test_what_did_not_come_in_time_is_status_1(
-    group: str, middle: Middle, options: tuple[str, ...], sent: tuple[bytes, ...], line: str
+    group: str, jetstream: Middle, options: tuple[str, ...], sent: tuple[bytes, ...], line: str
 ) -> None:
-    with relaying(group, middle, *options) as process:
+    with relaying(group, jetstream, *options) as process:
         transmit(group, *sent)
         summary, missed = ended(process, 1)
     assert counts(summary)["stored"] == len(sent)
     assert missed.startswith("aiomcast: " + line.format(f"{group}:{PORT_TEXT}"))
 
 
-def test_a_time_that_is_over_is_status_0_when_something_came(group: str, middle: Middle) -> None:
-    with relaying(group, middle, "--seconds", "2", "--interval", "0.1") as process:
+@needs_nats
+def test_a_time_that_is_over_is_status_0_when_something_came(group: str, jetstream: Middle) -> None:
+    with relaying(group, jetstream, "--seconds", "4", "--interval", "0.1") as process:
         transmit(group, b"one")
         output, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 0
     assert counts(errors.decode())["stored"] == 1
     last = output.decode().splitlines()[-1]
-    assert last.endswith(f" to {middle.server.url}: 1 received, 1 stored, 0 merged, 0 pending, 0 retried, "
+    assert last.endswith(f" to {jetstream.server.url}: 1 received, 1 stored, 0 merged, 0 pending, 0 retried, "
                          "0 refused, 0 too long, 0 dropped")  # fmt: skip
 
 

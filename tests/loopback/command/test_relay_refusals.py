@@ -71,6 +71,7 @@ WRONG = {
     f"{NATS} --share a.b": "bucket 'a.b': give letters, digits, - and _",
     f"{NATS} --share b --copies 0": "copies 0: give a whole number, 1 or more",
     f"{NATS} --share b --lease 0": "lease 0.0: give a number of seconds from 0.2",
+    "relay 239.1.1.1 5000 -i 99999 --to nats://127.0.0.1:1 --share b": "there is no interface 99999",
     f"{NATS} --interval 0": "--interval: 0 is less than 0.1",
     f"{NATS} --format live": "--format: 'live' is none of ",
     f"{NATS} --speed 2": "there is no option --speed",
