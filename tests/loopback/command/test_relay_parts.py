@@ -33,7 +33,7 @@ async def test_it_asks_when_it_wants_the_next() -> None:
     async with Receiver(network=MemoryNetwork()) as receiver:
         handed = Handed(receiver)
         assert not handed.is_asked.is_set()
-        asking = asyncio.create_task(anext(handed))  # type: ignore[arg-type]  # it returns a coroutine
+        asking = asyncio.create_task(anext(handed))
         async with asyncio.timeout(10):
             await handed.is_asked.wait()
             handed.give(PACKETS)
