@@ -16,8 +16,8 @@ from redis import Redis
 
 from tests.support.brokers import NatsServer, RedisServer, needs_nats, needs_redis
 
-from .relays import JSON, Middle, counts, ended, intervals, relaying, told, wait_until
-from .test_cli import transmit
+from ..test_cli import transmit
+from .processes import JSON, Middle, counts, ended, intervals, relaying, told, wait_until
 
 
 def test_what_comes_while_the_server_is_away_is_stored_when_it_is_back(group: str, own: Middle) -> None:

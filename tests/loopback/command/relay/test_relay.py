@@ -11,8 +11,8 @@ pytest.importorskip("rich")
 
 from tests.support.brokers import RedisServer, needs_nats, needs_redis
 
-from .relays import JSON, Middle, counts, ended, intervals, relaying, said, started, told, wait_until
-from .test_cli import PORT_TEXT, SECONDS, A, transmit
+from ..test_cli import PORT_TEXT, SECONDS, A, transmit
+from .processes import JSON, Middle, counts, ended, intervals, relaying, said, started, told, wait_until
 
 
 def test_packets_and_their_tags_are_stored(group: str, middle: Middle) -> None:

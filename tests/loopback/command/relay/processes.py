@@ -18,7 +18,7 @@ from aiomcast import Packet
 from aiomcast.relay import JetStream, RedisStreams, Start, Subscription
 from tests.support.brokers import NatsServer, Server
 
-from .test_cli import COMMAND, PORT_TEXT, SECONDS, A
+from ..test_cli import COMMAND, PORT_TEXT, SECONDS, A
 
 _numbers = itertools.count(1)
 

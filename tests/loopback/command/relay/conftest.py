@@ -1,17 +1,15 @@
-"""Servers for `aiomcast relay`. What looks into them is loaded where it is wanted: it takes extras."""
+"""Servers for `aiomcast relay`, and streams of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.brokers import NatsServer, RedisServer, needs_nats, needs_redis
 
-if TYPE_CHECKING:
-    from .relays import Middle
+from .processes import Middle
 
 
 @pytest.fixture(scope="module")
@@ -29,24 +27,18 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 @pytest.fixture(params=[pytest.param("nats", marks=needs_nats), pytest.param("redis", marks=needs_redis)])
 def middle(request: pytest.FixtureRequest) -> Middle:
     """A stream that no other test uses, of each kind of server."""
-    from .relays import Middle
-
     return Middle(request.getfixturevalue(f"{request.param}_server"))
 
 
 @pytest.fixture
 def jetstream(nats_server: NatsServer) -> Middle:
     """A stream that no other test uses."""
-    from .relays import Middle
-
     return Middle(nats_server)
 
 
 @pytest.fixture(params=[pytest.param("nats", marks=needs_nats), pytest.param("redis", marks=needs_redis)])
 def own(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Middle]:
     """A stream of a server that the test may end."""
-    from .relays import Middle
-
     kind = NatsServer if request.param == "nats" else RedisServer
     with kind(tmp_path / "server") as server:
         yield Middle(server)

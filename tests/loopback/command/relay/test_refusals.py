@@ -25,7 +25,7 @@ from tests.support.brokers import NatsServer, RedisServer, needs_nats, needs_red
 from tests.support.platforms import linux_only
 from tests.support.waiting import turns
 
-from .test_cli import SECONDS
+from ..test_cli import SECONDS
 
 CHANNEL = "relay 127.0.0.2@232.1.1.1:5000 -i lo"
 NATS, REDIS = f"{CHANNEL} --to nats://127.0.0.1:1", f"{CHANNEL} --to redis://127.0.0.1:1"
