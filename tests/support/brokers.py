@@ -60,6 +60,11 @@ class Server:
                 pytest.fail(f"{self.command()[0]} did not start: {(self.folder / 'log').read_text()}")
             time.sleep(0.01)
 
+    def send(self, number: int) -> None:
+        """Send it a signal, while it runs."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it by a signal, and wait until it has ended."""
         if self._process is not None:

@@ -45,15 +45,14 @@ def test_what_comes_while_the_server_is_away_is_stored_when_it_is_back(group: st
 @needs_nats
 def test_at_the_end_it_waits_for_what_is_pending(group: str, tmp_path: Path) -> None:
     with NatsServer(tmp_path / "server") as server, relaying(group, Middle(server), *JSON) as process:
-        assert server._process is not None
-        server._process.send_signal(signal.SIGSTOP)
+        server.send(signal.SIGSTOP)
         transmit(group, b"one", b"two")
         wait_until(process, lambda counted: counted["pending"] == 2)
         assert is_joined(group)
         process.send_signal(signal.SIGTERM)
         while is_joined(group):  # then it takes no more
             assert process.poll() is None
-        server._process.send_signal(signal.SIGCONT)
+        server.send(signal.SIGCONT)
         summary = ended(process)[-1]
     assert (counts(summary)["stored"], counts(summary)["pending"]) == (2, 0)
 

@@ -1,29 +1,19 @@
-"""What `aiomcast relay` refuses: each is one line and a status. And how it ends when asked to twice."""
+"""What `aiomcast relay` refuses: each is one line and a status."""
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rich")
 
-from aiomcast import Flow, Packet, Receiver
 from aiomcast.command.cli import main
-from aiomcast.command.formats import Format
-from aiomcast.command.handing import Handed
-from aiomcast.command.output import STDOUT, Output
-from aiomcast.command.relaying import Relaying
-from aiomcast.command.report import Report
-from aiomcast.relay import JetStream, Relay
-from aiomcast.testing import MemoryNetwork
 from tests.support.brokers import NatsServer, RedisServer, needs_nats, needs_redis
 from tests.support.platforms import linux_only
-from tests.support.waiting import turns
 
 from ..test_cli import SECONDS
 
@@ -179,31 +169,3 @@ def test_without_the_extra_it_says_what_to_install(module: str, to: str, line: s
     command = [sys.executable, "-c", code, *to.replace("PLACE", str(tmp_path / "creds")).split()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
-
-
-async def test_asked_twice_to_end_it_waits_for_nothing(own_server: NatsServer) -> None:
-    """What is pending is told, and the task is not cancelled."""
-    async with (
-        asyncio.timeout(SECONDS),
-        JetStream(own_server.url, create=True) as server,
-        Receiver(network=MemoryNetwork()) as receiver,
-    ):
-        handed = Handed(receiver)
-        relay = Relay(handed, server, drain=0.0)  # type: ignore[arg-type]  # as in the command
-        relaying = Relaying(relay, handed, server, None, Output(STDOUT), Format.TEXT)
-        await relaying.begin()
-        own_server.kill()
-        packets = [Packet(b"%d" % number, Flow("10.0.0.2", 7, "232.1.1.1", 5000, 1)) for number in range(300)]
-        await relaying.take(packets, lambda _: "lo")
-        ending = asyncio.create_task(relaying.end(Report(0, 0.0, 0.0, (), False)))
-        await turns()
-        assert not ending.done()
-        ending.cancel()
-        await ending
-        assert relaying.wrong == ["300 packets are not known to be stored"]
-
-
-@pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[NatsServer]:
-    with NatsServer(tmp_path / "nats") as running:
-        yield running
