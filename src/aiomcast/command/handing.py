@@ -17,7 +17,7 @@ class Handed:
         self._batch: list[Packet] | None = None
         self._is_given = asyncio.Event()
         self._has_ended = False
-        self.is_asked = asyncio.Event()
+        self.is_asked: asyncio.Event = asyncio.Event()
         """Whether the next batch is waited for: the one before has been taken."""
 
     def give(self, batch: list[Packet]) -> None:

@@ -20,8 +20,8 @@ class LiveView:
     is_live: bool = True
     is_piped = False
     done = "counted"
-    to_finish = TO_FINISH
-    wrong = ()
+    to_finish: float = TO_FINISH
+    wrong: tuple[str, ...] = ()
 
     def __init__(self, interval: float) -> None:
         self._screen = Screen()

@@ -35,7 +35,7 @@ class Relaying(Lines):
     `shown`, if anything, shows the reports; a line of the relay in `form` then follows on `output`.
     """
 
-    to_finish = _DRAIN + 2 * TO_FINISH
+    to_finish: float = _DRAIN + 2 * TO_FINISH
 
     def __init__(
         self,
