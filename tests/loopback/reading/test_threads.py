@@ -14,6 +14,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import pytest
 
@@ -115,7 +116,7 @@ class Between:
 def test_a_read_counts_what_it_has_read_itself(sock: aiomcast.MulticastSocket, sender: socket.socket) -> None:
     """Another read comes in between, as one of another thread may."""
     watched = Between(sock)
-    reader = native.Reader(watched, SourceFilter.any())
+    reader = native.Reader(cast(aiomcast.MulticastSocket, watched), SourceFilter.any())
     for payload in (b"1", b"2", b"3"):
         sender.send(payload)
     got: list[tuple[list[bytes], int]] = []
