@@ -12,6 +12,7 @@ from ..memory.sockets import MemorySocket
 from ..values import bounds
 from ..values.packets import Packet
 from .broker import Stored
+from .cancelling import check_cancelled
 from .messages import packet_of
 from .once import Once
 
@@ -81,6 +82,7 @@ class Channel:
         try:
             async with aclosing(self._read) as lists:
                 async for stored in lists:
+                    check_cancelled()
                     self.begun.set()
                     await self._joined.wait()
                     await self._bring(stored)

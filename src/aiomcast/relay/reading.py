@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 from ..errors import UnsupportedError
 from ..loops.in_loop import weakly
@@ -26,6 +26,7 @@ __all__ = ["RelayReading"]
 
 _log = logging.getLogger("aiomcast.relay")
 
+_PATIENCE: Final = 1.0  # seconds
 _closing: set[asyncio.Task[None]] = set()  # a loop holds its tasks weakly
 
 
@@ -133,8 +134,10 @@ class RelayReading(BroughtReading):
     async def _end_all(self) -> None:
         for channel in tuple(self._channels.values()):
             self._end_channel(channel)
-        if self._leaving:
-            await asyncio.wait(tuple(self._leaving))
+        while self._leaving:
+            await asyncio.wait(tuple(self._leaving), timeout=_PATIENCE)
+            for task in self._leaving:  # whose cancellation a library has kept for itself
+                task.cancel()
         await self._broker.aclose()
 
     # What has ended, for `BroughtReading`
