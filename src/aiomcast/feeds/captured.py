@@ -33,6 +33,11 @@ class Captured(NamedTuple):
     hop_limit: int
     traffic_class: int
 
+    @property
+    def truncated(self) -> bool:
+        """False: what the capture has cut is not passed on."""
+        return False
+
 
 @final
 @sealed

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from typing import Final, Literal, final
 
 from ..errors import ArgumentError, ArgumentTypeError
-from ..loops.in_loop import weakly
+from ..memory.brought import BroughtReading
 from ..memory.clock import Clock
 from ..memory.host import Host
 from ..memory.lookup import placed
 from ..memory.reader import MemoryReader
-from ..memory.reading import MemoryReading
 from ..memory.station import Station
 from ..memory.wire import Wire
-from ..reading.contract import Reader, Reading, Timer
+from ..reading.contract import Reading
 from ..values.addresses import Address
 from ..values.filters import SourceFilter, Sources
 from ..values.interface import ALL_INTERFACES, Interface, InterfacesLike
@@ -113,72 +111,36 @@ class Replay(Host):
         return placed(self.interfaces, group, sources, interface)
 
 
-class _ReplayReading(MemoryReading):
-    """Reads what a capture brings. Timers are the loop's: only what is received has another time."""
+class _ReplayReading(BroughtReading):
+    """Reads what a capture brings."""
 
     def __init__(self, station: Station, player: Player, waits: bool) -> None:
         super().__init__(station)
         self._player = player
         self._waits = waits
-        self._ended: Callable[[Exception | None], None] | None = None
-        self._looks_for_end = False
         player.readings.add(self)
-
-    def monotonic(self) -> float:
-        """Return the loop's time."""
-        return self._loop.time()
-
-    def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
-        """Call once `seconds` have really passed."""
-        return self._loop.call_later(seconds, call)
 
     def add(self, reader: MemoryReader) -> None:
         """Read `reader` from the next loop turn on; the first of all begins the replay."""
-        super().add(reader)
         if not self._waits:
             self._player.begin()
-        self.look_for_end()
-
-    def discard(self, reader: MemoryReader) -> None:
-        """Read `reader` no more for now."""
-        super().discard(reader)
-        self.look_for_end()
-
-    def forget(self, reader: MemoryReader) -> None:
-        """Give up its place."""
-        super().forget(reader)
-        self.look_for_end()
-
-    def follow_end(self, ended: Callable[[Exception | None], None]) -> None:
-        """Call `ended` when the file is over, and whenever more of it was read after that."""
-        self._ended = weakly(ended)
-
-    def is_over(self, reader: Reader) -> bool:
-        """Whether nothing more of the file can come to `reader`, and all that came was read."""
-        assert isinstance(reader, MemoryReader)
-        holds = reader.lanes is not None and len(reader.lanes) > 0
-        return self._player.is_over and not holds and not reader.sock.is_readable
-
-    def look_for_end(self) -> None:
-        """See in the next loop turn to those who are to be told of the end."""
-        if self._player.is_over and not self._looks_for_end and self._ended is not None:
-            self._looks_for_end = True
-            self.call_soon(self._tell_end)
-
-    def _tell_end(self) -> None:
-        self._looks_for_end = False
-        if self._ended is not None:
-            self._ended(self._player.error)
-
-    def _next_turn(self) -> None:
-        super()._next_turn()
-        self.look_for_end()
+        super().add(reader)
 
     def close(self) -> None:
         """Stop for good. The sockets stay open."""
         super().close()
-        self._ended = None
         self._player.left(self)
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._player.is_over
+
+    @property
+    def _end_error(self) -> Exception | None:
+        return self._player.error
+
+    def _is_cut_off(self, reader: MemoryReader) -> bool:
+        return self._player.is_over
 
 
 def _speed(given: float | Literal["fast"]) -> float | None:

@@ -138,6 +138,12 @@ class InLoop(ABC, Generic[R]):
         """Return False: more may come."""
         return False
 
+    async def prepare(self, group: str, port: int) -> None:
+        """Return at once: a system joins in one call."""
+
+    async def closed(self) -> None:
+        """Return at once: there is nothing beside the sockets."""
+
     def open(
         self,
         group: str,

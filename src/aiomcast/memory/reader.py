@@ -22,8 +22,8 @@ _ANY_TIME = sys.maxsize
 class MemoryReader:
     """Keeps `reading.contract.Reader`. `ancillary` names the extra tags that packets get.
 
-    Nothing is truncated here, and nothing coalesced. As with SO_RXQ_OVFL, `kernel_drops` is what
-    the datagram read last has told, until `count_drops`.
+    Nothing is coalesced here, and truncated only what was so before. As with SO_RXQ_OVFL, `kernel_drops`
+    is what the datagram read last has told, until `count_drops`.
     """
 
     def __init__(
@@ -100,8 +100,10 @@ class MemoryReader:
                 hop_limit = datagram.hop_limit if self._tells_hop_limit else None
                 traffic_class = datagram.traffic_class if self._tells_traffic_class else None
             flow = flows.get((source, datagram.source_port)) or self._flow(source, datagram.source_port)
+            is_cut = datagram.truncated
+            self.truncated += is_cut
             # At half the cost of a call of the class.
-            append(new(Packet, (data, flow, self.latest_ns, False, hop_limit, traffic_class, None)))
+            append(new(Packet, (data, flow, self.latest_ns, is_cut, hop_limit, traffic_class, None)))
 
     def _flow(self, source: str, source_port: int) -> Flow:
         flow = self._flows.get((source, source_port))

@@ -172,6 +172,11 @@ class MemorySocket:
         if not was_readable:
             self._wake()
 
+    def lose(self, source: str, count: int) -> None:
+        """Count datagrams of `source` that were lost on the way, where the filter would have let them in."""
+        if (source in self.filter.sources) is self.filter.is_include:
+            self.drops += count
+
     def has_room(self, datagram: Datagram) -> bool:
         """Whether `arrive` would drop nothing."""
         return (

@@ -42,16 +42,20 @@ class Datagram(Protocol):
         """The port it is to."""
 
     @property
-    def hop_limit(self) -> int:
-        """The TTL or hop limit."""
+    def hop_limit(self) -> int | None:
+        """The TTL or hop limit, None where nobody has asked for it."""
 
     @property
-    def traffic_class(self) -> int:
-        """The traffic class or TOS."""
+    def traffic_class(self) -> int | None:
+        """The traffic class or TOS, None where nobody has asked for it."""
 
     @property
     def timestamp_ns(self) -> int | None:
         """When it arrived, where that was before: else what its receivers note."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether it was cut short where it arrived before."""
 
 
 class SentDatagram(NamedTuple):
@@ -65,6 +69,11 @@ class SentDatagram(NamedTuple):
     hop_limit: int
     traffic_class: int
     timestamp_ns: int | None = None
+
+    @property
+    def truncated(self) -> bool:
+        """False: it comes whole."""
+        return False
 
 
 class Hearing(Protocol):

@@ -283,6 +283,12 @@ class Reading(Protocol):
     def call_later(self, seconds: float, call: Callable[[], object]) -> Timer:
         """Call once `seconds` have passed."""
 
+    async def prepare(self, group: str, port: int) -> None:
+        """Wait for what `open` of this group and port needs, where that takes time. Errors as of a join.
+
+        Whoever awaits it opens in the same turn of the loop, or not at all.
+        """
+
     def open(
         self,
         group: str,
@@ -327,6 +333,9 @@ class Reading(Protocol):
 
     def close(self) -> None:
         """Stop for good, in the loop's thread. The sockets stay open."""
+
+    async def closed(self) -> None:
+        """Wait, after `close`, until what it had beside the sockets is given back."""
 
     def abandon(self) -> None:
         """Stop for good and close the sockets, from whichever thread: nobody holds it any more."""

@@ -48,7 +48,8 @@ __all__ = ["Receiver"]
 class Receiver(Closing):
     """Receives multicast: join memberships, iterate over the packets of all of them.
 
-    - `network`: where groups are joined. None is the system; `aiomcast.testing` has one in memory.
+    - `network`: where groups are joined. None is the system; `aiomcast.testing` has one in memory, a
+      `feeds.Replay` is a capture, a `relay.JetStream` or `relay.RedisStreams` what relays have stored.
     - `heal`: whether memberships mend themselves when a carrier was lost and is back, when an interface was
       deleted and made again, or when the route by which an interface was chosen has moved. The events
       LOST, HEALED, MOVED and RENAMED tell of it. It costs nothing while nothing happens.
@@ -214,6 +215,8 @@ class Receiver(Closing):
         reading = self._begin()
         indexes = [one.index for one in found]
         await pass_pause(lambda: self._network.join_wait(text, indexes), self._check)
+        await reading.prepare(text, port)
+        self._check()
         membership = Membership(
             self._keeper,
             self._network,
@@ -325,9 +328,11 @@ class Receiver(Closing):
         self._dispatcher.end()
         self._keeper.mending.end()
         self._keeper.telling.end()
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = self._dispatcher.reading = None
+        reading, self._reading = self._reading, None
+        self._dispatcher.reading = None
+        if reading is not None:
+            reading.close()
+            await reading.closed()
 
     async def __aenter__(self) -> Self:
         self._check()

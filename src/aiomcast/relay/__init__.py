@@ -11,6 +11,7 @@ from .broker import Start
 from .counters import RelayStatistics
 from .errors import RelayError, UnreachableError
 from .identity import PayloadIdentity, SequenceIdentity
+from .networks import RelayNetwork
 from .once import Missing, SubscriptionStatistics
 from .relaying import Relay
 from .sharing import SharedChannel, Sharing
@@ -29,6 +30,7 @@ __all__ = [
     "RedisStreams",
     "Relay",
     "RelayError",
+    "RelayNetwork",
     "RelayStatistics",
     "SequenceIdentity",
     "SharedChannel",

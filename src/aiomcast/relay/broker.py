@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeAlias, final
 
 import attrs
 
+from ..errors import ArgumentTypeError
+from ..values.shown import shown
 from .messages import Message
 
-__all__ = ["Broker", "Demand", "Outcome", "Start", "StartAt", "Stored"]
+__all__ = ["Broker", "Demand", "Outcome", "Start", "StartAt", "Stored", "check_start"]
 
 
 @final
@@ -46,6 +48,15 @@ class Start(StrEnum):
 
 
 StartAt: TypeAlias = Start | datetime
+
+
+def check_start(start: StartAt) -> StartAt:
+    """Return `start`. ArgumentTypeError for what is none, and for a time without a zone."""
+    if isinstance(start, datetime) and start.tzinfo is None:
+        raise ArgumentTypeError(f"start {shown(start)} has no zone", "give it one: datetime.now(UTC)")
+    if not isinstance(start, (Start, datetime)):
+        raise ArgumentTypeError(f"start {shown(start)}", "give Start.LIVE, Start.FIRST or a datetime")
+    return start
 
 
 @final
@@ -83,10 +94,12 @@ class Broker(Protocol):
         Never, where what is acknowledged outlives the server's process.
         """
 
-    def read(self, pattern: str, start: StartAt) -> AsyncIterator[list[Stored]]:
+    def read(self, pattern: str, start: StartAt) -> AsyncGenerator[list[Stored], None]:
         """Yield what is stored under subjects that match, list by list, and what comes, without end.
 
-        What is taken up again after the server was away goes on behind the last that was yielded.
+        The first list comes as soon as it is settled from where on is read, and may be empty. What is not
+        taken waits at the server. What is taken up again after it was away goes on behind the last that was
+        yielded. RelayError where nothing can be read, and where nothing more can.
         """
 
     async def aclose(self) -> None:

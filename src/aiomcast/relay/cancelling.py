@@ -8,7 +8,7 @@ __all__ = ["check_cancelled"]
 
 
 def check_cancelled() -> None:
-    """Raise CancelledError where this task was asked to end: nats-py swallows that while it flushes."""
+    """Raise CancelledError where this task was asked to end: some libraries keep that for themselves."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Final, final
@@ -36,11 +37,14 @@ _TOKENS: Final = 9  # of a reply subject without a domain: $JS.ACK.stream.consum
 class Following:
     """One reader of a stream: what is stored under `pattern`, in order, each once."""
 
-    def __init__(self, client: Client, stream: str, pattern: str, start: StartAt) -> None:
+    def __init__(
+        self, client: Client, stream: str, pattern: str, start: StartAt, check_refused: Callable[[bool], None]
+    ) -> None:
         self._client = client
         self._stream = stream
         self._pattern = pattern
         self._start = start
+        self._check_refused = check_refused  # whether it has begun; raises where the server has said no
         self._place = 0  # of the last that was taken
         self._latest: deque[tuple[int, str]] = deque(maxlen=_LOOKED_BACK)  # places and identities
         self._again: frozenset[tuple[int, str]] = frozenset()  # those, when it was last taken up again
@@ -52,12 +56,31 @@ class Following:
         self._is_broken = False
         self._arrived = asyncio.Event()
 
+    async def begin(self) -> None:
+        """Have a consumer of the server's behind the last that was taken. RelayError as of `next`."""
+        while True:
+            await self.aclose()
+            if self._client.is_closed:
+                raise RelayError("the connection to the server is closed", "make another JetStream")
+            try:
+                await self._try_to_begin()
+            except (nats.js.errors.NotFoundError, nats.js.errors.BadRequestError) as error:
+                if not self._created:
+                    raise RelayError(f"stream {self._stream} cannot be read: {error.description}") from None
+                await asyncio.sleep(_RETRY)
+            except (nats.errors.Error, OSError):
+                check_cancelled()
+                self._check_refused(self._created is not None)
+                await asyncio.sleep(_RETRY)
+            else:
+                return
+
     async def next(self) -> list[Stored]:
         """Return what has come, waiting for it. RelayError where it will never come."""
         while not self._queue:
             if self._subscription is None or self._is_broken:
                 self._arrived.clear()
-                await self._begin()
+                await self.begin()
             for reply in self._flow:
                 with suppress(nats.errors.Error):
                     await self._client.publish(reply)
@@ -78,24 +101,6 @@ class Following:
         if subscription is not None:
             with suppress(nats.errors.Error):
                 await subscription.unsubscribe()
-
-    async def _begin(self) -> None:
-        """Have a consumer of the server's behind the last that was taken."""
-        while True:
-            await self.aclose()
-            if self._client.is_closed:
-                raise RelayError("the connection to the server is closed", "make another JetStream")
-            try:
-                await self._try_to_begin()
-            except (nats.js.errors.NotFoundError, nats.js.errors.BadRequestError) as error:
-                if not self._created:
-                    raise RelayError(f"stream {self._stream} cannot be read: {error.description}") from None
-                await asyncio.sleep(_RETRY)
-            except (nats.errors.Error, OSError):
-                check_cancelled()
-                await asyncio.sleep(_RETRY)
-            else:
-                return
 
     async def _try_to_begin(self) -> None:
         manager = self._client.jetstream(timeout=2)
@@ -125,9 +130,10 @@ class Following:
             num_replicas=1,
             mem_storage=True,
         )
-        if isinstance(self._start, datetime) and not self._place:
+        start = self._start
+        if isinstance(start, datetime) and start.timestamp() > 0 and not self._place:  # no server is older
             config.deliver_policy = DeliverPolicy.BY_START_TIME
-            config.opt_start_time = self._start
+            config.opt_start_time = start
         else:
             config.deliver_policy = DeliverPolicy.BY_START_SEQUENCE
             config.opt_start_seq = self._place + 1
@@ -142,7 +148,7 @@ class Following:
             if msg.reply:
                 self._flow.append(msg.reply)  # which is answered when all before it were taken
             elif (stalled := headers.get("Nats-Consumer-Stalled")) is not None:
-                self._flow.append(stalled)
+                self._flow = [stalled]  # told with every heartbeat, for as long as nothing is taken
             last = headers.get("Nats-Last-Consumer")
             if last is not None and int(last) != self._count:
                 self._is_broken = True

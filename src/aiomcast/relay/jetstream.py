@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, final
 
 from ..errors import MissingExtraError
@@ -21,13 +22,13 @@ try:
 except ImportError:
     raise MissingExtraError.of("nats-py", "nats") from None
 
-from ..values.closing import Closing
 from .broker import Demand, Outcome, StartAt, Stored
 from .cancelling import check_cancelled
 from .errors import RelayError, UnreachableError
 from .fitting import HEADERS, check_fit, widest
 from .following import Following
 from .messages import Message
+from .networks import Readable
 from .servers import credentials_file, name_of_server, nats_servers, stream_name
 
 __all__ = ["JetStream"]
@@ -39,16 +40,21 @@ _TRIALS: Final = 5
 _RETRY: Final = 0.05  # seconds between looks whether it is back
 _PING: Final = 3  # seconds between looks whether the server is there
 _STATUS_NO_RESPONDERS: Final = "503"
+_LET_IN: Final = "write nats://USER:PASSWORD@HOST, or give credentials"
+_MAY_ASK: Final = "give the user the right to use $JS.API.>"
 
 
 @final
-class JetStream(Closing):
+class JetStream(Readable):
     """A NATS server with JetStream: `JetStream("nats://192.0.2.1:4222")`.
 
     `url` has the scheme nats, tls, ws or wss; several servers of one cluster stand with commas between
     them. `stream` is the one to use; None means the one that takes the subjects. With `create` it is
     made where there is none: stored in files, kept for `keep` seconds (None: until it is full).
     `credentials` is a file as `nsc` writes it; a user and a password can stand in the URL.
+
+    It is what a `Relay` stores on and a `Subscription` reads. It is a network too: a
+    `Receiver(network=JetStream(url))` joins what relays have stored. See `network`.
 
     ArgumentError for what is no such URL, stream or file. MissingExtraError without `aiomcast[nats]`, and
     without what nats-py takes for credentials and ws.
@@ -64,6 +70,7 @@ class JetStream(Closing):
         credentials: str | None = None,
     ) -> None:
         self._servers = nats_servers(url)
+        super().__init__(self.name, partial(JetStream, url, stream=stream, credentials=credentials))
         self._stream = stream_name(stream)
         self._create = create
         self._keep = keep
@@ -71,10 +78,13 @@ class JetStream(Closing):
         self._client: Client | None = None
         self._back_again = asyncio.Event()
         self._in_order = asyncio.Lock()
+        self._connecting = asyncio.Lock()
+        self._looking = asyncio.Lock()
         self._acks: dict[str, tuple[_Batch, int]] = {}
         self._inbox = ""
         self._number = 0
         self._denied = ""
+        self._kept_out = ""
         self._error = ""
         self._refusal = ""
 
@@ -153,14 +163,16 @@ class JetStream(Closing):
         self._back_again.clear()
         await self._back_again.wait()
 
-    async def read(self, pattern: str, start: StartAt) -> AsyncIterator[list[Stored]]:
+    async def read(self, pattern: str, start: StartAt) -> AsyncGenerator[list[Stored], None]:
         """Yield what the stream has under `pattern`. See `Broker.read`."""
-        client = await self._connected()
-        await self._look_for_jetstream(client)
-        if self._stream is None:
-            self._stream = (await self._found(client, Demand(pattern, 0.0, 0))).config.name
-        following = Following(client, str(self._stream), pattern, start)
+        async with self._looking:  # one at a time: there is one connection, and what it denies
+            client = await self._connected()
+            await self._look_for_jetstream(client)
+            stream = self._stream or (await self._found(client, Demand(pattern, 0.0, 0))).config.name
+        following = Following(client, str(stream), pattern, start, self._check_refused)
         try:
+            await following.begin()
+            yield []
             while True:
                 yield await following.next()
         finally:
@@ -177,20 +189,27 @@ class JetStream(Closing):
         """Return the connection to the server, made if there is none yet. RelayError where there is none."""
         return await self._connected()
 
+    def _check_refused(self, has_begun: bool) -> None:
+        """Raise a RelayError where the server has said that this user may not go on, or begin."""
+        if self._kept_out:
+            raise RelayError(self._kept_out, _LET_IN)
+        if self._denied and not has_begun:
+            raise RelayError(self._denied, _MAY_ASK)
+
     # Connecting
 
     async def _connected(self) -> Client:
-        if self._client is not None:
+        async with self._connecting:
+            if self._client is None:
+                trial = await self._tried()
+                await trial.close()
+                client = await self._opened(allow_reconnect=True)
+                self._client = client
+                self._inbox = client.new_inbox()
+                await client.subscribe(
+                    f"{self._inbox}.*", cb=self._acknowledged, pending_msgs_limit=-1, pending_bytes_limit=-1
+                )
             return self._client
-        trial = await self._tried()
-        await trial.close()
-        client = await self._opened(allow_reconnect=True)
-        self._inbox = client.new_inbox()
-        await client.subscribe(
-            f"{self._inbox}.*", cb=self._acknowledged, pending_msgs_limit=-1, pending_bytes_limit=-1
-        )
-        self._client = client
-        return client
 
     async def _tried(self) -> Client:
         """Return a connection. A server that refuses one may close it before that can be read: then again."""
@@ -226,19 +245,21 @@ class JetStream(Closing):
                 raise
             text = self._error or _said(error)
             if "authorization" in text.lower():
-                raise RelayError(
-                    f"{self.name} does not let this user in: {text}",
-                    "write nats://USER:PASSWORD@HOST, or give credentials",
-                ) from None
+                raise RelayError(f"{self.name} does not let this user in: {text}", _LET_IN) from None
             raise RelayError(
                 f"no NATS server answers at {self.name}: {text}", "start one with nats-server -js"
             ) from None
+        except asyncio.CancelledError:
+            await client.close()
+            raise
         return client
 
     async def _erred(self, error: Exception) -> None:
         text = _said(error)
         if "permissions violation" in text.lower():
             self._denied = f"{self.name}: {text}"
+        if "authorization violation" in text.lower():
+            self._kept_out = f"{self.name} does not let this user in: {text}"
         if "authorization" not in self._error.lower():  # what comes after that says less
             self._error = text
         _log.debug("%s: %s", self.name, text)
@@ -248,6 +269,7 @@ class JetStream(Closing):
             batch.fail(UnreachableError(f"the connection to {self.name} was lost"))
 
     async def _back(self) -> None:
+        self._kept_out = ""
         self._back_again.set()
 
     async def _acknowledged(self, msg: Msg) -> None:
@@ -278,7 +300,7 @@ class JetStream(Closing):
             ) from None
         except nats.errors.Error as error:
             if self._denied:
-                raise RelayError(self._denied, "give the user the right to use $JS.API.>") from None
+                raise RelayError(self._denied, _MAY_ASK) from None
             raise RelayError(
                 f"{self.name} has no JetStream: {_said(error)}", "start it with nats-server -js"
             ) from None
@@ -299,7 +321,7 @@ class JetStream(Closing):
         except nats.errors.Error as error:
             raise RelayError(
                 f"{self.name} did not tell its streams: {self._denied or _said(error)}",
-                "give the user the right to use $JS.API.>",
+                _MAY_ASK,
             ) from None
         config = StreamConfig(
             name=wanted,

@@ -35,7 +35,7 @@ class Missing:
 @sealed
 @attrs.frozen(slots=True)
 class SubscriptionStatistics:
-    """What has come to a subscription.
+    """What has come to a subscription, or to all that receives by a `RelayNetwork`.
 
     `packets` were new. `repeated` had come already, and were dropped: the server forgot an identity
     while it was away, or clocks differ. `foreign` messages are no relay's. `missing` were received by a
@@ -46,6 +46,16 @@ class SubscriptionStatistics:
     repeated: int = 0
     foreign: int = 0
     missing: int = 0
+
+    def __add__(self, other: SubscriptionStatistics) -> SubscriptionStatistics:
+        if not isinstance(other, SubscriptionStatistics):
+            return NotImplemented
+        return SubscriptionStatistics(
+            self.packets + other.packets,
+            self.repeated + other.repeated,
+            self.foreign + other.foreign,
+            self.missing + other.missing,
+        )
 
 
 class Once:

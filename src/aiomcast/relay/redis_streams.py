@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, final
 from urllib.parse import urlsplit
 
 from ..errors import ArgumentError, ArgumentTypeError, MissingExtraError
-from ..values.closing import Closing
 from ..values.shown import shown
 from .broker import Demand, Outcome, Start, StartAt, Stored
+from .cancelling import check_cancelled
 from .errors import RelayError, UnreachableError
 from .messages import Message
+from .networks import Readable
 from .servers import without_password
 
 try:
@@ -33,6 +35,7 @@ _PATIENCE: Final = 5.0  # seconds for an answer
 _RETRY: Final = 0.2  # seconds before it is tried again
 _BLOCK_MS: Final = 1000
 _COUNT: Final = 512  # messages read at a time
+_MAY_READ: Final = "give the user the rights to XREAD and XREVRANGE, and name a stream"
 _OLDEST: Final = (5, 0)  # the first release that has streams
 
 # What is stored already is known by a key with an end; it is set only after the message is stored, so that
@@ -65,7 +68,7 @@ return answers
 
 
 @final
-class RedisStreams(Closing):
+class RedisStreams(Readable):
     """A Redis server, 5.0 or newer: `RedisStreams("redis://192.0.2.1:6379")`.
 
     `url` has the scheme redis or rediss, a user and a password where they are needed, and the number of a
@@ -73,6 +76,9 @@ class RedisStreams(Closing):
     (None: all). With `durable` the server must write its append-only file (appendonly yes): what is
     acknowledged then outlives the server; with appendfsync everysec, its default, a power cut can take
     the last second all the same. It must evict nothing (maxmemory-policy noeviction).
+
+    It is what a `Relay` stores on and a `Subscription` reads. It is a network too: a
+    `Receiver(network=RedisStreams(url))` joins what relays have stored. See `network`.
 
     ArgumentError for what is no such URL. MissingExtraError without `aiomcast[redis]`.
     """
@@ -90,6 +96,7 @@ class RedisStreams(Closing):
         self._stream = stream
         self._keep = "" if keep is None else str(keep)
         self._durable = durable
+        super().__init__(self.name, partial(RedisStreams, url, stream=stream))
         self._window_ms = 0
         self._client: Any = None  # redis-py types its answers as what they may be, with or without await
         self._in_order = asyncio.Lock()
@@ -170,6 +177,7 @@ class RedisStreams(Closing):
     async def reachable(self) -> None:
         """Return when the server answers. See `Broker.reachable`."""
         while True:
+            check_cancelled()
             try:
                 await self._opened().ping()
             except (AwayError, LateError, OSError):
@@ -183,18 +191,22 @@ class RedisStreams(Closing):
         """Never return: the append-only file is written before an answer goes out."""
         await asyncio.get_running_loop().create_future()
 
-    async def read(self, pattern: str, start: StartAt) -> AsyncIterator[list[Stored]]:
+    async def read(self, pattern: str, start: StartAt) -> AsyncGenerator[list[Stored], None]:
         """Yield what the stream has under `pattern`. See `Broker.read`."""
         words = pattern.split(".")
         place = await self._place(start)
+        yield []
         while True:
+            check_cancelled()
             try:
                 answer = await self._opened().xread({self._stream: place}, count=_COUNT, block=_BLOCK_MS)
             except (AwayError, LateError, OSError):
                 await self.reachable()
                 continue
             except RedisError as error:
-                raise RelayError(f"{self.name} does not let {self._stream} be read: {error}") from None
+                raise RelayError(
+                    f"{self.name} does not let {self._stream} be read: {error}", _MAY_READ
+                ) from None
             entries = answer[0][1] if answer else []
             found = [one for one in (_stored(*entry) for entry in entries) if _matches(one, words)]
             if entries:
@@ -223,18 +235,22 @@ class RedisStreams(Closing):
         return Outcome.REFUSED
 
     async def _place(self, start: StartAt) -> str:
-        """Return behind which entry to read."""
-        if isinstance(start, datetime):
-            return f"{int(start.timestamp() * 1000) - 1}-{2**64 - 1}"
-        if start is Start.FIRST:
-            return "0-0"
+        """Return behind which entry to read, after a look whether that is allowed."""
         try:
             last = await self._opened().xrevrange(self._stream, count=1)
+            await self._opened().xread({self._stream: "$"}, count=1)
+        except AuthenticationError as error:
+            raise RelayError(
+                f"{self.name} does not let this user in: {error}", "write redis://USER:PASSWORD@HOST"
+            ) from None
         except (AwayError, LateError, OSError) as error:
             raise RelayError(f"no Redis answers at {self.name}: {error}", "start one: redis-server") from None
         except RedisError as error:
-            raise RelayError(f"{self.name} does not let {self._stream} be read: {error}") from None
-        return str(last[0][0].decode()) if last else "0-0"
+            raise RelayError(f"{self.name} does not let {self._stream} be read: {error}", _MAY_READ) from None
+        if isinstance(start, datetime):
+            begun_ms = int(start.timestamp() * 1000)
+            return f"{begun_ms - 1}-{2**64 - 1}" if begun_ms > 0 else "0-0"
+        return str(last[0][0].decode()) if last and start is Start.LIVE else "0-0"
 
 
 def _stored(place: bytes, fields: dict[bytes, bytes]) -> Stored:

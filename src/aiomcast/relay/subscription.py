@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Self, final
 
-from ..errors import ArgumentTypeError
 from ..values.addresses import Address
 from ..values.closing import Closing
 from ..values.packets import Packet
 from ..values.sealed import sealed
-from ..values.shown import shown
-from .broker import Broker, Start, StartAt, Stored
+from .broker import Broker, Start, StartAt, Stored, check_start
 from .messages import packet_of
 from .once import Missing, Once, SubscriptionStatistics
 from .subjects import DEFAULT_SUBJECT, Subject
@@ -48,13 +45,9 @@ class Subscription(Closing):
         start: StartAt = Start.LIVE,
         subject: str = DEFAULT_SUBJECT,
     ) -> None:
-        if isinstance(start, datetime) and start.tzinfo is None:
-            raise ArgumentTypeError(f"start {shown(start)} has no zone", "give it one: datetime.now(UTC)")
-        if not isinstance(start, (Start, datetime)):
-            raise ArgumentTypeError(f"start {shown(start)}", "give Start.LIVE, Start.FIRST or a datetime")
         self._pattern = Subject(subject).matching(group, port, source)
         self._broker = broker
-        self._read: AsyncIterator[list[Stored]] = broker.read(self._pattern, start)
+        self._read = broker.read(self._pattern, check_start(start))
         self._once = Once()
         self._items: deque[Packet | Missing] = deque()
         self._is_closed = False
@@ -87,9 +80,7 @@ class Subscription(Closing):
     async def aclose(self) -> None:
         """End it; the connection stays. Doing so twice is fine."""
         self._is_closed = True
-        close = getattr(self._read, "aclose", None)
-        if close is not None:
-            await close()
+        await self._read.aclose()
 
     async def _next(self) -> Packet | Missing:
         while not self._items:

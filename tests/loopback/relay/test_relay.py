@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import signal
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 import pytest
-import pytest_asyncio
 
 from aiomcast import ArgumentError, ArgumentTypeError, Membership, Overflow, Packet, Receiver, StateError
 from aiomcast.relay import (
@@ -23,43 +21,10 @@ from aiomcast.relay import (
 )
 from aiomcast.relay.broker import Broker
 from aiomcast.testing import MemoryNetwork
-from tests.support.brokers import NatsServer, RedisServer, needs_nats, needs_redis
+from tests.support.brokers import NatsServer, needs_nats
 from tests.support.waiting import until
 
-from .conftest import GROUP, PORT, SOURCE, ended
-
-Connect = Callable[[], JetStream | RedisStreams]
-_numbers = itertools.count(1)
-
-
-@pytest_asyncio.fixture(
-    params=[pytest.param("nats", marks=needs_nats), pytest.param("redis", marks=needs_redis)]
-)
-async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
-    """Return what makes connections to one stream, which nobody else uses."""
-    name = f"T{next(_numbers)}"
-    opened: list[JetStream | RedisStreams] = []
-    if request.param == "nats":
-        server: NatsServer = request.getfixturevalue("nats_server")
-
-        def connect() -> JetStream | RedisStreams:
-            opened.append(JetStream(server.url, stream=name, create=True))
-            return opened[-1]
-    else:
-        redis: RedisServer = request.getfixturevalue("redis_server")
-
-        def connect() -> JetStream | RedisStreams:
-            opened.append(RedisStreams(redis.url, stream=name))
-            return opened[-1]
-
-    yield connect
-    for one in opened:
-        await one.aclose()
-
-
-def subject() -> str:
-    """A template that no other test uses: streams of one server share no subjects."""
-    return f"s{next(_numbers)}.{{group}}.{{port}}.{{source}}"
+from .conftest import GROUP, PORT, SOURCE, Connect, ended, subject
 
 
 async def taken(subscription: Subscription, count: int) -> list[Packet]:
