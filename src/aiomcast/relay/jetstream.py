@@ -293,7 +293,7 @@ class JetStream(Readable):
     async def _look_for_jetstream(self, client: Client) -> None:
         self._denied = ""
         try:
-            await client.jetstream(timeout=2).account_info()
+            await client.jetstream(timeout=_PATIENCE).account_info()
         except nats.js.errors.Error as error:
             raise RelayError(
                 f"{self.name} has no JetStream: {_said(error)}", "start it with nats-server -js"
@@ -301,12 +301,14 @@ class JetStream(Readable):
         except nats.errors.Error as error:
             if self._denied:
                 raise RelayError(self._denied, _MAY_ASK) from None
+            if isinstance(error, nats.errors.TimeoutError):
+                raise RelayError(f"{self.name} has not answered for {_PATIENCE:g} s") from None
             raise RelayError(
                 f"{self.name} has no JetStream: {_said(error)}", "start it with nats-server -js"
             ) from None
 
     async def _found(self, client: Client, demand: Demand) -> StreamInfo:
-        manager = client.jetstream(timeout=2)
+        manager = client.jetstream(timeout=_PATIENCE)
         try:
             name = self._stream or await manager.find_stream_name_by_subject(demand.pattern)
             return await manager.stream_info(name)

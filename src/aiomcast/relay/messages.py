@@ -25,6 +25,7 @@ RUN: Final = "Mcast-Run"
 COUNTER: Final = "Mcast-Counter"
 SETTLED: Final = "Mcast-Settled"
 
+_FLOW: Final = (SOURCE, SOURCE_PORT, GROUP, PORT, INTERFACE)
 _PORTS: Final = range(65536)
 
 
@@ -45,13 +46,16 @@ class Message:
 @final
 @attrs.frozen(slots=True)
 class Origin:
-    """By whom a message came: `relay` by name, `run` of it, the how-manieth of its flow it is there.
+    """By whom a message came: `relay` by name, `run` of it, the how-manieth of its `flow` it is there.
+
+    Flows may share a subject, as those that differ in the port that they come from.
 
     Of the counters up to `settled`, `merged` were stored already by another relay when this was sent.
     """
 
     relay: str
     run: str
+    flow: tuple[str, ...]
     counter: int
     settled: int
     merged: int
@@ -107,7 +111,8 @@ def origin_of(tags: Mapping[str, str]) -> Origin | None:
     """Return by whom a message came, None where its tags do not tell."""
     try:
         settled, _, merged = tags[SETTLED].partition("/")
-        return Origin(tags[RELAY], tags[RUN], int(tags[COUNTER]), int(settled), int(merged))
+        flow = tuple([tags[tag] for tag in _FLOW])
+        return Origin(tags[RELAY], tags[RUN], flow, int(tags[COUNTER]), int(settled), int(merged))
     except (KeyError, ValueError):
         return None
 

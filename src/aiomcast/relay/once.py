@@ -65,7 +65,7 @@ class Once:
         self._seen: dict[str, None] = {}
         self._recent: dict[str, tuple[str, str, int]] = {}  # by payload: relay, slot, time
         self._clocks: dict[str, _Clock] = {}
-        self._lines: dict[tuple[str, str, str], _Line] = {}
+        self._lines: dict[tuple[str, str, tuple[str, ...]], _Line] = {}
         self._packets = self._repeated = self._foreign = self._missing = 0
 
     def statistics(self) -> SubscriptionStatistics:
@@ -90,7 +90,7 @@ class Once:
 
     def _look(self, subject: str, origin: Origin) -> Missing | None:
         """Compare what a relay says is stored with what has come."""
-        key = origin.relay, origin.run, subject
+        key = origin.relay, origin.run, origin.flow
         line = self._lines.get(key)
         if line is None:
             line = _Line(origin.counter - 1)

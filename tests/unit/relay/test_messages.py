@@ -38,7 +38,8 @@ def test_there_and_back(packet: Packet, counter: int, settled: int, merged: int)
     assert back is not None
     flow = packet.flow
     assert back == packet._replace(flow=Flow(flow.source, flow.source_port, flow.group, flow.port, 0))
-    assert origin_of(tags) == Origin("a", "0f", counter, settled, merged)
+    key = (flow.source, str(flow.source_port), flow.group, str(flow.port), "eth0")
+    assert origin_of(tags) == Origin("a", "0f", key, counter, settled, merged)
 
 
 @given(

@@ -24,13 +24,14 @@ SUBJECT = "mcast.x"
 class Line:
     """A relay, as far as its messages go; its clock is off by `skew` seconds."""
 
-    def __init__(self, name: str, skew: float = 0.0) -> None:
-        self.counter = FlowCounter(FLOW, SUBJECT, "eth0", name, "0f")
+    def __init__(self, name: str, skew: float = 0.0, flow: Flow = FLOW) -> None:
+        self.flow = flow
+        self.counter = FlowCounter(flow, SUBJECT, "eth0", name, "0f")
         self.identify = PayloadIdentity(10.0)
         self.skew = skew
 
     def message(self, data: bytes, at: float) -> tuple[int, Message]:
-        packet = Packet(data, FLOW, int((at + self.skew) * SECOND))
+        packet = Packet(data, self.flow, int((at + self.skew) * SECOND))
         number, tags = self.counter.next(packet)
         return number, Message(SUBJECT, tags, data, self.identify(packet))
 
@@ -72,6 +73,17 @@ def test_one_relay_and_nothing_missing() -> None:
     for at, data in enumerate(numbered(range(50))):
         server.store(line, data, at)
     assert server.came == numbered(range(50))
+    assert server.told == []
+
+
+def test_flows_that_share_a_subject_are_counted_apart() -> None:
+    """The source sends from two ports, and the template of the subject has no port of the source."""
+    server = Server()
+    lines = [Line("a", flow=Flow(FLOW.source, port, FLOW.group, FLOW.port, 3)) for port in (4000, 4001)]
+    for at, number in enumerate(range(0, 90, 3)):
+        for line, data in zip([lines[0], *lines], numbered([number, number + 1, number + 2]), strict=True):
+            server.store(line, data, at)
+    assert server.came == numbered(range(90))
     assert server.told == []
 
 
