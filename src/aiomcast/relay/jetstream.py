@@ -71,6 +71,7 @@ class JetStream(Closing):
         self._client: Client | None = None
         self._back_again = asyncio.Event()
         self._in_order = asyncio.Lock()
+        self._connecting = asyncio.Lock()  # a relay and its leases may ask for it at the same time
         self._acks: dict[str, tuple[_Batch, int]] = {}
         self._inbox = ""
         self._number = 0
@@ -180,8 +181,12 @@ class JetStream(Closing):
     # Connecting
 
     async def _connected(self) -> Client:
-        if self._client is not None:
+        async with self._connecting:
+            if self._client is None:
+                self._client = await self._connected_anew()
             return self._client
+
+    async def _connected_anew(self) -> Client:
         trial = await self._tried()
         await trial.close()
         client = await self._opened(allow_reconnect=True)
@@ -189,7 +194,6 @@ class JetStream(Closing):
         await client.subscribe(
             f"{self._inbox}.*", cb=self._acknowledged, pending_msgs_limit=-1, pending_bytes_limit=-1
         )
-        self._client = client
         return client
 
     async def _tried(self) -> Client:
