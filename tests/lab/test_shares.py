@@ -31,12 +31,16 @@ from .share_worker import PAYLOAD, PORT, channels
 
 MEMBERS = ("s2", "s3", "rcv")  # the source and the server are s1
 COUNT = 300
-LEASE = 2.0
+LEASE = 3.0
 LOOK_NS = int(LEASE / 4 * 1e9)
 SERVER_PORT = 4222
-ROUND = 0.1  # seconds from one packet of a channel to the next, about
+ROUND = 0.3  # seconds from one packet of a channel to the next, about
 BURST = 50
 SECOND = 1e9
+pytestmark = [
+    pytest.mark.timeout(400),
+    pytest.mark.asyncio(loop_factories=["asyncio"]),  # the members run on a loop of their own
+]
 Packets: TypeAlias = tuple[int, int]  # of which channel, and which round
 
 
@@ -155,7 +159,7 @@ class Shares:
             stored: Counter[Packets] = Counter()
             async with asyncio.timeout(60):
                 async for packet in subscription:
-                    stored[struct.unpack(PAYLOAD, packet.data)] += 1  # type: ignore[index]  # a pair
+                    stored[struct.unpack(PAYLOAD, packet.data)] += 1
                     seen = subscription.statistics()
                     if seen.packets + seen.repeated == state.messages and seen.packets == stored.total():
                         break
@@ -193,7 +197,7 @@ class Shares:
         return max(after[1] - one[0] for one, after in itertools.pairwise(self.rounds))
 
 
-async def until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+async def until(condition: Callable[[], bool], what: str, seconds: float = 120) -> None:
     """Wait for what other processes do; it tells what did not come."""
     try:
         async with asyncio.timeout(seconds):

@@ -8,7 +8,7 @@ __all__ = ["check_cancelled"]
 
 
 def check_cancelled() -> None:
-    """Raise CancelledError where this task was asked to end: nats-py swallows that while it flushes."""
+    """Raise CancelledError where this task was asked to end: clients swallow that, as nats-py in a flush."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

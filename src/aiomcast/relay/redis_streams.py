@@ -14,11 +14,14 @@ from ..errors import ArgumentError, ArgumentTypeError, MissingExtraError
 from ..values.closing import Closing
 from ..values.shown import shown
 from .broker import Demand, Outcome, Start, StartAt, Stored
+from .cancelling import check_cancelled
 from .errors import RelayError, UnreachableError
 from .messages import Message
 
 try:
     from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
     from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
     from redis.exceptions import ConnectionError as AwayError
     from redis.exceptions import TimeoutError as LateError
@@ -92,6 +95,8 @@ class RedisStreams(Closing):
         self._window_ms = 0
         self._client: Any = None  # redis-py types its answers as what they may be, with or without await
         self._in_order = asyncio.Lock()
+        self._is_away = False
+        self._back_again = asyncio.Event()
         self._refusal = ""
 
     def __repr__(self) -> str:
@@ -158,12 +163,15 @@ class RedisStreams(Closing):
             async with self._in_order:
                 answers = await self._opened().eval(_STORE, 1, self._stream, *arguments)
         except (AwayError, LateError, OSError) as error:
+            check_cancelled()
+            self._is_away = True
             raise UnreachableError(f"{self.name} is away: {error}") from None
         except NoPermissionError as error:
             raise RelayError(f"{self.name}: {error}", "give the user the right to XADD and SET") from None
         except ResponseError as error:
             self._refusal = str(error)
             return [Outcome.REFUSED] * len(messages)
+        check_cancelled()
         return [self._outcome(answer) for answer in answers]
 
     async def reachable(self) -> None:
@@ -176,11 +184,19 @@ class RedisStreams(Closing):
             except RedisError:  # it loads what it had, or lets nobody in now
                 await asyncio.sleep(_RETRY)
             else:
+                if self._is_away:
+                    self._is_away = False
+                    self._back_again.set()
                 return
 
     async def returned(self) -> None:
-        """Never return: the append-only file is written before an answer goes out."""
-        await asyncio.get_running_loop().create_future()
+        """Return when the server is back. See `Broker.returned`.
+
+        The append-only file is written before an answer goes out, but where that fails, as on a full disk,
+        the answer goes out all the same, and only what comes after it is refused.
+        """
+        self._back_again.clear()
+        await self._back_again.wait()
 
     async def read(self, pattern: str, start: StartAt) -> AsyncIterator[list[Stored]]:
         """Yield what the stream has under `pattern`. See `Broker.read`."""
@@ -211,7 +227,11 @@ class RedisStreams(Closing):
     def _opened(self) -> Any:  # see `_client`
         if self._client is None:
             self._client = Redis.from_url(
-                self._url, socket_connect_timeout=_PATIENCE, socket_timeout=_PATIENCE, client_name="aiomcast"
+                self._url,
+                socket_connect_timeout=_PATIENCE,
+                socket_timeout=_PATIENCE,
+                client_name="aiomcast",
+                retry=Retry(NoBackoff(), 0),  # a connection that is lost is to be known of
             )
         return self._client
 

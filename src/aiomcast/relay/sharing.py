@@ -32,7 +32,7 @@ _SHORTEST_LEASE: Final = 0.2  # seconds
 
 
 class Leases(Protocol):
-    """Where members say that they are alive, and what they hold. What is not renewed within a term is gone."""
+    """Where members say that they live, and what they hold. What is not renewed within a term is gone."""
 
     async def renew(self, name: str, holding: bytes) -> None:
         """Say that `name` is alive, and holds this. RelayError where that cannot be said now."""
