@@ -160,10 +160,11 @@ class Relay:
         finally:
             await _cancel(reading)
             if not failed.done():
+                deadline = asyncio.get_running_loop().time() + self._drain
                 if storing:
                     await asyncio.wait(storing, timeout=self._drain)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(self._drain):
+                    async with asyncio.timeout_at(deadline):
                         await self._has_sent_again.wait()
             await _cancel(watching)
             await _cancel(storing)
