@@ -8,7 +8,7 @@ __all__ = ["check_cancelled"]
 
 
 def check_cancelled() -> None:
-    """Raise CancelledError where this task was asked to end: some libraries keep that for themselves."""
+    """Raise CancelledError where this task was asked to end: clients swallow that, as nats-py in a flush."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

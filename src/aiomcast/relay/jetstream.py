@@ -78,7 +78,7 @@ class JetStream(Readable):
         self._client: Client | None = None
         self._back_again = asyncio.Event()
         self._in_order = asyncio.Lock()
-        self._connecting = asyncio.Lock()
+        self._connecting = asyncio.Lock()  # a relay and its leases may ask for it at the same time
         self._looking = asyncio.Lock()
         self._acks: dict[str, tuple[_Batch, int]] = {}
         self._inbox = ""
@@ -201,15 +201,22 @@ class JetStream(Readable):
     async def _connected(self) -> Client:
         async with self._connecting:
             if self._client is None:
-                trial = await self._tried()
-                await trial.close()
-                client = await self._opened(allow_reconnect=True)
-                self._client = client
-                self._inbox = client.new_inbox()
-                await client.subscribe(
-                    f"{self._inbox}.*", cb=self._acknowledged, pending_msgs_limit=-1, pending_bytes_limit=-1
-                )
+                self._client = await self._connected_anew()
             return self._client
+
+    async def _connected_anew(self) -> Client:
+        trial = await self._tried()
+        await trial.close()
+        client = await self._opened(allow_reconnect=True)
+        try:
+            self._inbox = client.new_inbox()
+            await client.subscribe(
+                f"{self._inbox}.*", cb=self._acknowledged, pending_msgs_limit=-1, pending_bytes_limit=-1
+            )
+        except BaseException:
+            await client.close()
+            raise
+        return client
 
     async def _tried(self) -> Client:
         """Return a connection. A server that refuses one may close it before that can be read: then again."""

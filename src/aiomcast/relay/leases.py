@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from typing import Final, final
 
 import nats.errors
@@ -38,24 +40,35 @@ class JetStreamLeases:
         self._entries: KeyValue | None = None
         self._manager: JetStreamContext
 
-    async def renew(self, name: str) -> None:
+    async def renew(self, name: str, holding: bytes) -> None:
         """Write the entry of this member anew."""
         entries = await self._opened()
         try:
-            await entries.put(_PREFIX + name.encode().hex(), b"")
+            await entries.put(_PREFIX + name.encode().hex(), holding)
         except nats.errors.Error as error:
             raise self._failed(error) from None
 
-    async def members(self) -> frozenset[str]:
-        """Return whose entries there are."""
+    async def members(self) -> Mapping[str, bytes]:
+        """Return whose entries there are, and what is in them."""
         await self._opened()
         subjects = f"{self._subjects}{_PREFIX}"
         try:
             info = await self._manager.stream_info(self._stream, subjects_filter=f"{subjects}>")
+            found = tuple(info.state.subjects or {})
+            entries = await asyncio.gather(*map(self._entry, found))
         except nats.errors.Error as error:
             raise self._failed(error) from None
-        found = (info.state.subjects or {}).keys()
-        return frozenset(bytes.fromhex(one.removeprefix(subjects)).decode() for one in found)
+        return {
+            bytes.fromhex(subject.removeprefix(subjects)).decode(): entry
+            for subject, entry in zip(found, entries, strict=True)
+            if entry is not None
+        }
+
+    async def _entry(self, subject: str) -> bytes | None:
+        try:
+            return (await self._manager.get_last_msg(self._stream, subject)).data or b""
+        except nats.js.errors.NotFoundError:  # its time has come just now
+            return None
 
     async def give_up(self, name: str) -> None:
         """Take the entry of this member away."""

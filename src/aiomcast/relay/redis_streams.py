@@ -22,6 +22,8 @@ from .servers import without_password
 
 try:
     from redis.asyncio import Redis
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
     from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
     from redis.exceptions import ConnectionError as AwayError
     from redis.exceptions import TimeoutError as LateError
@@ -100,6 +102,8 @@ class RedisStreams(Readable):
         self._window_ms = 0
         self._client: Any = None  # redis-py types its answers as what they may be, with or without await
         self._in_order = asyncio.Lock()
+        self._is_away = False
+        self._back_again = asyncio.Event()
         self._refusal = ""
 
     def __repr__(self) -> str:
@@ -166,12 +170,15 @@ class RedisStreams(Readable):
             async with self._in_order:
                 answers = await self._opened().eval(_STORE, 1, self._stream, *arguments)
         except (AwayError, LateError, OSError) as error:
+            check_cancelled()
+            self._is_away = True
             raise UnreachableError(f"{self.name} is away: {error}") from None
         except NoPermissionError as error:
             raise RelayError(f"{self.name}: {error}", "give the user the right to XADD and SET") from None
         except ResponseError as error:
             self._refusal = str(error)
             return [Outcome.REFUSED] * len(messages)
+        check_cancelled()
         return [self._outcome(answer) for answer in answers]
 
     async def reachable(self) -> None:
@@ -185,11 +192,19 @@ class RedisStreams(Readable):
             except RedisError:  # it loads what it had, or lets nobody in now
                 await asyncio.sleep(_RETRY)
             else:
+                if self._is_away:
+                    self._is_away = False
+                    self._back_again.set()
                 return
 
     async def returned(self) -> None:
-        """Never return: the append-only file is written before an answer goes out."""
-        await asyncio.get_running_loop().create_future()
+        """Return when the server is back. See `Broker.returned`.
+
+        The append-only file is written before an answer goes out, but where that fails, as on a full disk,
+        the answer goes out all the same, and only what comes after it is refused.
+        """
+        self._back_again.clear()
+        await self._back_again.wait()
 
     async def read(self, pattern: str, start: StartAt) -> AsyncGenerator[list[Stored], None]:
         """Yield what the stream has under `pattern`. See `Broker.read`."""
@@ -224,7 +239,11 @@ class RedisStreams(Readable):
     def _opened(self) -> Any:  # see `_client`
         if self._client is None:
             self._client = Redis.from_url(
-                self._url, socket_connect_timeout=_PATIENCE, socket_timeout=_PATIENCE, client_name="aiomcast"
+                self._url,
+                socket_connect_timeout=_PATIENCE,
+                socket_timeout=_PATIENCE,
+                client_name="aiomcast",
+                retry=Retry(NoBackoff(), 0),  # a connection that is lost is to be known of
             )
         return self._client
 

@@ -20,6 +20,7 @@ from ..values.sealed import sealed
 from ..values.shown import shown
 from ..values.statistics import Statistics, StreamStatistics
 from .broker import Broker, Demand, Outcome
+from .cancelling import check_cancelled
 from .counters import FlowCounter, RelayStatistics
 from .errors import UnreachableError
 from .identity import Identify, PayloadIdentity
@@ -63,7 +64,7 @@ class Relay:
     where nothing is given; `SequenceIdentity(Sequence.parse("rtp"))` where the feed has numbers, which
     needs no clocks. The server must remember identities for `window` seconds.
 
-    What was acknowledged in the last 3 seconds is sent once more when the server comes back, as one that is
+    What was acknowledged last, in 3 seconds, is sent once more when the server comes back, as one that is
     killed can have lost it. At most `pending` packets wait for the server. While it is away, or full, they
     wait in memory and are sent again until it has said that each is stored; with that many waiting nothing
     is taken from the source, and its overflow policy decides: it waits (then the kernel drops) or drops,
@@ -105,6 +106,8 @@ class Relay:
         self._dropped_before = 0
         self._room = asyncio.Condition()
         self._kept: deque[tuple[float, list[Message]]] = deque()  # acknowledged, and when
+        self._has_sent_again = asyncio.Event()
+        self._has_sent_again.set()
         self._is_away = False
         self._is_running = False
 
@@ -156,9 +159,14 @@ class Relay:
             await _end_of(storing, failed)
         finally:
             await _cancel(reading)
+            if not failed.done():
+                deadline = asyncio.get_running_loop().time() + self._drain
+                if storing:
+                    await asyncio.wait(storing, timeout=self._drain)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(deadline):
+                        await self._has_sent_again.wait()
             await _cancel(watching)
-            if storing and not failed.done():
-                await asyncio.wait(storing, timeout=self._drain)
             await _cancel(storing)
 
     async def _read(
@@ -262,23 +270,29 @@ class Relay:
         return refused
 
     def _keep(self, known: list[Message]) -> None:
-        """Keep for a while what was acknowledged: a server that is killed can lose the last of it."""
+        """Keep for a while what was acknowledged: a server that is killed can lose the last of it.
+
+        While nothing is acknowledged nothing is forgotten, however long the server is full, or away.
+        """
+        if not known:
+            return
         now = asyncio.get_running_loop().time()
         while self._kept and self._kept[0][0] < now - _KEPT:
             self._kept.popleft()
-        if known:
-            self._kept.append((now, known))
+        self._kept.append((now, known))
 
     async def _store_again(self) -> None:
         """Whenever the server is back, send again what it acknowledged last: what it has, it merges."""
         while True:
+            self._has_sent_again.set()
             await self._broker.returned()
-            self._keep([])
+            self._has_sent_again.clear()
             kept = [messages for _, messages in self._kept]
             for messages in kept:
                 with suppress(UnreachableError):  # it is away again, and will be back
                     await self._broker.store(messages)
                     self._retried += len(messages)
+                check_cancelled()
 
     def _dropped(self) -> int:
         dropped = 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final, Protocol, final
 
 import attrs
@@ -20,7 +21,7 @@ from ..values.sealed import sealed
 from ..values.shown import shown
 from .cancelling import check_cancelled
 from .errors import RelayError
-from .placing import owners
+from .placing import Holding, owners
 
 __all__ = ["Leases", "SharedChannel", "Sharing"]
 
@@ -31,13 +32,13 @@ _SHORTEST_LEASE: Final = 0.2  # seconds
 
 
 class Leases(Protocol):
-    """Where members say that they are alive. What is not renewed within a term is gone."""
+    """Where members say that they live, and what they hold. What is not renewed within a term is gone."""
 
-    async def renew(self, name: str) -> None:
-        """Say that `name` is alive. RelayError where that cannot be said now."""
+    async def renew(self, name: str, holding: bytes) -> None:
+        """Say that `name` is alive, and holds this. RelayError where that cannot be said now."""
 
-    async def members(self) -> frozenset[str]:
-        """Return who is alive. RelayError where that cannot be known now."""
+    async def members(self) -> Mapping[str, bytes]:
+        """Return who is alive, and what each said last that it holds. RelayError where that is not known."""
 
     async def give_up(self, name: str) -> None:
         """Say that `name` is alive no more."""
@@ -79,9 +80,10 @@ class Sharing:
     Every member is given the same channels. It joins on its receiver those that are its own, by rendezvous
     hashing over the members that are alive: a member that comes takes its share of all, the channels of
     one that goes are divided among the rest, nothing else moves. One that dies is replaced within `lease`
-    seconds, joins not counted. What moves to another member is kept for half a lease longer, so that it is
-    received twice rather than not at all: relays store it once. While the leases cannot be asked, what is
-    joined stays joined.
+    seconds, joins not counted. What moves to another member is kept until that says that it has joined it,
+    and for half a lease longer: it is received twice rather than not at all, and relays store it once.
+    While the leases cannot be asked, what is joined stays joined; once they can, who was a member before
+    has half a lease to say that it is alive.
 
     `name` tells members apart (this host's, if None). ArgumentError for what cannot be.
     """
@@ -113,8 +115,12 @@ class Sharing:
         self._copies = copies
         self._lease = lease
         self._members: frozenset[str] = frozenset()
+        self._owners: dict[str, tuple[str, ...]] = {}
         self._joined: dict[str, Membership] = {}
-        self._moved: dict[str, float] = {}  # to another member, and until when they are kept
+        self._moved: dict[str, float] = {}  # to others that have joined it, and until when it is kept
+        self._has_joined = asyncio.Event()
+        self._cannot: set[str] = set()  # "renew", "look": so that each is told of once
+        self._presumed_until = 0.0  # by the loop's clock: who was a member is taken for one
         self._is_running = False
 
     def __repr__(self) -> str:
@@ -140,13 +146,18 @@ class Sharing:
             raise StateError(f"{self!r} runs already", "run it in one task")
         self._is_running = True
         loop = asyncio.get_running_loop()
+        renewing = asyncio.create_task(self._renew(loop))
         try:
             while True:
                 began = loop.time()
                 await self._look(receiver, loop)
                 check_cancelled()
+                if renewing.done():
+                    await renewing
                 await asyncio.sleep(max(0.0, began + self._lease / _RENEWALS - loop.time()))
         finally:
+            renewing.cancel()
+            await asyncio.wait([renewing])
             self._is_running = False
             try:
                 async with asyncio.timeout(self._lease / 2):
@@ -154,32 +165,75 @@ class Sharing:
             except (RelayError, TimeoutError) as error:
                 _log.warning("%s did not say that it goes: %s", self._name, error)
 
+    async def _renew(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Say again and again what is held: in time while many channels are joined, and once they are."""
+        while True:
+            began = loop.time()
+            self._has_joined.clear()
+            try:
+                async with asyncio.timeout(self._lease / 2):
+                    await self._leases.renew(self._name, Holding.of(self._joined))
+            except (RelayError, TimeoutError) as error:
+                self._failed("renew", error)
+            else:
+                self._cannot.discard("renew")
+            check_cancelled()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(began + self._lease / _RENEWALS):
+                    await self._has_joined.wait()
+
+    def _failed(self, what: str, error: Exception) -> None:
+        if not self._cannot:
+            _log.warning("%s keeps what it has: %s", self._name, error or "no answer in time")
+        self._cannot.add(what)
+
     async def _look(self, receiver: Receiver, loop: asyncio.AbstractEventLoop) -> None:
         try:
             async with asyncio.timeout(self._lease / 2):
-                await self._leases.renew(self._name)
-                members = await self._leases.members() | {self._name}
+                alive = await self._leases.members()
         except (RelayError, TimeoutError) as error:
-            _log.warning("%s keeps what it has: %s", self._name, error)
+            self._failed("look", error)
             return
-        if members != self._members:
-            _log.info("%s shares with %s", self._name, ", ".join(sorted(members - {self._name})) or "nobody")
-            self._members = members
-        mine = {key for key in self._channels if self._name in owners(key, members, self._copies)}
-        for key in mine:
-            self._moved.pop(key, None)
-            if key not in self._joined:
-                await self._join(receiver, key)
-        for key in self._joined.keys() - mine:
-            if loop.time() >= self._moved.setdefault(key, loop.time() + self._lease / 2):
+        if "look" in self._cannot:
+            self._cannot.remove("look")
+            self._presumed_until = loop.time() + self._lease / 2
+            _log.info("%s knows again who is alive", self._name)
+        members = frozenset(alive) | {self._name}
+        if loop.time() < self._presumed_until:
+            members |= self._members
+        self._place(members)
+        await self._join(receiver)
+        await self._leave(alive, loop.time())
+
+    def _place(self, members: frozenset[str]) -> None:
+        if members == self._members:
+            return
+        _log.info("%s shares with %s", self._name, ", ".join(sorted(members - {self._name})) or "nobody")
+        self._members = members
+        self._owners = {key: owners(key, members, self._copies) for key in self._channels}
+
+    async def _join(self, receiver: Receiver) -> None:
+        """Join what is this member's own."""
+        missing = [key for key, its in self._owners.items() if self._name in its and key not in self._joined]
+        for key in missing:
+            channel = self._channels[key]
+            try:
+                self._joined[key] = await receiver.join(
+                    channel.group, channel.port, sources=channel.filter, interface=channel.interface
+                )
+            except MulticastError as error:
+                _log.warning("%s cannot join %s: %s", self._name, key, error)
+            await asyncio.sleep(0)  # a join does not wait: others have their turn, and what renews above all
+        if missing:
+            self._has_joined.set()
+
+    async def _leave(self, alive: Mapping[str, bytes], now: float) -> None:
+        """Leave what others have: all of its owners have said so, for half a lease."""
+        held = {name: Holding(said) for name, said in alive.items()}
+        for key in tuple(self._joined):
+            others = self._owners[key]
+            if self._name in others or not all(other in held and key in held[other] for other in others):
+                self._moved.pop(key, None)
+            elif now >= self._moved.setdefault(key, now + self._lease / 2):
                 del self._moved[key]
                 await self._joined.pop(key).leave()
-
-    async def _join(self, receiver: Receiver, key: str) -> None:
-        channel = self._channels[key]
-        try:
-            self._joined[key] = await receiver.join(
-                channel.group, channel.port, sources=channel.filter, interface=channel.interface
-            )
-        except MulticastError as error:
-            _log.warning("%s cannot join %s: %s", self._name, key, error)

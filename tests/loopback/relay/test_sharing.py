@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from aiomcast import ArgumentError, Receiver, SourceFilter, StateError
+from aiomcast import ArgumentError, Membership, Receiver, SourceFilter, StateError
 from aiomcast.relay import JetStream, JetStreamLeases, SharedChannel, Sharing
 from aiomcast.relay.placing import owners
 from aiomcast.testing import MemoryNetwork
@@ -25,6 +26,46 @@ _numbers = itertools.count(1)
 pytestmark = needs_nats
 
 
+class Watched:
+    """Leases that count, and that can be made to wait or to say nothing any more."""
+
+    def __init__(self, leases: JetStreamLeases) -> None:
+        self._leases = leases
+        self.looks = self.renewals = 0
+        self.may_renew = asyncio.Event()
+        self.may_renew.set()
+        self.is_silent = False
+        self.looked: Callable[[frozenset[str]], None] = lambda _: None
+
+    async def renew(self, name: str, holding: bytes) -> None:
+        await self.may_renew.wait()
+        await self._leases.renew(name, holding)
+        self.renewals += 1
+
+    async def members(self) -> Mapping[str, bytes]:
+        found = await self._leases.members()
+        self.looks += 1
+        self.looked(frozenset(found))
+        return found
+
+    async def give_up(self, name: str) -> None:
+        if not self.is_silent:
+            await self._leases.give_up(name)
+
+
+class Reluctant:
+    """A receiver whose joins wait until they may."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self.may_join = asyncio.Event()
+        self.may_join.set()
+
+    async def join(self, group: str, port: int, **options: Any) -> Membership:  # Any: handed on
+        await self.may_join.wait()
+        return await self._receiver.join(group, port, **options)
+
+
 class Members:
     """Hosts of one network in memory, each with a receiver and its part of the channels."""
 
@@ -34,21 +75,27 @@ class Members:
         self._network = MemoryNetwork()
         self.sharing: dict[str, Sharing] = {}
         self.receivers: dict[str, Receiver] = {}
+        self.leases: dict[str, Watched] = {}
+        self.joining: dict[str, Reluctant] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def start(self, name: str) -> None:
+    async def start(self, name: str, *, may_join: bool = True) -> None:
         """Start a member."""
         server = await self._opened.enter_async_context(JetStream(self._server.url))
         receiver = await self._opened.enter_async_context(Receiver(network=self._network.add_host(name)))
-        leases = JetStreamLeases(server, self._bucket, lease=LEASE)
+        leases = self.leases[name] = Watched(JetStreamLeases(server, self._bucket, lease=LEASE))
         self.receivers[name] = receiver
+        joining = self.joining[name] = Reluctant(receiver)
+        if not may_join:
+            joining.may_join.clear()
         self.sharing[name] = Sharing(leases, CHANNELS, name=name, copies=self._copies, lease=LEASE)
-        self.tasks[name] = asyncio.create_task(self.sharing[name].run(receiver))
+        self.tasks[name] = asyncio.create_task(
+            self.sharing[name].run(joining)  # type: ignore[arg-type]  # it has what is called
+        )
 
     async def die(self, name: str) -> None:
         """End a member as a crash does: it says nothing any more."""
-        gone = self.sharing.pop(name)
-        gone._leases.give_up = silent  # type: ignore[method-assign]  # that is what a crash is
+        self.leases[name].is_silent = True
         await self.end(name)
 
     async def end(self, name: str) -> None:
@@ -71,10 +118,6 @@ class Members:
     def covered(self) -> set[str]:
         """What is joined by anybody."""
         return set().union(*(one.joined for one in self.sharing.values()))
-
-
-async def silent(name: str) -> None:
-    """Say nothing."""
 
 
 @pytest_asyncio.fixture(params=[1, 2])
@@ -110,6 +153,24 @@ async def test_who_dies_is_replaced(members: Members) -> None:
     await until(members.are_shared)
 
 
+async def test_what_moves_is_kept_until_the_other_has_joined_it(members: Members) -> None:
+    """However long that takes; and who is about to join is alive all the while."""
+    await members.start("a")
+    await until(lambda: members.covered == KEYS)
+    await members.start("b", may_join=False)
+    await until(lambda: members.sharing["a"].members == {"a", "b"})
+    looks, renewals = members.leases["a"].looks, members.leases["b"].renewals
+    await until(lambda: members.leases["a"].looks > looks + 8 and members.leases["b"].renewals > renewals + 8)
+    assert members.sharing["a"].joined == KEYS
+    members.joining["b"].may_join.set()
+
+    def are_shared_and_kept() -> bool:
+        assert members.covered == KEYS
+        return members.are_shared()
+
+    await until(are_shared_and_kept)
+
+
 async def test_who_goes_is_replaced_at_the_next_look(members: Members) -> None:
     for name in "ab":
         await members.start(name)
@@ -132,6 +193,31 @@ async def test_nothing_is_left_while_the_server_is_away(own_nats: NatsServer) ->
         own_nats.start()
         await asyncio.sleep(LEASE)
         assert members.covered == KEYS
+        await until(members.are_shared)
+        for name in "ab":
+            await members.end(name)
+
+
+async def test_who_was_a_member_is_waited_for_when_the_server_is_back(own_nats: NatsServer) -> None:
+    """Their entries have run out while nobody could renew them, and that is no reason to take all over."""
+    async with AsyncExitStack() as opened:
+        members = Members(own_nats, opened, 1)
+        for name in "ab":
+            await members.start(name)
+        await until(members.are_shared)
+        own = members.sharing["a"].joined
+        own_nats.kill()
+        members.leases["b"].may_renew.clear()
+        await until(lambda: "look" in members.sharing["a"]._cannot)
+        await asyncio.sleep(LEASE)  # the entries are to run out
+        seen: list[tuple[frozenset[str], frozenset[str]]] = []
+        members.leases["a"].looked = lambda found: seen.append((found, members.sharing["a"].joined))
+        own_nats.start()
+        await until(lambda: len(seen) >= 2)
+        assert "b" not in seen[0][0], "it has not renewed its entry"
+        assert seen[1][1] == own, "and nothing was joined for that"
+        await until(lambda: members.sharing["a"].joined == KEYS)  # but not for ever
+        members.leases["b"].may_renew.set()
         await until(members.are_shared)
         for name in "ab":
             await members.end(name)

@@ -252,11 +252,18 @@ async def test_a_right_that_is_taken_away_ends_the_relay(
 
 
 @needs_nats
+async def test_who_asks_at_the_same_time_has_one_connection(nats_server: NatsServer) -> None:
+    """As a relay and the leases of its share do."""
+    async with JetStream(nats_server.url) as server:
+        assert len(set(await asyncio.gather(*(server.connect() for _ in range(4))))) == 1
+
+
+@needs_nats
 async def test_leases_of_another_term(nats_server: NatsServer) -> None:
     async with JetStream(nats_server.url) as server:
-        await JetStreamLeases(server, "terms", lease=2.0).renew("a")
+        await JetStreamLeases(server, "terms", lease=2.0).renew("a", b"")
         with pytest.raises(RelayError, match="the same lease everywhere"):
-            await JetStreamLeases(server, "terms", lease=3.0).renew("a")
+            await JetStreamLeases(server, "terms", lease=3.0).renew("a", b"")
     with pytest.raises(ArgumentError, match="bucket"):
         JetStreamLeases(server, "a.b")
 

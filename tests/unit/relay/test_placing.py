@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiomcast.relay.placing import owners
+from aiomcast.relay.placing import Holding, owners
 
 CHANNELS = [f"239.1.{number // 256}.{number % 256}:5000" for number in range(300)]
 names = st.sets(st.text("abcdefgh", min_size=1, max_size=4), min_size=1, max_size=6)
@@ -33,3 +33,10 @@ def test_when_one_goes_only_its_channels_move(members: set[str], copies: int) ->
 def test_shares_are_alike() -> None:
     counted = Counter(owners(channel, ["a", "b", "c"], 1)[0] for channel in CHANNELS)
     assert min(counted.values()) > 70
+
+
+@given(st.sets(st.sampled_from(CHANNELS)))
+def test_what_a_member_says_that_it_holds(held: set[str]) -> None:
+    holding = Holding(Holding.of(held))
+    assert {channel for channel in CHANNELS if channel in holding} == held
+    assert Holding.of(held) == Holding.of(sorted(held, reverse=True))
