@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from enum import Enum
-from typing import Final, NamedTuple, TypeAlias, final
-
-import attrs
+from typing import Final, TypeAlias, final
 
 from ..values.packets import Packet
-from ..values.sealed import sealed
 from .items import Gap, Restart
-from .line import Line, LineStatistics
+from .line import Line, MergeStatistics
+from .notices import LineEventKind, Notice
 from .sequence import Sequence
 
-__all__ = ["Item", "MergeStatistics", "Merging", "Notice", "NoticeKind"]
+__all__ = ["Item", "Merging"]
 
 Item: TypeAlias = Packet | Gap | Restart
 
@@ -28,42 +25,6 @@ _SILENCE: Final = 1.0  # seconds in which a line brings nothing while others do
 _LOOK: Final = 0.25  # seconds between looks for silent lines
 _LEAD: Final = 512  # numbers by which a line may get ahead of another that may have more to bring
 _SAMPLED: Final = 7  # numbers without these bits are those by which lines are compared in time
-
-
-class NoticeKind(Enum):
-    """What happens to a line."""
-
-    SILENT = "silent"
-    BACK = "back"
-    APART = "apart"
-    TOGETHER = "together"
-    ENDED = "ended"
-
-
-class Notice(NamedTuple):
-    """Something has happened to the line of this index."""
-
-    kind: NoticeKind
-    line: int
-
-
-@final
-@sealed
-@attrs.frozen(slots=True)
-class MergeStatistics:
-    """Counters of a merge since it was made.
-
-    `delivered` packets, `lost` numbers that were given up: what the gaps have said; of these `late` came
-    afterwards. `restarts` is how often the numbers went on elsewhere; `waiting` packets wait for what is
-    missing now. `lines` has those of each line, in the order of the arguments.
-    """
-
-    delivered: int
-    lost: int
-    late: int
-    restarts: int
-    waiting: int
-    lines: tuple[LineStatistics, ...]
 
 
 @final
@@ -93,6 +54,10 @@ class Merging:
         self._ahead: dict[int, Packet] = {}
         self._holes: deque[tuple[float, int]] = deque()  # when what is missing below a number is given up
         self._given_up: dict[int, None] = {}  # in reach, and come on no line since
+        # Where one packet each can be taken without a look at the rest: of these lines, from that number on,
+        # until the next one is this. Whatever else is done ends it.
+        self._level: dict[int, Line] = {}
+        self._level_first, self._level_end = 0, -1
         self._settled = 0  # when `next` reaches it, books below the window are closed
         self._stamps: dict[int, tuple[int | None, float]] = {}  # of the first copy
         self._arrivals = 0
@@ -151,8 +116,57 @@ class Merging:
             line.heard_at = now
             line.heard_arrivals = self._arrivals
 
+    def take_next(self, queued: Mapping[int, list[Packet]], now: float, out: list[Item]) -> bool:
+        """Take one packet of each of these lines where nothing is to be decided of it.
+
+        So it is as long as each brings the number that follows its last, no line is far behind, and nothing
+        is missing. Put into `out` what is due. False for anything else: then nothing is taken.
+        """
+        due = self._next
+        if now >= self._look_at or (due >= self._level_end and not self._find_level()):
+            return False
+        level, first, mask, read = self._level, self._level_first, self._mask, self._numbers.number
+        brought: list[tuple[Line, int, list[Packet]]] = []
+        for index, batch in queued.items():
+            line = level.get(index)
+            if line is None or (number := line.next) is None or not first <= number <= due:
+                return False
+            if read(batch[0][0]) != number & mask:
+                return False
+            brought.append((line, number, batch))
+        self._arrivals = arrivals = self._arrivals + len(brought)
+        for line, number, batch in brought:
+            line.next = number + 1
+            line.received += 1
+            line.heard_at = now
+            line.heard_arrivals = arrivals
+            if number == due:
+                due += 1
+                line.won += 1
+                out += batch
+            else:
+                line.copies += 1
+            if not number & _SAMPLED:
+                self._sample(line, number, batch[0], now)
+        self._next = due
+        self._highest = due - 1
+        return True
+
+    def _find_level(self) -> bool:
+        """Find the lines that `take_next` is for, and up to which number; say whether that is any."""
+        self._level = {
+            index: line
+            for index, line in enumerate(self.lines)
+            if line.next is not None and not (line.is_silent or line.is_ended or line.apart)
+        }
+        lowest = min((line.next or 0 for line in self._level.values()), default=0)
+        self._level_first = max(self._first, next(reversed(self._given_up), -1) + 1)
+        self._level_end = -1 if self._ahead else min(self._settled, lowest + self._lead)
+        return self._next < self._level_end
+
     def take(self, index: int, batch: list[Packet], now: float, out: list[Item]) -> None:
         """The line of this index brings `batch`. Put into `out` what is due."""
+        self._level_end = -1
         line = self.lines[index]
         line.received += len(batch)
         self._arrivals += len(batch)
@@ -177,10 +191,11 @@ class Merging:
         while self._holes and self._holes[0][0] <= now:
             self._give_up(self._holes[0][1], out)
 
-    def end(self, index: int) -> None:
+    def end(self, index: int, now: float) -> None:
         """The line brings nothing more."""
+        self._level_end = -1
         self.lines[index].is_ended = True
-        self.notices.append(Notice(NoticeKind.ENDED, index))
+        self.notices.append(Notice(LineEventKind.ENDED, index, now))
 
     def flush(self, out: list[Item]) -> None:
         """Put out all that waits: nothing more comes."""
@@ -237,7 +252,7 @@ class Merging:
             self._take_far(index, raw, packet, now, out)
             return
         if line.apart:
-            self._end_stray(index)
+            self._end_stray(index, now)
         if line.next is None:
             line.begin(number, self._first, self._next - self._window)
         if not line.takes(number):
@@ -282,6 +297,7 @@ class Merging:
 
     def _give_up(self, end: int, out: list[Item]) -> None:
         """Wait no longer for what is missing below `end`, and put out what that has held up."""
+        self._level_end = -1
         while self._next < end:
             first = number = self._next
             while number < end and number not in self._ahead:
@@ -315,12 +331,14 @@ class Merging:
         """
         line = self.lines[index]
         if line.apart and not self._are_near(raw, line.apart[-1][0]):
-            self._end_stray(index)
+            self._end_stray(index, now)
         if line.apart and line.apart[-1][0] == raw:
             line.duplicates += 1
             return
         if len(line.apart) == self._window:
             line.astray += 1  # the oldest goes
+        if not line.apart:
+            line.apart_since = now
         line.apart.append((raw, packet))
         if len(line.apart) < 2:
             return
@@ -328,7 +346,7 @@ class Merging:
             self._restart(raw, now, out)
         elif len(line.apart) >= _SURE and not line.is_apart:
             line.is_apart = True
-            self.notices.append(Notice(NoticeKind.APART, index))
+            self.notices.append(Notice(LineEventKind.APART, index, line.apart_since))
 
     def _lets_go(self, line: Line, raw: int, now: float) -> bool:
         """Whether this line does not bring what is due any more: it is near `raw`, elsewhere or silent."""
@@ -356,7 +374,7 @@ class Merging:
         out.append(Restart(last, first, kept[0][2].flow))
         for distance, index, packet in kept:
             if self.lines[index].is_apart:
-                self._come_together(index)
+                self._come_together(index, now)
             self._take_one(index, (raw + distance) & self._mask, packet, now, out)
 
     def _begin(self, raw: int) -> None:
@@ -367,14 +385,15 @@ class Merging:
         self._given_up.clear()
         self._stamps.clear()
 
-    def _end_stray(self, index: int) -> None:
+    def _end_stray(self, index: int, now: float) -> None:
         self.lines[index].stray_is_over()
         if self.lines[index].is_apart:
-            self._come_together(index)
+            self._come_together(index, now)
 
-    def _come_together(self, index: int) -> None:
-        self.lines[index].is_apart = False
-        self.notices.append(Notice(NoticeKind.TOGETHER, index))
+    def _come_together(self, index: int, now: float) -> None:
+        line = self.lines[index]
+        line.is_apart = False
+        self.notices.append(Notice(LineEventKind.TOGETHER, index, now, now - line.apart_since))
 
     def _extended(self, raw: int) -> int:
         return self._next + self._distance(raw, self._next)
@@ -393,7 +412,7 @@ class Merging:
         line = self.lines[index]
         if line.is_silent:
             line.is_silent = False
-            self.notices.append(Notice(NoticeKind.BACK, index))
+            self.notices.append(Notice(LineEventKind.BACK, index, now, now - line.silent_since))
         if now < self._look_at:
             return
         self._look_at = now + _LOOK
@@ -401,8 +420,8 @@ class Merging:
             if other.heard_at is None:
                 other.heard_at = now
             elif not other.is_silent and not other.is_ended and self._is_silent(other, now, _SILENCE):
-                other.is_silent = True
-                self.notices.append(Notice(NoticeKind.SILENT, number))
+                other.is_silent, other.silent_since = True, other.heard_at
+                self.notices.append(Notice(LineEventKind.SILENT, number, other.heard_at))
 
     def _is_silent(self, line: Line, now: float, seconds: float) -> bool:
         """Whether it has brought nothing for so long in which others have: a quiet feed is no dead line."""
