@@ -17,9 +17,10 @@ from ..values.packets import Packet
 from ..values.sealed import sealed
 from ..values.shown import shown
 from ..values.tags import Tags
+from .items import Item
 from .line import MergeStatistics
 from .line_events import LineEvent, LineEventStream, Telling
-from .merging import Item, Merging
+from .merging import Merging
 from .notices import LineEventKind
 from .sequence import Sequence
 from .source import Packets, check_source, stream_of

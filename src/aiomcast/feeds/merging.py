@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from typing import Final, TypeAlias, final
+from typing import Final, final
 
 from ..values.packets import Packet
-from .items import Gap, Restart
+from .items import Gap, Item, Restart
+from .level import Level
 from .line import Line, MergeStatistics
 from .notices import LineEventKind, Notice
+from .numbering import level_of
 from .sequence import Sequence
 
-__all__ = ["Item", "Merging"]
-
-Item: TypeAlias = Packet | Gap | Restart
+__all__ = ["Merging"]
 
 _SURE: Final = 16  # packets in a row that are no accident
 _SILENCE: Final = 1.0  # seconds in which a line brings nothing while others do
@@ -54,10 +54,8 @@ class Merging:
         self._ahead: dict[int, Packet] = {}
         self._holes: deque[tuple[float, int]] = deque()  # when what is missing below a number is given up
         self._given_up: dict[int, None] = {}  # in reach, and come on no line since
-        # Where one packet each can be taken without a look at the rest: of these lines, from that number on,
-        # until the next one is this. Whatever else is done ends it.
-        self._level: dict[int, Line] = {}
-        self._level_first, self._level_end = 0, -1
+        self._level: Level = level_of(count, sequence._numbers, self._mask, self._sample_level)
+        self._is_level = False  # then it knows what has come since, and what is here is from before
         self._settled = 0  # when `next` reaches it, books below the window are closed
         self._stamps: dict[int, tuple[int | None, float]] = {}  # of the first copy
         self._arrivals = 0
@@ -71,6 +69,8 @@ class Merging:
 
     def reached(self, index: int) -> float:
         """Up to which number the line of this index has brought some."""
+        if self._is_level:
+            self._leave_level()
         due = self.lines[index].next
         return float("-inf") if due is None else due
 
@@ -81,6 +81,8 @@ class Merging:
         taken for astray when it does. The lines in `dry` have nothing more to bring at the moment. Of the
         lines that have something queued one fits, unless another has to be waited for.
         """
+        if self._is_level:
+            self._leave_level()
         if not self._has_begun:
             return 1  # nobody knows yet where it begins
         batch = queued[index]
@@ -111,62 +113,27 @@ class Merging:
 
     def hear(self, indexes: Iterable[int], now: float) -> None:
         """These lines have something to bring: none of them is silent, however long nobody has looked."""
+        if self._is_level:
+            self._leave_level()
         for index in indexes:
             line = self.lines[index]
             line.heard_at = now
             line.heard_arrivals = self._arrivals
 
-    def take_next(self, queued: Mapping[int, list[Packet]], now: float, out: list[Item]) -> bool:
+    def take_next(self, queued: dict[int, list[Packet]], now: float, out: list[Item]) -> bool:
         """Take one packet of each of these lines where nothing is to be decided of it.
 
         So it is as long as each brings the number that follows its last, no line is far behind, and nothing
         is missing. Put into `out` what is due. False for anything else: then nothing is taken.
         """
-        due = self._next
-        if now >= self._look_at or (due >= self._level_end and not self._find_level()):
+        if now >= self._look_at or not (self._is_level or self._begin_level()):
             return False
-        level, first, mask, read = self._level, self._level_first, self._mask, self._numbers.number
-        brought: list[tuple[Line, int, list[Packet]]] = []
-        for index, batch in queued.items():
-            line = level.get(index)
-            if line is None or (number := line.next) is None or not first <= number <= due:
-                return False
-            if read(batch[0][0]) != number & mask:
-                return False
-            brought.append((line, number, batch))
-        self._arrivals = arrivals = self._arrivals + len(brought)
-        for line, number, batch in brought:
-            line.next = number + 1
-            line.received += 1
-            line.heard_at = now
-            line.heard_arrivals = arrivals
-            if number == due:
-                due += 1
-                line.won += 1
-                out += batch
-            else:
-                line.copies += 1
-            if not number & _SAMPLED:
-                self._sample(line, number, batch[0], now)
-        self._next = due
-        self._highest = due - 1
-        return True
-
-    def _find_level(self) -> bool:
-        """Find the lines that `take_next` is for, and up to which number; say whether that is any."""
-        self._level = {
-            index: line
-            for index, line in enumerate(self.lines)
-            if line.next is not None and not (line.is_silent or line.is_ended or line.apart)
-        }
-        lowest = min((line.next or 0 for line in self._level.values()), default=0)
-        self._level_first = max(self._first, next(reversed(self._given_up), -1) + 1)
-        self._level_end = -1 if self._ahead else min(self._settled, lowest + self._lead)
-        return self._next < self._level_end
+        return self._level.take(queued, now, out)
 
     def take(self, index: int, batch: list[Packet], now: float, out: list[Item]) -> None:
         """The line of this index brings `batch`. Put into `out` what is due."""
-        self._level_end = -1
+        if self._is_level:
+            self._leave_level()
         line = self.lines[index]
         line.received += len(batch)
         self._arrivals += len(batch)
@@ -193,16 +160,21 @@ class Merging:
 
     def end(self, index: int, now: float) -> None:
         """The line brings nothing more."""
-        self._level_end = -1
+        if self._is_level:
+            self._leave_level()
         self.lines[index].is_ended = True
         self.notices.append(Notice(LineEventKind.ENDED, index, now))
 
     def flush(self, out: list[Item]) -> None:
         """Put out all that waits: nothing more comes."""
+        if self._is_level:
+            self._leave_level()
         self._give_up(self._highest + 1, out)
 
     def statistics(self) -> MergeStatistics:
         """Return what has been counted since the start."""
+        if self._is_level:
+            self._leave_level()
         lines = tuple(line.statistics(self._next, self._given_up) for line in self.lines)
         waiting = len(self._ahead)
         delivered = sum(line.won for line in lines) - waiting
@@ -210,7 +182,46 @@ class Merging:
             delivered += sum(line.unreadable for line in lines)
         return MergeStatistics(delivered, self._lost, self._late, self._restarts, waiting, lines)
 
-    # What comes
+    # What comes in order, one packet of a line at a time
+
+    def _begin_level(self) -> bool:
+        """Have that taken by `_level`, up to where something is to be decided; say if it is not here."""
+        if self._ahead:
+            return False
+        due = self._next
+        room = self._settled - due
+        back = due - max(self._first, next(reversed(self._given_up), -1) + 1)
+        behind = []
+        for line in self.lines:
+            if line.next is None or line.is_silent or line.is_ended or line.apart:
+                behind.append(back + 1)
+            else:
+                behind.append(due - line.next)
+                room = min(room, line.next + self._lead - due)
+        if room > 0:
+            self._level.begin(due, behind, back, room, self._arrivals)
+            self._is_level = True
+        return self._is_level
+
+    def _leave_level(self) -> None:
+        """Enter what `_level` has taken."""
+        self._is_level = False
+        put_out, self._arrivals, each = self._level.end()
+        self._next += put_out
+        self._highest = self._next - 1
+        for line, (brought, won, at, arrivals) in zip(self.lines, each, strict=True):
+            if brought:
+                assert line.next is not None
+                line.next += brought
+                line.received += brought
+                line.won += won
+                line.copies += brought - won
+                line.heard_at, line.heard_arrivals = at, arrivals
+
+    def _sample_level(self, index: int, ahead: int, packet: Packet, now: float) -> None:
+        self._sample(self.lines[index], self._next + ahead, packet, now)
+
+    # What else comes
 
     def _take_run(self, line: Line, first: int, batch: list[Packet], now: float, out: list[Item]) -> bool:
         """Take a batch whose numbers are in a row, and where nothing is to be decided; False for any other.
@@ -297,7 +308,6 @@ class Merging:
 
     def _give_up(self, end: int, out: list[Item]) -> None:
         """Wait no longer for what is missing below `end`, and put out what that has held up."""
-        self._level_end = -1
         while self._next < end:
             first = number = self._next
             while number < end and number not in self._ahead:

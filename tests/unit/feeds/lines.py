@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from aiomcast import Flow, Packet
 from aiomcast.feeds import Gap, LineEventKind, LineStatistics, Restart, Sequence
-from aiomcast.feeds.merging import Item, Merging
+from aiomcast.feeds.items import Item
+from aiomcast.feeds.merging import Merging
 from aiomcast.feeds.notices import Notice
 
 __all__ = ["FLOW", "Lines", "packet"]
