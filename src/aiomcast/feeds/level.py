@@ -80,7 +80,7 @@ class Level:
         return True
 
     def end(self) -> tuple[int, int, list[Brought]]:
-        """Take no more; return how many numbers were put out, how many packets have come, and of each line."""
+        """Take no more; return how many numbers were put out, how many packets have come, of each line."""
         self._room = 0
         each = zip(self._brought, self._won, self._at, self._came_then, strict=True)
         return self._put_out, self._came, list(each)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiomcast import Packet
-from aiomcast.feeds import Sequence, level, numbering
+from aiomcast.feeds import Gap, LineEventKind, Sequence, level, numbering
 from aiomcast.feeds.items import Item
 from aiomcast.feeds.merging import Merging
 
@@ -18,6 +18,8 @@ from .lines import FLOW
 KINDS = list(dict.fromkeys((level.Level, numbering.Level)))
 MASK = 0xFFFF
 PLACE = numbering.Place(0, 16, False)
+BOTH = (Sequence.at(0, "u16"), Sequence.read_by(PLACE.number, 16))
+SEQUENCES = pytest.mark.parametrize("sequence", BOTH, ids=["compiled", "in Python"])
 
 
 def packet(number: int, stamp: int | None = None) -> Packet:
@@ -110,7 +112,7 @@ WAKES = st.lists(
 @given(
     WAKES,
     st.sampled_from([0, 65_500]),
-    st.sampled_from([Sequence.at(0, "u16"), Sequence.read_by(PLACE.number, 16)]),
+    st.sampled_from(BOTH),
 )
 def test_what_is_taken_by_the_short_way_is_what_the_long_one_makes_of_it(
     wakes: list[tuple[dict[int, tuple[int, int]], float]], origin: int, sequence: Sequence
@@ -141,7 +143,7 @@ def take(machine: Merging, queued: dict[int, list[Packet]], now: float, out: lis
     machine.expire(now, out)
 
 
-@pytest.mark.parametrize("sequence", [Sequence.at(0, "u16"), Sequence.read_by(PLACE.number, 16)], ids=str)
+@SEQUENCES
 def test_the_short_way_is_taken(sequence: Sequence) -> None:
     """But for the first of all, for the looks at what is silent, and for what is settled once a window."""
     machine, out, count = merging(sequence), list[Item](), 0
@@ -153,3 +155,41 @@ def test_the_short_way_is_taken(sequence: Sequence) -> None:
             take(machine, queued, 0.1, out)
     assert len(out) == 1000
     assert count > 900
+
+
+@SEQUENCES
+def test_what_was_given_up_or_was_before_the_first_is_late_whatever_way_it_comes(sequence: Sequence) -> None:
+    machine, out = merging(sequence), list[Item]()
+    for line, number in ((0, 10), (0, 11), (1, 8), (1, 9), (1, 10), (1, 11), (0, 13)):
+        bring(machine, line, number, 0.0, out)
+    machine.expire(0.5, out)
+    for line, number in ((1, 12), (1, 13), (0, 14)):
+        bring(machine, line, number, 0.5, out)
+    (gap,) = [one for one in out if isinstance(one, Gap)]
+    assert (gap.first, gap.last) == (12, 12)
+    counted = machine.statistics()
+    assert (counted.lines[1].late, counted.lines[1].copies) == (3, 3)
+    assert (counted.late, counted.lost, counted.delivered) == (1, 1, 4)
+
+
+@SEQUENCES
+def test_lines_that_are_silent_or_apart_are_looked_at_whatever_way_they_come(sequence: Sequence) -> None:
+    machine, out = merging(sequence), list[Item]()
+    for number in range(4):
+        for line in (0, 1, 2):
+            bring(machine, line, number, 0.0, out)
+    bring(machine, 2, 5000, 0.0, out)
+    bring(machine, 2, 4, 0.0, out)
+    assert machine.statistics().lines[2].astray == 1
+    for number in range(4, 24):
+        bring(machine, 0, number, number / 10, out)
+        bring(machine, 2, number + 1, number / 10, out)
+    assert [(one.kind, one.line) for one in machine.notices] == [(LineEventKind.SILENT, 1)]
+    bring(machine, 1, 4, 2.3, out)
+    assert [(one.kind, one.line) for one in machine.notices[1:]] == [(LineEventKind.BACK, 1)]
+
+
+def bring(machine: Merging, line: int, number: int, now: float, out: list[Item]) -> None:
+    queued = {line: [packet(number)]}
+    if not machine.take_next(queued, now, out):
+        take(machine, queued, now, out)
