@@ -14,7 +14,7 @@ from .output import FOREVER
 __all__ = ["PASSING", "Pace", "exact_sleeps"]
 
 BY_THREAD = 0.002  # seconds: a loop's timers count milliseconds
-TURN = 0.001  # seconds, at the most, that signals wait
+TURN = 0.001  # seconds after which signals have their turn
 SLACK = Path("/proc/self/timerslack_ns")  # of the main thread, on Linux; see PR_SET_TIMERSLACK in prctl(2)
 PASSING = (errno.ENOBUFS, errno.EPERM, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH)
 """What a system refuses a datagram with and may not refuse the next."""
@@ -42,7 +42,7 @@ class Pace:
         self._turn_at = 0.0
 
     async def until(self, due: float) -> None:
-        """Wait for that time (`time.monotonic`); signals have their turn in any case, also when it is past."""
+        """Wait for that time (`time.monotonic`). Signals have their turn in time, also where it is past."""
         now = time.monotonic()
         wait = due - now - BY_THREAD
         if wait > 0 or now >= self._turn_at:

@@ -123,7 +123,7 @@ class Merged(Closing):
 
     `async for item in merged` goes on where it stopped; `batches()` yields lists instead. Made by `merge`.
     One task at a time: StateError for a second one. It ends when all lines have ended. What the stream of
-    a line raises is logged where there are other lines, and raised where it is alone. An async context
+    a line raises is an event where there are other lines, and raised where it is alone. An async context
     manager, which closes the streams of its lines at the end.
     """
 

@@ -163,7 +163,7 @@ def test_what_was_given_up_or_was_before_the_first_is_late_whatever_way_it_comes
     for line, number in ((0, 10), (0, 11), (1, 8), (1, 9), (1, 10), (1, 11), (0, 13)):
         bring(machine, line, number, 0.0, out)
     machine.expire(0.5, out)
-    for line, number in ((1, 12), (1, 13), (0, 14)):
+    for line, number in ((0, 14), (1, 12), (1, 13)):
         bring(machine, line, number, 0.5, out)
     (gap,) = [one for one in out if isinstance(one, Gap)]
     assert (gap.first, gap.last) == (12, 12)
@@ -187,6 +187,14 @@ def test_lines_that_are_silent_or_apart_are_looked_at_whatever_way_they_come(seq
     assert [(one.kind, one.line) for one in machine.notices] == [(LineEventKind.SILENT, 1)]
     bring(machine, 1, 4, 2.3, out)
     assert [(one.kind, one.line) for one in machine.notices[1:]] == [(LineEventKind.BACK, 1)]
+
+
+@SEQUENCES
+def test_what_waits_comes_out_with_what_was_missing(sequence: Sequence) -> None:
+    machine, out = merging(sequence), list[Item]()
+    for line, number in ((0, 1), (1, 1), (0, 3), (1, 2)):
+        bring(machine, line, number, 0.0, out)
+    assert [PLACE.number(one.data) for one in out if isinstance(one, Packet)] == [1, 2, 3]
 
 
 def bring(machine: Merging, line: int, number: int, now: float, out: list[Item]) -> None:
