@@ -16,10 +16,7 @@ E = TypeVar("E")
 
 
 class EventQueue(Stream[E]):
-    """Events from the moment it was made; beyond 1,024 that nobody received, the oldest go.
-
-    An async iterator and context manager, as a `PacketStream` is.
-    """
+    """A stream of events with a limit: where it is full the oldest go."""
 
     def __init__(self, new_future: Callable[[], asyncio.Future[None]]) -> None:
         super().__init__(bounds.EVENTS)
