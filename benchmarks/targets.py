@@ -44,6 +44,7 @@ TARGETS: dict[str, Target] = {
     "growth spread": Target("growth, spread, against C epoll + recvmmsg", _both(1.6)),
     "memory": Target("resident memory per joined membership", _both(10), unit="KiB"),
     "merge packets": Target("merge, against one line thrown away", _both(1.5), unit="times"),
+    "merge live": Target("merge, one number at a time, against the same", _both(1.5), unit="times"),
     "merge batches": Target("merge by batches, against the same", _both(1.5), unit="times"),
     "scrape statistics": Target("statistics of 1,000 memberships", _both(3.0), unit="ms"),
     "scrape sums": Target("scrape of 1,000 memberships, their sums, as text", _both(5.0), unit="ms"),

@@ -305,7 +305,7 @@ def _quiet_merge() -> Iterator[None]:
     logger = logging.getLogger("aiomcast")
 
     def is_other(record: logging.LogRecord) -> bool:
-        return record.module != "merged"
+        return record.module != "line_events"
 
     logger.addFilter(is_other)
     try:

@@ -15,12 +15,12 @@ from aiomcast.feeds import Capture, Captured, CaptureStatistics
 
 from .channels import Asked
 from .output import say
-from .pacing import PASSING, until
+from .pacing import PASSING, Pace, exact_sleeps
 
 __all__ = ["Resending", "Way"]
 
 MOST_SENDERS = 256  # sockets that are open at a time: of more flows, the one used longest ago closes
-AT_A_TIME = 1 << 14  # bytes of the file: read between two datagrams, which that delays
+AT_A_TIME = 1 << 11  # bytes of the file: read between two datagrams, which that delays
 
 
 @attrs.frozen
@@ -66,12 +66,13 @@ class Resending:
         self._sources: dict[str, None] = {}
         self._packets = self._octets = self._tried = 0
         self._refused = Counter[int]()
+        self._pace = Pace()
 
     async def run(self) -> int:
         """Return the exit status: 1 where the system refused datagrams."""
         started = time.monotonic()
         try:
-            with contextlib.suppress(asyncio.CancelledError):
+            with contextlib.suppress(asyncio.CancelledError), exact_sleeps():
                 number = 0
                 while number != self._rounds or not self._rounds:
                     number += 1
@@ -97,7 +98,7 @@ class Resending:
                 if self._speed is not None and stamp_ns is not None:
                     first_ns = stamp_ns if first_ns is None else first_ns
                     due = begun + (stamp_ns - first_ns) / 1e9 / self._speed
-                await until(due)
+                await self._pace.until(due)
                 await self._send(one)
                 if self._tried == self._count:
                     return False

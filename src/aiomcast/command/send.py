@@ -16,7 +16,7 @@ from .asking import Asking
 from .naming import interface
 from .options import channel, common, number
 from .output import STDIN, say
-from .pacing import PASSING, until
+from .pacing import PASSING, Pace, exact_sleeps
 from .payloads import LONGEST, escaped, lines, numbered, pieces, readable, repeated, with_rtp
 from .running import run
 
@@ -106,13 +106,13 @@ async def _send(
     rtp: bool,
 ) -> int:
     packets = octets = tried = 0
-    refused = Counter[int]()
+    refused, pace = Counter[int](), Pace()
     ssrc, first = random.getrandbits(32), random.getrandbits(16)
     started = time.monotonic()
     async with sender:
-        with contextlib.suppress(asyncio.CancelledError):
+        with contextlib.suppress(asyncio.CancelledError), exact_sleeps():
             async for payload in payloads:
-                await until(started + tried / rate if rate else 0.0)
+                await pace.until(started + tried / rate if rate else 0.0)
                 datagram = with_rtp(payload, first + tried, ssrc) if rtp else payload
                 tried += 1
                 try:

@@ -42,7 +42,7 @@ class SharedOut:
         first = next(iter(self._channels.values()))
         tried = await receiver.join(first.group, first.port, sources=first.filter, interface=first.interface)
         await tried.leave()
-        await self._leases.renew(self._name)
+        await self._leases.renew(self._name, b"")
 
     def now(self) -> Mapping[tuple[str, int], Membership]:
         """Return those that are its own."""

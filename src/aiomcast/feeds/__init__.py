@@ -5,9 +5,10 @@ from .captured import Captured, CaptureStatistics
 from .counting import SequenceCounter, SequenceStatistics
 from .items import Gap, Restart
 from .jitter import Jitter
-from .line import LineStatistics
+from .line import LineStatistics, MergeStatistics
+from .line_events import LineEvent, LineEventStream
 from .merged import Merged, MergedBatches, merge
-from .merging import MergeStatistics
+from .notices import LineEventKind
 from .numbering import implementation
 from .recording import Recorded, record
 from .replaying import Replay
@@ -20,6 +21,9 @@ __all__ = [
     "Captured",
     "Gap",
     "Jitter",
+    "LineEvent",
+    "LineEventKind",
+    "LineEventStream",
     "LineStatistics",
     "MergeStatistics",
     "Merged",

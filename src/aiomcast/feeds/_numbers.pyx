@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False, cdivision=True
 # cython: freethreading_compatible=True
-"""Numbers at a fixed place of packets, in compiled code. `places` says what each name promises.
+"""Numbers at a fixed place of packets, in compiled code. `places` and `level` say what each name promises.
 
-Nothing in here is changed once it was made, so nothing needs a lock.
+A place is never changed once it was made, so it needs no lock; a level has one where there is no global one.
 """
 
 cimport cython
@@ -11,7 +11,8 @@ from cpython.list cimport PyList_GET_ITEM, PyList_GET_SIZE
 from cpython.object cimport PyObject
 from libc.math cimport fabs
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memcmp
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memset
 
 
 @cython.final
@@ -90,6 +91,104 @@ cdef bint _of_one_source(list batch) except -1:
         elif bytes(data)[8:12] != source:
             return False
     return True
+
+
+cdef struct _Line:
+    int64_t next        # above what was due in the beginning
+    int64_t brought
+    int64_t won
+    int64_t came_then
+    double at
+
+
+@cython.final
+cdef class Level:
+    """See `level.Level`."""
+
+    cdef Place numbers
+    cdef uint64_t mask, due
+    cdef object sample
+    cdef Py_ssize_t count
+    cdef int64_t lowest, put_out, room, came
+    cdef _Line *lines
+
+    def __cinit__(self, Py_ssize_t count, Place numbers not None, mask, sample):
+        if count < 1:
+            raise ValueError("one line at least")
+        self.lines = <_Line *>calloc(count, sizeof(_Line))
+        if self.lines == NULL:
+            raise MemoryError
+        self.count = count
+        self.numbers = numbers
+        self.mask = mask
+        self.sample = sample
+
+    def __dealloc__(self):
+        free(self.lines)
+
+    @cython.critical_section
+    def begin(self, due, list behind not None, int64_t back, int64_t room, int64_t came):
+        """See `level.Level.begin`."""
+        cdef Py_ssize_t i
+        if PyList_GET_SIZE(behind) != self.count:
+            raise ValueError("as many as there are lines")
+        self.room = 0
+        memset(self.lines, 0, self.count * sizeof(_Line))
+        for i in range(self.count):
+            self.lines[i].next = -<int64_t>behind[i]
+        self.due = due & 0xFFFFFFFFFFFFFFFF
+        self.lowest = -back
+        self.put_out, self.came, self.room = 0, came, room
+
+    @cython.critical_section
+    def take(self, dict queued not None, double now, list out not None):
+        """See `level.Level.take`."""
+        cdef int64_t put_out = self.put_out, following
+        cdef uint64_t number = 0
+        cdef Py_ssize_t index
+        cdef list batch
+        cdef _Line *line
+        if put_out >= self.room:
+            return False
+        for place, one in queued.items():
+            index, batch = place, one
+            if batch is None or not 0 <= index < self.count:
+                raise IndexError(place)
+            line = &self.lines[index]
+            following = line.next
+            if PyList_GET_SIZE(batch) != 1 or following < self.lowest or following > put_out:
+                return False
+            if not self.numbers.read((<tuple>batch[0])[0], &number):
+                return False
+            if number != ((self.due + <uint64_t>following) & self.mask):
+                return False
+        self.came += len(queued)
+        for place, one in queued.items():
+            index, batch = place, one
+            line = &self.lines[index]
+            following = line.next
+            line.next += 1
+            line.brought += 1
+            line.at = now
+            line.came_then = self.came
+            if following == self.put_out:
+                self.put_out += 1
+                line.won += 1
+                out.append(batch[0])
+            if not (self.due + <uint64_t>following) & 7:
+                self.sample(index, following, batch[0], now)
+        return True
+
+    @cython.critical_section
+    def end(self):
+        """See `level.Level.end`."""
+        cdef Py_ssize_t i
+        self.room = 0
+        each = [
+            (self.lines[i].brought, self.lines[i].won, self.lines[i].at, self.lines[i].came_then)
+            for i in range(self.count)
+        ]
+        return self.put_out, self.came, each
 
 
 def smoothed(list stamps not None, before, gap, jitter):

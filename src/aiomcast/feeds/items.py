@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import TypeAlias, final
 
 import attrs
 
-from ..values.packets import Flow
+from ..values.packets import Flow, Packet
 from ..values.sealed import sealed
 
-__all__ = ["Gap", "Restart"]
+__all__ = ["Gap", "Item", "Restart"]
 
 
 @final
@@ -41,3 +41,6 @@ class Restart:
     last: int
     first: int
     flow: Flow
+
+
+Item: TypeAlias = Packet | Gap | Restart

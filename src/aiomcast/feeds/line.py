@@ -1,4 +1,4 @@
-"""`Line`: what one line of a merge has brought, and what it has not. Pure."""
+"""`Line`: what one line of a merge has brought, and what it has not; what is told of all. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import attrs
 from ..values.packets import Packet
 from ..values.sealed import sealed
 
-__all__ = ["Line", "LineStatistics"]
+__all__ = ["Line", "LineStatistics", "MergeStatistics"]
 
 _SMOOTHING: Final = 16  # as the jitter of RFC 3550
 
@@ -52,6 +52,25 @@ class LineStatistics:
 
 
 @final
+@sealed
+@attrs.frozen(slots=True)
+class MergeStatistics:
+    """Counters of a merge since it was made.
+
+    `delivered` packets, `lost` numbers that were given up: what the gaps have said; of these `late` came
+    afterwards. `restarts` is how often the numbers went on elsewhere; `waiting` packets wait for what is
+    missing now. `lines` has those of each line, in the order of the arguments.
+    """
+
+    delivered: int
+    lost: int
+    late: int
+    restarts: int
+    waiting: int
+    lines: tuple[LineStatistics, ...]
+
+
+@final
 class Line:
     """The books of one line. Numbers are extended: they do not wrap."""
 
@@ -61,6 +80,7 @@ class Line:
         "_missing",
         "_since",
         "apart",
+        "apart_since",
         "astray",
         "behind",
         "copies",
@@ -73,6 +93,7 @@ class Line:
         "late",
         "next",
         "received",
+        "silent_since",
         "unreadable",
         "won",
     )  # fmt: skip
@@ -89,12 +110,17 @@ class Line:
     is_ended: bool
     heard_arrivals: int
     """How many packets had come on all lines when it was last heard."""
+    apart_since: float
+    """When the first of `apart`, or of those before it, has come."""
+    silent_since: float
+    """When it was last heard, where it is silent."""
 
     def __init__(self, window: int) -> None:
         self.next: int | None = None
         """One above the highest that it has brought, None before the first."""
         self.apart: deque[tuple[int, Packet]] = deque(maxlen=window)
         """Its latest packets, with their raw numbers, where these are far from what is due."""
+        self.apart_since = self.silent_since = 0.0
         self.heard_at: float | None = None
         self.heard_arrivals = 0
         self.behind: float | None = None

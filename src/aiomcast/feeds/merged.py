@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Final, Literal, Self, TypeAlias, final
+from typing import Literal, Self, TypeAlias, final
 
 from ..errors import ArgumentError, ArgumentTypeError, StateError
+from ..reading import take_queued
 from ..streams.packet_stream import PacketStream
-from ..streams.together import wait_for_any
+from ..streams.together import AnyOf
 from ..values import bounds
 from ..values.closing import Closing
 from ..values.packets import Packet
 from ..values.sealed import sealed
 from ..values.shown import shown
 from ..values.tags import Tags
-from .merging import Item, MergeStatistics, Merging, NoticeKind
+from .items import Item
+from .line import MergeStatistics
+from .line_events import LineEvent, LineEventStream, Telling
+from .merging import Merging
+from .notices import LineEventKind
 from .sequence import Sequence
 from .source import Packets, check_source, stream_of
 from .transport_stream import TransportStream
@@ -26,19 +30,6 @@ __all__ = ["Merged", "MergedBatches", "Unreadable", "merge"]
 
 Unreadable: TypeAlias = Literal["drop", "pass"]
 """What becomes of a packet that has no number: "drop" it or "pass" it on at once. It is counted."""
-
-_LOG = logging.getLogger("aiomcast")
-_SAID: Final = {
-    NoticeKind.SILENT: (logging.WARNING, "%s brings nothing while other lines do"),
-    NoticeKind.BACK: (logging.INFO, "%s is back"),
-    NoticeKind.APART: (
-        logging.WARNING,
-        "%s has numbers far from those of the other lines, and is left out: it is another feed, "
-        "its source alone began anew, or it is further behind than the window",
-    ),
-    NoticeKind.TOGETHER: (logging.INFO, "%s has the numbers of the other lines"),
-    NoticeKind.ENDED: (logging.WARNING, "%s has ended"),
-}
 
 
 def merge(
@@ -64,7 +55,8 @@ def merge(
     is due. Where all have gone there, or one has while the others are silent, a `Restart` is told of, and it
     goes on with that. Only the numbers are compared, not what else the packets hold.
 
-    Whether a line is silent, back, apart or ended stands in `statistics()` and in the log ("aiomcast").
+    That a line falls silent, comes back, is apart or ends is told while somebody iterates, by `events()` and
+    in the log ("aiomcast"); how it stands is in `statistics()`.
     `clock` returns seconds, and does not go back.
 
     ArgumentError for no line, one that is given twice, a hold below 0 or without end, a window that is not
@@ -131,13 +123,13 @@ class Merged(Closing):
 
     `async for item in merged` goes on where it stopped; `batches()` yields lists instead. Made by `merge`.
     One task at a time: StateError for a second one. It ends when all lines have ended. What the stream of
-    a line raises is logged where there are other lines, and raised where it is alone. An async context
+    a line raises is an event where there are other lines, and raised where it is alone. An async context
     manager, which closes the streams of its lines at the end.
     """
 
     __slots__ = (
-        "_clock", "_current", "_is_awaited", "_is_held", "_left", "_machine", "_open", "_sequence",
-        "_streams",
+        "_any", "_clock", "_current", "_is_held", "_left", "_machine", "_open", "_sequence",
+        "_streams", "_telling", "_waited",
     )  # fmt: skip
 
     def __init__(
@@ -145,13 +137,15 @@ class Merged(Closing):
     ) -> None:
         self._streams = streams
         self._open = dict(enumerate(streams))
+        self._any = AnyOf()
+        self._waited = tuple(streams)  # those of `_open`
         self._sequence = sequence
         self._machine = machine
         self._clock = clock
         self._current: Iterator[Item] = iter(())
         self._left: dict[int, list[Packet]] = {}  # taken out of streams, and not yet told to the machine
         self._is_held = False  # some of that is ahead of a line of which more may be in its socket
-        self._is_awaited = False
+        self._telling = Telling()
 
     def __repr__(self) -> str:
         return f"<Merged of {len(self._streams)} lines by {self._sequence}>"
@@ -162,50 +156,85 @@ class Merged(Closing):
     async def __anext__(self) -> Item:
         for item in self._current:
             return item
-        self._current = iter(await self._next_batch())
-        return next(self._current)
+        if self._any.is_waiting:
+            raise StateError(f"another task is waiting on {self!r}", "let one task iterate")
+        while not (out := self._take_next()):
+            if out is None:
+                if out := await self._take_due():
+                    break
+                if self._is_held:
+                    continue
+            due = self._machine.deadline
+            waiter = self._any.begin(self._waited, None if due is None else due - self._clock())
+            try:
+                await waiter
+            finally:
+                self._any.end()
+        if len(out) > 1:
+            self._current = iter(out)
+            return next(self._current)
+        return out[0]
 
     def batches(self) -> MergedBatches:
         """Iterate over the same by lists: all that is due at each step. The fastest way."""
         return MergedBatches(self)
+
+    def events(self) -> LineEventStream:
+        """Return a new stream of what happens to the lines from now on, as long as somebody iterates.
+
+        It ends with the merge, and at once where that has ended.
+        """
+        return self._telling.stream(self._streams[0]._new_waiter, self)
 
     def statistics(self) -> MergeStatistics:
         """Return the counters of the merge and of each line."""
         return self._machine.statistics()
 
     async def aclose(self) -> None:
-        """Close the streams of all lines. What came before is still yielded. Doing so twice is fine."""
+        """Close the streams of all lines, and the events. What came before is still yielded.
+
+        Doing so twice is fine.
+        """
         for stream in self._streams:
             await stream.aclose()
+        self._telling.end()
 
-    async def _next_batch(self) -> list[Item]:
-        """Return what is due next. StopAsyncIteration when nothing will be."""
-        if rest := list(self._current):
-            return rest
-        if self._is_awaited:
-            raise StateError(f"another task is waiting on {self!r}", "let one task iterate")
-        self._is_awaited = True
-        try:
-            while True:
-                now = self._clock()
-                dry: set[int] = set()
-                if self._is_held or ((deadline := self._machine.deadline) is not None and deadline <= now):
-                    # Who was slow to ask has left packets in sockets: they are in time.
-                    await wait_for_any([*self._open.values()], 0)
-                    dry = {index for index, stream in self._open.items() if not stream._advance()}
-                if out := self._take_all(now, dry):
-                    return out
-                if self._is_held:
-                    continue
-                if not self._open:
-                    raise StopAsyncIteration
-                if len(self._open) == 1:
-                    next(iter(self._open.values()))._raise_error()
-                deadline = self._machine.deadline
-                seconds = None if deadline is None else deadline - self._clock()
-                await wait_for_any([*self._open.values()], seconds)
-        finally:
-            self._is_awaited = False
+    def _take_next(self) -> list[Item] | None:
+        """Take what is queued as long as it is one packet of a line at a time, and return what is due.
+
+        It is what comes of a wake-up where nothing is missing, and goes without all the rest. None where
+        something else has to be seen to.
+        """
+        left, machine = self._left, self._machine
+        out: list[Item] = []
+        while not left and not out:
+            longest = take_queued(self._open, left)
+            if not longest:
+                return None if machine.deadline is not None or self._has_any_ended() else out
+            if longest == 1 and machine.take_next(left, self._clock(), out):
+                left.clear()
+        return out or None
+
+    async def _take_due(self) -> list[Item]:
+        """Take all that is queued, and return what is due. StopAsyncIteration when nothing will be."""
+        now = self._clock()
+        dry: set[int] = set()
+        if self._is_held or ((due := self._machine.deadline) is not None and due <= now):
+            # Who was slow to ask has left packets in sockets: they are in time.
+            waiter = self._any.begin(self._waited, 0)
+            try:
+                await waiter
+            finally:
+                self._any.end()
+            dry = {index for index, stream in self._open.items() if not stream._advance()}
+        out = self._take_all(now, dry)
+        if not out and not self._is_held:
+            if not self._open:
+                self._telling.end()
+                raise StopAsyncIteration
+            if len(self._open) == 1:
+                next(iter(self._open.values()))._raise_error()
+        return out
 
     def _take_all(self, until: float, dry: set[int]) -> list[Item]:
         """Take what is queued on all lines, and return what is due, or was given up `until` then.
@@ -234,36 +263,52 @@ class Merged(Closing):
                 left[index], batch = batch[count:], batch[:count]
             machine.take(index, batch, self._clock(), out)
         self._is_held = bool(left)
-        for stream in self._open.values():
-            if stream._ended or stream._error is not None:
-                self._look_for_ends()
-                break
+        if self._has_any_ended():
+            self._look_for_ends()
         machine.expire(until, out)  # only now: what was missing may have been queued
         if not self._open:
             machine.flush(out)
         if machine.notices:
-            self._tell()
+            self._tell_notices()
         return out
+
+    def _has_any_ended(self) -> bool:
+        """Whether it is to be looked for ends, as of none or of those of which nothing is queued."""
+        for stream in self._waited:
+            if stream._ended or stream._error is not None:
+                return True
+        return not self._waited
 
     def _look_for_ends(self) -> None:
         """Go on without the streams that have ended, and after the error of one of several."""
         for index, stream in list(self._open.items()):
             if stream._ended and stream._error is None and index not in self._left:
                 del self._open[index]
-                self._machine.end(index)
+                self._waited = tuple(self._open.values())
+                self._machine.end(index, self._clock())
         if len(self._open) > 1:
-            for stream in self._open.values():
+            for index, stream in self._open.items():
                 try:
                     stream._raise_error()
                 except Exception as error:
-                    _LOG.warning("%r of %r: %s", stream, self, error)
+                    self._tell(LineEventKind.FAILED, index, self._clock(), error=error)
 
-    def _tell(self) -> None:
-        """Log what the machine has to tell."""
+    def _tell_notices(self) -> None:
+        """Tell what the machine has to tell."""
         notices, self._machine.notices = self._machine.notices, []
-        for kind, index in notices:
-            level, text = _SAID[kind]
-            _LOG.log(level, text, f"line {index + 1} of {len(self._streams)}, {self._streams[index]!r},")
+        for kind, index, since, seconds in notices:
+            self._tell(kind, index, since, seconds)
+
+    def _tell(
+        self,
+        kind: LineEventKind,
+        index: int,
+        since: float,
+        seconds: float | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        streams = self._streams
+        self._telling.tell(LineEvent(kind, index, len(streams), streams[index], since, seconds, error))
 
 
 @final
@@ -286,7 +331,8 @@ class MergedBatches(Closing):
         return self
 
     async def __anext__(self) -> list[Item]:
-        return await self._merged._next_batch()
+        rest = self._merged._current
+        return [*rest] or [await anext(self._merged), *self._merged._current]
 
     async def aclose(self) -> None:
         """Close the merge behind it."""

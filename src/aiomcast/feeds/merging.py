@@ -8,62 +8,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping
-from enum import Enum
-from typing import Final, NamedTuple, TypeAlias, final
-
-import attrs
+from typing import Final, final
 
 from ..values.packets import Packet
-from ..values.sealed import sealed
-from .items import Gap, Restart
-from .line import Line, LineStatistics
+from .items import Gap, Item, Restart
+from .level import Level
+from .line import Line, MergeStatistics
+from .notices import LineEventKind, Notice
+from .numbering import level_of
 from .sequence import Sequence
 
-__all__ = ["Item", "MergeStatistics", "Merging", "Notice", "NoticeKind"]
-
-Item: TypeAlias = Packet | Gap | Restart
+__all__ = ["Merging"]
 
 _SURE: Final = 16  # packets in a row that are no accident
 _SILENCE: Final = 1.0  # seconds in which a line brings nothing while others do
 _LOOK: Final = 0.25  # seconds between looks for silent lines
 _LEAD: Final = 512  # numbers by which a line may get ahead of another that may have more to bring
 _SAMPLED: Final = 7  # numbers without these bits are those by which lines are compared in time
-
-
-class NoticeKind(Enum):
-    """What happens to a line."""
-
-    SILENT = "silent"
-    BACK = "back"
-    APART = "apart"
-    TOGETHER = "together"
-    ENDED = "ended"
-
-
-class Notice(NamedTuple):
-    """Something has happened to the line of this index."""
-
-    kind: NoticeKind
-    line: int
-
-
-@final
-@sealed
-@attrs.frozen(slots=True)
-class MergeStatistics:
-    """Counters of a merge since it was made.
-
-    `delivered` packets, `lost` numbers that were given up: what the gaps have said; of these `late` came
-    afterwards. `restarts` is how often the numbers went on elsewhere; `waiting` packets wait for what is
-    missing now. `lines` has those of each line, in the order of the arguments.
-    """
-
-    delivered: int
-    lost: int
-    late: int
-    restarts: int
-    waiting: int
-    lines: tuple[LineStatistics, ...]
 
 
 @final
@@ -93,6 +54,8 @@ class Merging:
         self._ahead: dict[int, Packet] = {}
         self._holes: deque[tuple[float, int]] = deque()  # when what is missing below a number is given up
         self._given_up: dict[int, None] = {}  # in reach, and come on no line since
+        self._level: Level = level_of(count, sequence._numbers, self._mask, self._sample_level)
+        self._is_level = False  # then it knows what has come since, and what is here is from before
         self._settled = 0  # when `next` reaches it, books below the window are closed
         self._stamps: dict[int, tuple[int | None, float]] = {}  # of the first copy
         self._arrivals = 0
@@ -106,6 +69,8 @@ class Merging:
 
     def reached(self, index: int) -> float:
         """Up to which number the line of this index has brought some."""
+        if self._is_level:
+            self._leave_level()
         due = self.lines[index].next
         return float("-inf") if due is None else due
 
@@ -116,6 +81,8 @@ class Merging:
         taken for astray when it does. The lines in `dry` have nothing more to bring at the moment. Of the
         lines that have something queued one fits, unless another has to be waited for.
         """
+        if self._is_level:
+            self._leave_level()
         if not self._has_begun:
             return 1  # nobody knows yet where it begins
         batch = queued[index]
@@ -146,13 +113,27 @@ class Merging:
 
     def hear(self, indexes: Iterable[int], now: float) -> None:
         """These lines have something to bring: none of them is silent, however long nobody has looked."""
+        if self._is_level:
+            self._leave_level()
         for index in indexes:
             line = self.lines[index]
             line.heard_at = now
             line.heard_arrivals = self._arrivals
 
+    def take_next(self, queued: dict[int, list[Packet]], now: float, out: list[Item]) -> bool:
+        """Take one packet of each of these lines where nothing is to be decided of it.
+
+        So it is as long as each brings the number that follows its last, no line is far behind, and nothing
+        is missing. Put into `out` what is due. False for anything else: then nothing is taken.
+        """
+        if now >= self._look_at or not (self._is_level or self._begin_level()):
+            return False
+        return self._level.take(queued, now, out)
+
     def take(self, index: int, batch: list[Packet], now: float, out: list[Item]) -> None:
         """The line of this index brings `batch`. Put into `out` what is due."""
+        if self._is_level:
+            self._leave_level()
         line = self.lines[index]
         line.received += len(batch)
         self._arrivals += len(batch)
@@ -177,17 +158,23 @@ class Merging:
         while self._holes and self._holes[0][0] <= now:
             self._give_up(self._holes[0][1], out)
 
-    def end(self, index: int) -> None:
+    def end(self, index: int, now: float) -> None:
         """The line brings nothing more."""
+        if self._is_level:
+            self._leave_level()
         self.lines[index].is_ended = True
-        self.notices.append(Notice(NoticeKind.ENDED, index))
+        self.notices.append(Notice(LineEventKind.ENDED, index, now))
 
     def flush(self, out: list[Item]) -> None:
         """Put out all that waits: nothing more comes."""
+        if self._is_level:
+            self._leave_level()
         self._give_up(self._highest + 1, out)
 
     def statistics(self) -> MergeStatistics:
         """Return what has been counted since the start."""
+        if self._is_level:
+            self._leave_level()
         lines = tuple(line.statistics(self._next, self._given_up) for line in self.lines)
         waiting = len(self._ahead)
         delivered = sum(line.won for line in lines) - waiting
@@ -195,7 +182,46 @@ class Merging:
             delivered += sum(line.unreadable for line in lines)
         return MergeStatistics(delivered, self._lost, self._late, self._restarts, waiting, lines)
 
-    # What comes
+    # What comes in order, one packet of a line at a time
+
+    def _begin_level(self) -> bool:
+        """Have that taken by `_level`, up to where something is to be decided; say if it is not here."""
+        if self._ahead:
+            return False
+        due = self._next
+        room = self._settled - due
+        back = due - max(self._first, next(reversed(self._given_up), -1) + 1)
+        behind = []
+        for line in self.lines:
+            if line.next is None or line.is_silent or line.is_ended or line.apart:
+                behind.append(back + 1)
+            else:
+                behind.append(due - line.next)
+                room = min(room, line.next + self._lead - due)
+        if room > 0:
+            self._level.begin(due, behind, back, room, self._arrivals)
+            self._is_level = True
+        return self._is_level
+
+    def _leave_level(self) -> None:
+        """Enter what `_level` has taken."""
+        self._is_level = False
+        put_out, self._arrivals, each = self._level.end()
+        self._next += put_out
+        self._highest = self._next - 1
+        for line, (brought, won, at, arrivals) in zip(self.lines, each, strict=True):
+            if brought:
+                assert line.next is not None
+                line.next += brought
+                line.received += brought
+                line.won += won
+                line.copies += brought - won
+                line.heard_at, line.heard_arrivals = at, arrivals
+
+    def _sample_level(self, index: int, ahead: int, packet: Packet, now: float) -> None:
+        self._sample(self.lines[index], self._next + ahead, packet, now)
+
+    # What else comes
 
     def _take_run(self, line: Line, first: int, batch: list[Packet], now: float, out: list[Item]) -> bool:
         """Take a batch whose numbers are in a row, and where nothing is to be decided; False for any other.
@@ -237,7 +263,7 @@ class Merging:
             self._take_far(index, raw, packet, now, out)
             return
         if line.apart:
-            self._end_stray(index)
+            self._end_stray(index, now)
         if line.next is None:
             line.begin(number, self._first, self._next - self._window)
         if not line.takes(number):
@@ -315,12 +341,14 @@ class Merging:
         """
         line = self.lines[index]
         if line.apart and not self._are_near(raw, line.apart[-1][0]):
-            self._end_stray(index)
+            self._end_stray(index, now)
         if line.apart and line.apart[-1][0] == raw:
             line.duplicates += 1
             return
         if len(line.apart) == self._window:
             line.astray += 1  # the oldest goes
+        if not line.apart:
+            line.apart_since = now
         line.apart.append((raw, packet))
         if len(line.apart) < 2:
             return
@@ -328,7 +356,7 @@ class Merging:
             self._restart(raw, now, out)
         elif len(line.apart) >= _SURE and not line.is_apart:
             line.is_apart = True
-            self.notices.append(Notice(NoticeKind.APART, index))
+            self.notices.append(Notice(LineEventKind.APART, index, line.apart_since))
 
     def _lets_go(self, line: Line, raw: int, now: float) -> bool:
         """Whether this line does not bring what is due any more: it is near `raw`, elsewhere or silent."""
@@ -356,7 +384,7 @@ class Merging:
         out.append(Restart(last, first, kept[0][2].flow))
         for distance, index, packet in kept:
             if self.lines[index].is_apart:
-                self._come_together(index)
+                self._come_together(index, now)
             self._take_one(index, (raw + distance) & self._mask, packet, now, out)
 
     def _begin(self, raw: int) -> None:
@@ -367,14 +395,15 @@ class Merging:
         self._given_up.clear()
         self._stamps.clear()
 
-    def _end_stray(self, index: int) -> None:
+    def _end_stray(self, index: int, now: float) -> None:
         self.lines[index].stray_is_over()
         if self.lines[index].is_apart:
-            self._come_together(index)
+            self._come_together(index, now)
 
-    def _come_together(self, index: int) -> None:
-        self.lines[index].is_apart = False
-        self.notices.append(Notice(NoticeKind.TOGETHER, index))
+    def _come_together(self, index: int, now: float) -> None:
+        line = self.lines[index]
+        line.is_apart = False
+        self.notices.append(Notice(LineEventKind.TOGETHER, index, now, now - line.apart_since))
 
     def _extended(self, raw: int) -> int:
         return self._next + self._distance(raw, self._next)
@@ -393,7 +422,7 @@ class Merging:
         line = self.lines[index]
         if line.is_silent:
             line.is_silent = False
-            self.notices.append(Notice(NoticeKind.BACK, index))
+            self.notices.append(Notice(LineEventKind.BACK, index, now, now - line.silent_since))
         if now < self._look_at:
             return
         self._look_at = now + _LOOK
@@ -401,8 +430,8 @@ class Merging:
             if other.heard_at is None:
                 other.heard_at = now
             elif not other.is_silent and not other.is_ended and self._is_silent(other, now, _SILENCE):
-                other.is_silent = True
-                self.notices.append(Notice(NoticeKind.SILENT, number))
+                other.is_silent, other.silent_since = True, other.heard_at
+                self.notices.append(Notice(LineEventKind.SILENT, number, other.heard_at))
 
     def _is_silent(self, line: Line, now: float, seconds: float) -> bool:
         """Whether it has brought nothing for so long in which others have: a quiet feed is no dead line."""

@@ -8,8 +8,10 @@ import os
 from typing import TYPE_CHECKING
 
 from .. import reading
+from . import level
+from .places import Numbers
 
-__all__ = ["Place", "implementation", "only_flow", "smoothed"]
+__all__ = ["Level", "Place", "implementation", "level_of", "only_flow", "smoothed"]
 
 implementation: str = "portable"
 """What reads numbers at fixed places: "native" is compiled code, "portable" the same in Python.
@@ -17,13 +19,20 @@ implementation: str = "portable"
 It goes by `aiomcast.reading.implementation`.
 """
 if TYPE_CHECKING or reading.implementation != "native":
+    from .level import Level
     from .places import Place, only_flow, smoothed
 else:
     try:
-        from ._numbers import Place, only_flow, smoothed
+        from ._numbers import Level, Place, only_flow, smoothed
 
         implementation = "native"
     except ImportError:
         if os.environ.get("AIOMCAST_READING") == "native":
             raise
+        from .level import Level
         from .places import Place, only_flow, smoothed
+
+
+def level_of(count: int, numbers: Numbers, mask: int, sample: level.Sample) -> level.Level:
+    """Return a `Level`: the compiled one where it can read the numbers."""
+    return (Level if isinstance(numbers, Place) else level.Level)(count, numbers, mask, sample)

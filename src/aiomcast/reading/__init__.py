@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-__all__ = ["PacketPush", "PacketQueue", "ReadSet", "Reader", "implementation"]
+__all__ = ["PacketPush", "PacketQueue", "ReadSet", "Reader", "implementation", "take_queued"]
 
 _forced = os.environ.get("AIOMCAST_READING", "")
 if _forced not in ("", "native", "portable"):
@@ -16,17 +16,17 @@ if _forced not in ("", "native", "portable"):
 
 implementation = "portable"
 if sys.platform == "win32":
-    from .windows import PacketPush, PacketQueue, Reader, ReadSet
+    from .windows import PacketPush, PacketQueue, Reader, ReadSet, take_queued
 
     implementation = "windows"
 elif TYPE_CHECKING or _forced == "portable":
-    from .portable import PacketPush, PacketQueue, Reader, ReadSet
+    from .portable import PacketPush, PacketQueue, Reader, ReadSet, take_queued
 else:
     try:
-        from ._native import PacketPush, PacketQueue, Reader, ReadSet
+        from ._native import PacketPush, PacketQueue, Reader, ReadSet, take_queued
 
         implementation = "native"
     except ImportError:
         if _forced == "native":
             raise
-        from .portable import PacketPush, PacketQueue, Reader, ReadSet
+        from .portable import PacketPush, PacketQueue, Reader, ReadSet, take_queued

@@ -1,5 +1,5 @@
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from ..system.sockets import MulticastSocket
@@ -8,7 +8,7 @@ from ..values.packets import Flow, Packet
 from .contract import Place, Together
 from .gate import Gate
 
-__all__: Final = ["PacketPush", "PacketQueue", "ReadSet", "Reader", "parse_control"]
+__all__: Final = ["PacketPush", "PacketQueue", "ReadSet", "Reader", "parse_control", "take_queued"]
 
 T = TypeVar("T")
 
@@ -117,6 +117,9 @@ class PacketQueue(Generic[T]):
     async def _wait(self) -> T: ...
     def _pause(self) -> None: ...
     def _resume(self) -> None: ...
+
+def take_queued(queues: Mapping[int, PacketQueue[T]], into: dict[int, list[T]]) -> int:
+    """See `portable.take_queued`."""
 
 class PacketPush:
     """See `portable.PacketPush`."""

@@ -1351,6 +1351,22 @@ cdef class PacketQueue:
         """Nothing stopped by default."""
 
 
+def take_queued(queues, dict into not None):
+    """See `portable.take_queued`."""
+    cdef Py_ssize_t longest = 0
+    cdef PacketQueue queue
+    cdef list batch
+    for place, one in queues.items():
+        queue = <PacketQueue?>one
+        with cython.critical_section(queue):
+            batch = queue._take_batch() if queue.next_batch() else None
+        if batch is not None:
+            into[place] = batch
+            if PyList_GET_SIZE(batch) > longest:
+                longest = PyList_GET_SIZE(batch)
+    return longest
+
+
 cdef class PacketPush:
     """See `portable.PacketPush`."""
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import weakref
 from collections.abc import Callable
 from typing import final
 
 import attrs
 
 from ..diagnosis.verdicts import Verdict
+from ..streams.event_stream import Audience, EventQueue
 from ..streams.packet_stream import PacketStream
-from ..streams.stream import Stream
-from ..values import bounds
 from ..values.events import EventKind
 from ..values.filters import SourceFilter
 from ..values.sealed import sealed
@@ -98,29 +96,11 @@ class Event:
         return ", ".join(one.name for one in self.membership.interfaces)
 
 
-class EventStream(Stream[Event]):
+class EventStream(EventQueue[Event]):
     """Events from the moment it was made; beyond 1,024 that nobody received, the oldest go.
 
     An async iterator and context manager, as a `PacketStream` is.
     """
-
-    def __init__(self, new_future: Callable[[], asyncio.Future[None]]) -> None:
-        super().__init__(bounds.EVENTS)
-        self._new_future = new_future
-
-    def __repr__(self) -> str:
-        return f"<EventStream: {'closed, ' if self._ended else ''}{len(self)} queued>"
-
-    def __del__(self) -> None:
-        if not getattr(self, "_ended", True):
-            self._forgotten()
-
-    def _new_waiter(self) -> asyncio.Future[None]:
-        return self._new_future()
-
-    def _put(self, event: Event) -> None:
-        self._feed([event])
-        self._drop_oldest(len(self) - self.capacity)
 
 
 @final
@@ -128,39 +108,30 @@ class Telling:
     """The event streams of a receiver, held weakly, and the log line for each event."""
 
     def __init__(self) -> None:
-        self._streams: tuple[weakref.ref[EventStream], ...] = ()
+        self._audience: Audience[Event] = Audience()
 
     def stream(self, new_future: Callable[[], asyncio.Future[None]]) -> EventStream:
         """Return a new stream; `new_future` raises where it is awaited in vain."""
         opened = EventStream(new_future)
-        self._streams = (*(one for one in self._streams if _open(one) is not None), weakref.ref(opened))
+        self._audience.add(opened)
         return opened
 
     def is_heard(self, kind: EventKind) -> bool:
         """Whether anybody would be told of an event of this kind."""
-        return bool(self._streams) or _log.isEnabledFor(_level(kind))
+        return bool(self._audience) or _log.isEnabledFor(_level(kind))
 
     def tell(self, event: Event) -> None:
         """Hand it to the streams, and to the log: as text, as a record is to hold nothing alive."""
         if _log.isEnabledFor(_level(event.kind)):
             _log.log(_level(event.kind), "%s", str(event))
-        for one in self._streams:
-            if (stream := _open(one)) is not None:
-                stream._put(event)
+        self._audience.tell(event)
 
     def end(self) -> None:
         """End the streams."""
-        for one in self._streams:
-            if (stream := one()) is not None:
-                stream._end()
+        self._audience.end()
 
 
 def _level(kind: EventKind) -> int:
     if kind is _SWAPPED:
         return logging.DEBUG
     return logging.WARNING if kind in _WARNINGS else logging.INFO
-
-
-def _open(one: weakref.ref[EventStream]) -> EventStream | None:
-    stream = one()
-    return None if stream is None or stream._ended else stream

@@ -30,7 +30,8 @@ from aiomcast import (
 )
 from aiomcast.feeds import Gap, Replay, Sequence, gaps, merge
 from aiomcast.feeds import player as player_module
-from tests.support.waiting import turns
+from aiomcast.values import bounds
+from tests.support.waiting import turns, until
 from tests.unit.feeds.captures import STAMP_NS, block, ethernet, interface, ipv4, packet, pcap, section, udp
 
 A, B, C = "192.0.2.10", "192.0.2.11", "192.0.2.12"
@@ -341,6 +342,21 @@ async def test_several_sockets_of_one_list_are_read_in_order(path: Path) -> None
     async with Receiver(network=Replay(capture(path, *sent), speed="fast")) as receiver:
         feed = await receiver.join(GROUP, PORT, sources=many)
         assert numbers(await all_of(feed)) == list(range(590))
+
+
+async def test_the_end_waits_for_what_was_read_ahead(path: Path) -> None:
+    """No socket has anything left, and what was read of one waits for the other: it comes before the end."""
+    ahead = bounds.READ_AHEAD // 2  # of each of two sockets
+    before = bounds.READ_PER_TURN - ahead  # then one turn reads all, and cannot know yet that it did
+    sent = [(A, GROUP, 0)] * before + [(B, GROUP, 0)] * ahead
+    replay = Replay(capture(path, *sent), speed="fast", wait=True)
+    replay._station.wire.source_limit = 1  # it has none by itself: then there is one socket
+    async with Receiver(network=replay) as receiver:
+        feed = await receiver.join(GROUP, PORT, sources={A, B}, interface="eth0")
+        replay.start()
+        await until(lambda: replay.is_over)  # nobody has read
+        await turns()  # and it was looked if all was read
+        assert numbers(await all_of(feed)) == list(range(before + ahead))
 
 
 async def test_lines_are_merged_and_gaps_seen(path: Path) -> None:

@@ -268,6 +268,21 @@ def test_a_queue_is_a_list_with_a_pause(capacity: int, doing: list[tuple[str, in
     assert (said[-1:] == ["pause"]) is paused
 
 
+def test_a_batch_of_each_queue_is_taken_at_once(reading: ModuleType) -> None:
+    queues = {place: queue_of(reading, 4) for place in (1, 5, 7)}
+    by_place = {place: queue for place, (queue, _) in queues.items()}
+    queues[5][0]._feed([1, 2, 3, 4])
+    queues[5][0]._feed([5])
+    queues[7][0]._feed([6])
+    into: dict[int, list[int]] = {}
+    assert reading.take_queued(by_place, into) == 4
+    assert into == {5: [1, 2, 3, 4], 7: [6]}
+    assert queues[5][1] == ["pause", "resume"]
+    assert reading.take_queued(by_place, into) == 1
+    assert into == {5: [5], 7: [6]}
+    assert reading.take_queued(by_place, into) == 0
+
+
 def test_a_queue_without_a_loop_says_who_must_wait(reading: ModuleType) -> None:
     queue: portable.PacketQueue[int] = reading.PacketQueue(4)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aiomcast import Flow, Packet
-from aiomcast.feeds import Gap, LineStatistics, Restart, Sequence
-from aiomcast.feeds.merging import Item, Merging, NoticeKind
+from aiomcast.feeds import Gap, LineEventKind, LineStatistics, Restart, Sequence
+from aiomcast.feeds.items import Item
+from aiomcast.feeds.merging import Merging
+from aiomcast.feeds.notices import Notice
 
 __all__ = ["FLOW", "Lines", "packet"]
 
@@ -66,10 +68,15 @@ class Lines:
         return [_shown(item) for item in out]
 
     @property
-    def told(self) -> list[tuple[NoticeKind, int]]:
+    def told(self) -> list[tuple[LineEventKind, int]]:
+        """What the notices say since this was last asked."""
+        return [(one.kind, one.line) for one in self.notices]
+
+    @property
+    def notices(self) -> list[Notice]:
         """The notices since this was last asked."""
         notices, self.machine.notices = self.machine.notices, []
-        return [(kind, line) for kind, line in notices]
+        return notices
 
     def line(self, index: int) -> LineStatistics:
         """The counters of a line. Every packet of it is in one of them, or waits."""

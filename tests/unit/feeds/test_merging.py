@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from aiomcast import Packet
-from aiomcast.feeds.merging import NoticeKind
+from aiomcast.feeds import LineEventKind
 
 from .lines import Lines, packet
 
-SILENT, BACK, APART = NoticeKind.SILENT, NoticeKind.BACK, NoticeKind.APART
-TOGETHER, ENDED = NoticeKind.TOGETHER, NoticeKind.ENDED
+SILENT, BACK, APART = LineEventKind.SILENT, LineEventKind.BACK, LineEventKind.APART
+TOGETHER, ENDED = LineEventKind.TOGETHER, LineEventKind.ENDED
 
 
 def test_each_number_comes_once_and_the_first_copy_wins() -> None:
@@ -203,7 +203,7 @@ def test_a_quiet_feed_is_no_dead_line() -> None:
 def test_a_line_that_ends_is_told_of() -> None:
     lines = Lines()
     lines.bring(0, 1, 3)
-    lines.machine.end(0)
+    lines.machine.end(0, lines.now)
     assert lines.told == [(ENDED, 0)]
     assert lines.line(0).is_ended
     lines.bring(1, 1, 2, 3, 4)
@@ -307,7 +307,7 @@ def test_one_that_is_apart_takes_over_when_the_other_dies() -> None:
     assert lines.got == [("restart", 9, 7000), *range(7000, 7021)]
     lines.bring(0, 10, 11, 12)
     assert lines.got == []
-    lines.machine.end(1)
+    lines.machine.end(1, lines.now)
     lines.bring(0, 13)
     assert lines.got == [("restart", 7020, 10), 10, 11, 12, 13]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import islice
 from operator import length_hint
 from typing import Generic, TypeVar
 
 from ..queue_errors import busy, empty
 
-__all__ = ["PacketQueue"]
+__all__ = ["PacketQueue", "take_queued"]
 
 T = TypeVar("T")
 
@@ -157,3 +157,13 @@ class PacketQueue(Generic[T]):
 
     def _resume(self) -> None:
         """Nothing stopped by default."""
+
+
+def take_queued(queues: Mapping[int, PacketQueue[T]], into: dict[int, list[T]]) -> int:
+    """Take a batch of each queue that has one, into the same place of `into`; return the longest's length."""
+    longest = 0
+    for place, queue in queues.items():
+        if queue._advance():
+            into[place] = batch = queue._take_batch()
+            longest = max(longest, len(batch))
+    return longest
