@@ -68,11 +68,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         content = {"command": result.command, "environment": environment.describe(), **result.data}
         options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if options.page:
+        said = _said(sys.argv[1:] if arguments is None else arguments)
+        options.page.write_text(report.markdown(result, said, environment.sentence()), encoding="utf-8")
     if options.plot:
         from . import plot  # matplotlib takes a while, and need not be there
 
         plot.draw(result, options.plot)
     return 0
+
+
+def _said(arguments: Sequence[str]) -> str:
+    """Return the command, without the files that it writes."""
+    words = [word for before, word in zip(["", *arguments], arguments, strict=False)
+             if not {before, word} & {"--json", "--plot", "--page"}]  # fmt: skip
+    return " ".join(["python -m benchmarks", *words])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--loop", choices=[*LOOPS, "both"], default="both", help="event loop (both)")
         command.add_argument("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
         command.add_argument("--plot", type=Path, metavar="FILE", help="draw to FILE, .png or .svg")
+        command.add_argument("--page", type=Path, metavar="FILE", help="write the tables to FILE as Markdown")
         module.add_arguments(command)
     return parser
 

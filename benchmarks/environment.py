@@ -8,7 +8,7 @@ import platform
 import time
 from typing import Any
 
-__all__ = ["describe"]
+__all__ = ["describe", "sentence"]
 
 _PACKAGES = ("aiomcast", "uvloop", "asyncio-dgram", "anyio", "multicast_expert")
 
@@ -25,6 +25,21 @@ def describe() -> dict[str, Any]:  # Any: JSON
         "privileged": os.geteuid() == 0,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
+
+
+def sentence() -> str:
+    """Return the same in one sentence."""
+    known = describe()
+    uvloop = known["packages"]["uvloop"]
+    parts = [
+        known["kernel"],
+        f"{known['processors']} processors of {known['processor'] or known['machine']}",
+        known["python"],
+        *([f"uvloop {uvloop}"] if uvloop else []),
+        *(["as root"] if known["privileged"] else []),
+        known["date"],
+    ]
+    return f"{', '.join(parts)}."
 
 
 def _version(package: str) -> str | None:

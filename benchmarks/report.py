@@ -1,4 +1,4 @@
-"""Results on the terminal."""
+"""Results on the terminal, and as a page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.table import Table as RichTable
 from .results import Result, Table
 from .targets import TARGETS
 
-__all__ = ["show"]
+__all__ = ["markdown", "show"]
 
 
 def show(result: Result, console: Console) -> None:
@@ -20,6 +20,16 @@ def show(result: Result, console: Console) -> None:
         console.print(_rich(reached))
     for note in result.notes:
         console.print(f"note: {note}", highlight=False)
+
+
+def markdown(result: Result, command: str, where: str) -> str:
+    """Return the tables as Markdown, below the `command` that made them and `where` that was."""
+    parts = [f"```\n{command}\n```", where]
+    for table in result.tables:
+        headings = table.headings
+        lines = [headings, ("---", *["---:"] * (len(headings) - 1)), *table.rows]
+        parts += [f"**{table.title}**", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
+    return "\n\n".join([*parts, *[f"{note[0].upper()}{note[1:]}." for note in result.notes]]) + "\n"
 
 
 def _rich(table: Table) -> RichTable:

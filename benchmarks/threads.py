@@ -20,7 +20,8 @@ _WAYS = ("one loop", "threads", "processes")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add how many, and the sizes."""
-    parser.add_argument("--channels", type=int, default=4, help="channels, threads, processes (%(default)s)")
+    parser.add_argument("--channels", type=int, default=4, help="channels, and threads (%(default)s)")
+    parser.add_argument("--processes", type=int, help="that share the channels (as many as processors)")
     parser.add_argument("--packets", type=int, default=20_000, help="datagrams of each (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds (%(default)s)")
     parser.add_argument("--size", type=int, default=200, help="bytes of payload (%(default)s)")
@@ -30,6 +31,7 @@ def run(options: argparse.Namespace) -> Result:
     """Measure each way on each loop in every round."""
     result = Result("threads")
     processors = len(os.sched_getaffinity(0))
+    shares = _shares(options.channels, options.processes or processors)
     rows, bars = [], []
     has_lock = True
     for loop in options.loops:
@@ -37,11 +39,11 @@ def run(options: argparse.Namespace) -> Result:
         try:
             with contextlib.ExitStack() as stack:
                 worker = stack.enter_context(Worker(loop))
-                others = [stack.enter_context(Worker(loop)) for _ in range(options.channels)]
+                others = [stack.enter_context(Worker(loop)) for _ in shares]
                 has_lock = worker.call(threads_worker.has_lock)
                 for number in range(-1, options.rounds):  # the first one warms up and is not counted
                     for way in _WAYS[max(0, number) % 3 :] + _WAYS[: max(0, number) % 3]:
-                        once = _round(way, worker, others, loop, options)
+                        once = _round(way, worker, dict(zip(others, shares, strict=True)), loop, options)
                         if number >= 0:
                             spent[way].append(once["ended"] - once["begun"])
         except WorkerError as error:
@@ -51,24 +53,34 @@ def run(options: argparse.Namespace) -> Result:
         for way, seconds in spent.items():
             times = Samples(tuple(alone / one for alone, one in zip(spent["one loop"], seconds, strict=True)))
             each = Samples(tuple(one * 1e9 / options.channels / options.packets for one in seconds))
-            rows.append((way, loop, f"{each.median:,.0f}", f"{times.median:.2f}", times.spread(2)))
+            rate = f"{1e9 / each.median:,.0f}"
+            rows.append((way, loop, f"{each.median:,.0f}", rate, f"{times.median:.2f}", times.spread(2)))
             bars.append(Bar(way, loop, times.median, ours=True))
             if processors == _MEASURE and way == "processes":
                 result.measured["threads processes", loop] = times.median
             if processors == _MEASURE and way == "threads" and not has_lock:
                 result.measured["threads free", loop] = times.median
     result.data |= {name: getattr(options, name) for name in ("channels", "packets", "rounds", "size")}
-    result.data |= {"has_lock": has_lock, "processors": processors}
+    result.data |= {"processes": len(shares), "has_lock": has_lock, "processors": processors}
     title = (
-        f"threads: {options.channels} channels, {processors} processors, "
+        f"threads: {options.channels} channels, {len(shares)} processes, {processors} processors, "
         f"{'with' if has_lock else 'without'} the global interpreter lock"
     )
-    result.tables.append(Table(title, ("", "loop", "ns per datagram", "times as fast", "min-max"), rows))
+    result.tables.append(
+        Table(title, ("", "loop", "ns per datagram", "datagrams/s", "times as fast", "min-max"), rows)
+    )
     result.panels.append(Panel(title, "times as fast as one loop (more is better)", bars, reference=1.0))
     return result
 
 
-def _round(way: str, worker: Worker, others: list[Worker], loop: str, options: argparse.Namespace) -> Drained:
+def _shares(channels: int, processes: int) -> list[int]:
+    """Return how many channels each process has: as even as can be, and none without any."""
+    return [len(range(number, channels, processes)) for number in range(min(channels, processes))]
+
+
+def _round(
+    way: str, worker: Worker, others: dict[Worker, int], loop: str, options: argparse.Namespace
+) -> Drained:
     sizes = {"packets": options.packets, "size": options.size}
     once: Drained
     if way != "processes":
@@ -77,9 +89,9 @@ def _round(way: str, worker: Worker, others: list[Worker], loop: str, options: a
         else:
             once = worker.call(threads_worker.drain_together, channels=options.channels, **sizes)
         return once
-    for other in others:
-        other.call(threads_worker.fill_one, **sizes)
-    for other in others:
-        other.start(threads_worker.drain_waiting, packets=options.packets)
+    for other, share in others.items():
+        other.call(threads_worker.fill_share, channels=share, **sizes)
+    for other, share in others.items():
+        other.start(threads_worker.drain_waiting, packets=options.packets * share)
     drained: list[Drained] = [other.answer() for other in others]
     return Drained(begun=min(one["begun"] for one in drained), ended=max(one["ended"] for one in drained))

@@ -16,7 +16,7 @@ import aiomcast
 from . import sockets
 from .worker import new_loop
 
-__all__ = ["Drained", "drain_together", "drain_waiting", "fill_one", "has_lock", "in_threads"]
+__all__ = ["Drained", "drain_together", "drain_waiting", "fill_share", "has_lock", "in_threads"]
 
 _PATIENCE = 30.0  # seconds for a round: then datagrams have been lost
 
@@ -45,16 +45,16 @@ async def drain_together(channels: int, packets: int, size: int) -> Drained:
 _waiting: aiomcast.Receiver | None = None
 
 
-async def fill_one(packets: int, size: int) -> None:
-    """Join one channel and fill its socket: `drain_waiting` is for when all have."""
+async def fill_share(channels: int, packets: int, size: int) -> None:
+    """Join some channels and fill their sockets, `packets` each: `drain_waiting` is for when all have."""
     global _waiting
     _take_all_cores()
-    _waiting = await _joined(sockets.channels(1))
-    sockets.fill(sockets.channels(1), packets, size)
+    _waiting = await _joined(sockets.channels(channels))
+    sockets.fill(sockets.channels(channels), packets * channels, size)
 
 
 async def drain_waiting(packets: int) -> Drained:
-    """Drain what `fill_one` has filled."""
+    """Drain `packets` in all, which `fill_share` has filled them with."""
     assert _waiting is not None
     async with _waiting:
         return await _drained(_waiting, packets)

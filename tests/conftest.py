@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import sys
+import sysconfig
 from collections.abc import Callable, Iterator, Mapping
 
 import hypothesis
@@ -34,6 +36,15 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     from aiomcast import reading
 
     return [f"aiomcast: {reading.implementation} reader", f"loops: {', '.join(LOOPS)}"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_a_lock() -> Iterator[None]:
+    """On a free-threaded Python the lock was off, and nothing that was imported has put it on."""
+    yield
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        is_on: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+        assert not is_on()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -60,3 +60,18 @@ def test_a_plot_is_drawn(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-m", "benchmarks", *command], cwd=ROOT, capture_output=True)
     assert ended.returncode == 0, ended.stderr.decode()
     assert "<svg" in drawn.read_text()
+
+
+def test_a_page_is_written(tmp_path: Path) -> None:
+    pytest.importorskip("rich")
+    page = tmp_path / "measured.md"
+    measured = ["memory", "--channels", "5", "--loop", "asyncio"]
+    command = [*measured, "--page", str(page)]
+    ended = subprocess.run([sys.executable, "-m", "benchmarks", *command], cwd=ROOT, capture_output=True)
+    assert ended.returncode == 0, ended.stderr.decode()
+    lines = page.read_text().splitlines()
+    assert lines[:3] == ["```", " ".join(["python -m benchmarks", *measured]), "```"]
+    assert lines[4].startswith("Linux ")
+    rows = [line.count("|") for line in lines if line.startswith("|")]
+    assert len(rows) > 2
+    assert len(set(rows)) == 1

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import importlib.util
 import json
+import os
 import re
 import signal
 import sys
@@ -28,6 +29,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 PATIENCE = 20  # seconds, for a process to start on a busy machine
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent as SIGINT")
+needs_pidfd = pytest.mark.skipif(
+    not hasattr(os, "pidfd_open"), reason="which processes end is asked of Linux"
+)
 
 
 class Example:
@@ -113,6 +117,61 @@ async def test_task_group(group: str, any_group: str, senders: Senders) -> None:
         assert await example.line("^") == f"{any_group} {B} b'two'"
         assert await example.line("^") == f"{any_group} {B} b'three'"
         await example.interrupt()
+
+
+def exits(number: int) -> asyncio.Future[None]:
+    """Return what is done when the process has ended, whoever waits for it."""
+    loop, descriptor = asyncio.get_running_loop(), os.pidfd_open(number)
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def end() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        ended.set_result(None)
+
+    loop.add_reader(descriptor, end)
+    return ended
+
+
+def children_of(process: Process) -> list[int]:
+    """Return the processes that it has started, but what Python itself starts for them."""
+    path = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    found = [int(number) for number in path.read_text().split()]
+    return [one for one in found if b"spawn_main" in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+@needs_pidfd
+@pytest.mark.parametrize("how", ["interrupted", "killed"])
+async def test_processes(how: str, senders: Senders, group: str) -> None:
+    """Each group is in one process alone, which tells what has come, and ends with the first one."""
+    first, second, third = (f"{group.rpartition('.')[0]}.{number}" for number in (251, 252, 253))
+    async with running("processes.py", first, second, third, "--processes", "2") as example:
+        joined = {await example.line("^process .* 0$"), await example.line("^process .* 0$")}
+        assert joined == {f"process 1: {first} 0 {third} 0", f"process 2: {second} 0"}
+        await senders.send(A, second, b"one", b"two")
+        await example.line(f"^process 2: {second} 2$")
+        await senders.send(A, third, b"three")
+        await senders.send(B, first, b"stranger")
+        await example.line(f"^process 1: {first} 0 {third} 1$")
+        children = children_of(example.process)
+        assert len(children) == 2
+        ended = [exits(number) for number in children]
+        if how == "killed":
+            example.process.kill()
+        else:
+            await example.interrupt()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(*ended)
+            await example.process.communicate()
+
+
+async def test_processes_fail_as_one(group: str) -> None:
+    async with running("processes.py", group, "--interface", "nowhere") as example:
+        async with asyncio.timeout(PATIENCE):
+            printed, _ = await example.process.communicate()
+        assert example.process.returncode == 1
+        assert b"nowhere" in printed
+        assert b"Traceback" not in printed
 
 
 # service.py, behind a real server

@@ -83,7 +83,9 @@ class MulticastProtocol(asyncio.DatagramProtocol):
         """Hear what has become of an interface, where the transport mends itself. Nothing by default.
 
         `kind` is LOST, HEALED, MOVED, RENAMED, or with `ALL_INTERFACES` JOINED or LEFT; `cause` why, as an
-        `Event` has it. `transport.get_extra_info("interfaces")` are those that it is on.
+        `Event` has it. `transport.get_extra_info("interfaces")` are those that it is on. It is TIGHT, once,
+        whether it mends itself or not, where the receive buffer that is asked for by default holds less
+        than 50 ms of what comes there.
         """
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -30,6 +30,7 @@ from .mending import Follows, Mending
 from .opener import Opener
 from .peers import SocketAddress
 from .sending_side import SendingSide
+from .tightness import Tightness
 
 __all__ = ["MulticastTransport"]
 
@@ -76,6 +77,7 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._places: list[Place] = []
         self._sending = sending
         self._reading = ReadLoop(loop, is_held=True)  # as the loop holds its own transports
+        self._tightness = Tightness(weakref.proxy(self), self._reading)
         try:
             for reader in readers:
                 self._listen(reader)
@@ -249,6 +251,7 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
             place = self._reading.reserve(reader)
         self._readers.append(reader)
         self._places.append(place)
+        self._tightness.follow(reader)
 
     # Mending
 
@@ -355,6 +358,7 @@ class MulticastTransport(asyncio.DatagramTransport, asyncio.ReadTransport):
         self._is_closing = True
         if self._mending is not None:
             self._mending.end()
+        self._tightness.end()
         self._delivery.end()
         for reader in self._members:
             if reader.sock.fileno() >= 0:

@@ -193,7 +193,10 @@ def test_one_queue() -> None:
 )
 def test_the_package_leaves_the_lock_off() -> None:
     assert native is not None
-    script = "import aiomcast.reading, sys; print(aiomcast.reading.implementation, sys._is_gil_enabled())"
+    script = (
+        "import sys, aiomcast.reading, aiomcast.feeds._numbers; "
+        "print(aiomcast.reading.implementation, sys._is_gil_enabled())"
+    )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
     environment["AIOMCAST_READING"] = "native"
     done = subprocess.run(

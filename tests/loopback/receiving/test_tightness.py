@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import socket
 import sys
 import warnings
@@ -12,17 +11,13 @@ import pytest
 
 import aiomcast
 from aiomcast import EventKind, Membership, Receiver
-from aiomcast.reading import buffers
-from aiomcast.receiving import tightness
-from aiomcast.rfc3678 import kernel
-from aiomcast.rfc3678.abi import native
+from aiomcast.reading import held
 from aiomcast.testing import MemoryNetwork
 from tests.support.inside import readers_of, reading_of
-from tests.support.seam import refusal
 from tests.support.sending import A, sending
+from tests.support.small_buffers import grant_little
 from tests.support.waiting import turns
 
-ABI = native()
 GRANTED = 212_992  # what a socket in memory has by itself
 GROUP, PORT, SOURCE = "232.1.1.1", 5000, "192.0.2.10"
 
@@ -86,19 +81,8 @@ async def test_after_a_drop_one_looks_all_the_same() -> None:
 
 async def test_it_is_told_of_what_the_system_grants(any_group: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A system that lets nobody go beyond some bytes: a few datagrams a second are too many."""
-    real = kernel.setsockopt
-
-    def setsockopt(sock: socket.socket, level: int, option: int | None, value: int | bytes) -> None:
-        if level == socket.SOL_SOCKET and option == ABI.SO_RCVBUFFORCE:
-            raise refusal(errno.EPERM)
-        if level == socket.SOL_SOCKET and option == socket.SO_RCVBUF:
-            assert isinstance(value, int)
-            value = min(value, 2048)
-        real(sock, level, option, value)
-
-    monkeypatch.setattr(kernel, "setsockopt", setsockopt)
-    monkeypatch.setattr(buffers, "sysctl_value", lambda name: None)
-    monkeypatch.setattr(tightness, "_BETWEEN", 0.05)
+    grant_little(monkeypatch)
+    monkeypatch.setattr(held, "BETWEEN", 0.05)
     with sending(A, any_group, PORT) as sender:
         async with Receiver() as receiver, receiver.events() as events:
             with warnings.catch_warnings(record=True) as caught:
