@@ -24,6 +24,7 @@ except ImportError:
 
 from .broker import Demand, Outcome, StartAt, Stored
 from .cancelling import check_cancelled
+from .closing import closed_is_told
 from .errors import RelayError, UnreachableError
 from .fitting import HEADERS, check_fit, widest
 from .following import Following
@@ -42,6 +43,14 @@ _PING: Final = 3  # seconds between looks whether the server is there
 _STATUS_NO_RESPONDERS: Final = "503"
 _LET_IN: Final = "write nats://USER:PASSWORD@HOST, or give credentials"
 _MAY_ASK: Final = "give the user the right to use $JS.API.>"
+
+
+class _Client(Client):
+    """One that goes on connecting where a server closes what it has accepted, on every event loop."""
+
+    async def _process_connect_init(self) -> None:
+        with closed_is_told():
+            await super()._process_connect_init()
 
 
 @final
@@ -226,7 +235,7 @@ class JetStream(Readable):
         raise RelayError(f"{self.name} closes every connection", "see its log; does it want a user, or TLS?")
 
     async def _opened(self, *, allow_reconnect: bool) -> Client:
-        client = Client()
+        client = _Client()
         self._error = ""
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -248,7 +257,7 @@ class JetStream(Readable):
         except (nats.errors.Error, OSError) as error:  # a timeout is one, too
             with suppress(nats.errors.Error):
                 await client.close()
-            if isinstance(error, ConnectionResetError) and not self._error:
+            if isinstance(error, ConnectionResetError) and self._error in ("", _said(error)):
                 raise
             text = self._error or _said(error)
             if "authorization" in text.lower():

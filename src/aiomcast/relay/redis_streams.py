@@ -15,6 +15,7 @@ from ..errors import ArgumentError, ArgumentTypeError, MissingExtraError
 from ..values.shown import shown
 from .broker import Demand, Outcome, Start, StartAt, Stored
 from .cancelling import check_cancelled
+from .closing import closed_is_told
 from .errors import RelayError, UnreachableError
 from .messages import Message
 from .networks import Readable
@@ -125,9 +126,10 @@ class RedisStreams(Readable):
         self._window_ms = int(demand.window * 1000)
         client = self._opened()
         try:
-            told = await client.info()
-            await client.eval(_STORE, 1, self._stream, self._window_ms, self._keep)
-            kind = await client.type(self._stream)
+            with closed_is_told():
+                told = await client.info()
+                await client.eval(_STORE, 1, self._stream, self._window_ms, self._keep)
+                kind = await client.type(self._stream)
         except AuthenticationError as error:
             raise RelayError(
                 f"{self.name} does not let this user in: {error}", "write redis://USER:PASSWORD@HOST"
@@ -168,7 +170,8 @@ class RedisStreams(Readable):
             arguments += (message.identity, message.subject, tags, message.data)
         try:
             async with self._in_order:
-                answers = await self._opened().eval(_STORE, 1, self._stream, *arguments)
+                with closed_is_told():
+                    answers = await self._opened().eval(_STORE, 1, self._stream, *arguments)
         except (AwayError, LateError, OSError) as error:
             check_cancelled()
             self._is_away = True
@@ -186,7 +189,8 @@ class RedisStreams(Readable):
         while True:
             check_cancelled()
             try:
-                await self._opened().ping()
+                with closed_is_told():
+                    await self._opened().ping()
             except (AwayError, LateError, OSError):
                 await asyncio.sleep(_RETRY)
             except RedisError:  # it loads what it had, or lets nobody in now
@@ -214,7 +218,8 @@ class RedisStreams(Readable):
         while True:
             check_cancelled()
             try:
-                answer = await self._opened().xread({self._stream: place}, count=_COUNT, block=_BLOCK_MS)
+                with closed_is_told():
+                    answer = await self._opened().xread({self._stream: place}, count=_COUNT, block=_BLOCK_MS)
             except (AwayError, LateError, OSError):
                 await self.reachable()
                 continue
@@ -256,8 +261,9 @@ class RedisStreams(Readable):
     async def _place(self, start: StartAt) -> str:
         """Return behind which entry to read, after a look whether that is allowed."""
         try:
-            last = await self._opened().xrevrange(self._stream, count=1)
-            await self._opened().xread({self._stream: "$"}, count=1)
+            with closed_is_told():
+                last = await self._opened().xrevrange(self._stream, count=1)
+                await self._opened().xread({self._stream: "$"}, count=1)
         except AuthenticationError as error:
             raise RelayError(
                 f"{self.name} does not let this user in: {error}", "write redis://USER:PASSWORD@HOST"

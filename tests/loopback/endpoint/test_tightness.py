@@ -13,6 +13,7 @@ import pytest
 
 from aiomcast import EventKind, Interface, MulticastProtocol, MulticastTransport, create_multicast_endpoint
 from aiomcast.reading import buffers, held
+from tests.support.platforms import needs_drops
 from tests.support.sending import LO, A, sending
 from tests.support.small_buffers import grant_little
 from tests.support.waiting import turns, until
@@ -63,6 +64,7 @@ async def until_told(group: str, protocol: Told, *payloads: bytes) -> None:
                 await asyncio.sleep(0.0005)
 
 
+@needs_drops
 @pytest.mark.parametrize("heal", [True, False])
 async def test_it_is_told_once(
     heal: bool, any_group: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -90,6 +92,7 @@ async def test_it_is_told_once(
         assert (len(caught), len(protocol.told)) == (1, 1)
 
 
+@needs_drops
 async def test_after_a_drop_it_looks_all_the_same(any_group: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffers, "DEFAULT_GRANT", 0)  # which the system's own is as much as
     async with opened(any_group) as (transport, protocol):
@@ -116,6 +119,7 @@ async def test_nobody_looks_where_nothing_was_dropped(
         assert transport._tightness._timer is None
 
 
+@needs_drops
 async def test_of_a_size_of_ones_own_nothing_is_told(any_group: str) -> None:
     async with opened(any_group, receive_buffer=4096) as (transport, protocol):
         with sending(A, any_group, PORT) as sender:
