@@ -218,7 +218,7 @@ async def test_a_line_that_flaps(lab: None, family: int, caplog: pytest.LogCaptu
                 await both_send_until(lambda: brought() > before + 100)
                 assert not taken.line(0).is_silent
                 told = [one.getMessage() for one in caplog.records if "line 1 of 2" in one.getMessage()]
-                assert [one.rsplit(", ", 1)[1].partition(" after ")[0] for one in told] == [
+                assert [one.partition(", after ")[0].rsplit(", ", 1)[1] for one in told] == [
                     "brings nothing while other lines do",
                     "is back",
                 ]

@@ -19,7 +19,7 @@ SAID = "unable to perform operation on <TCPTransport closed=True reading=False 0
 
 @pytest.fixture
 def closed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], list[bytes]]:
-    """Return what has the next write that begins so raise as uvloop's transports do; what it returns tells."""
+    """Return what has the next write that begins so raise as uvloop's transports do, and what tells of it."""
 
     def close(begins: bytes) -> list[bytes]:
         raised: list[bytes] = []
