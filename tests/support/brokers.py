@@ -28,6 +28,12 @@ needs_nats = _needs("nats-server")
 needs_redis = _needs("redis-server")
 
 
+def _is_stopped(process: int) -> bool:
+    """Whether no thread of a process runs: proc(5), the third field of stat."""
+    stats = [task.read_text() for task in Path(f"/proc/{process}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
 class Server:
     """A server process in the calling thread's network namespace. A context manager."""
 
@@ -61,9 +67,14 @@ class Server:
             time.sleep(0.01)
 
     def send(self, number: int) -> None:
-        """Send it a signal, while it runs."""
+        """Send it a signal, while it runs. Where that stops it, it has stopped when this returns."""
         assert self._process is not None
         self._process.send_signal(number)
+        deadline = time.monotonic() + _PATIENCE
+        # Before the thread that takes the signal has had its turn, the others go on.
+        while number == getattr(signal, "SIGSTOP", None) and not _is_stopped(self._process.pid):
+            assert time.monotonic() < deadline, "it goes on"
+            time.sleep(0.001)
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it by a signal, and wait until it has ended."""
