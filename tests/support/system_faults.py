@@ -38,7 +38,7 @@ def _compiled() -> Path:
     return library
 
 
-def run(module: str, *arguments: str, reader: str, seconds: float = 50) -> str:
+def run(module: str, *arguments: str, reader: str, seconds: float = 150) -> str:
     """Run `python -m module *arguments` with the faults before the C library; return what it printed."""
     environment = {
         **os.environ,

@@ -325,9 +325,13 @@ class JetStream(Readable):
 
     async def _found(self, client: Client, demand: Demand) -> StreamInfo:
         manager = client.jetstream(timeout=_PATIENCE)
-        try:
+
+        async def look() -> StreamInfo:
             name = self._stream or await manager.find_stream_name_by_subject(demand.pattern)
             return await manager.stream_info(name)
+
+        try:
+            return await look()
         except nats.js.errors.NotFoundError:
             wanted = self._stream or "MCAST"
             if not self._create:
@@ -351,23 +355,33 @@ class JetStream(Readable):
         try:
             return await manager.add_stream(config)
         except nats.errors.Error as error:
+            with suppress(nats.errors.Error):  # another relay may have made it just now
+                return await look()
             raise RelayError(f"{self.name} did not make stream {wanted}: {_said(error)}") from None
 
     async def _may_publish(self, client: Client, demand: Demand) -> None:
         """See whether this user may, by a message that the stream refuses."""
         self._denied = ""
-        try:
-            await client.request(
-                demand.pattern.replace("*", "0"),
-                b"",
-                timeout=2,
-                headers={"Nats-Expected-Stream": "no stream of this name"},
-            )
-        except nats.errors.Error as error:
-            raise RelayError(
-                self._denied or f"{self.name} does not answer what is published: {_said(error)}",
-                f"give the user the right to publish to {demand.pattern} and to subscribe to _INBOX.>",
-            ) from None
+        left = int(_PATIENCE / _RETRY)
+        while True:
+            try:
+                await client.request(
+                    demand.pattern.replace("*", "0"),
+                    b"",
+                    timeout=2,
+                    headers={"Nats-Expected-Stream": "no stream of this name"},
+                )
+            except nats.errors.NoRespondersError:
+                if left := left - 1:  # a stream that somebody is just making takes nothing yet
+                    await asyncio.sleep(_RETRY)
+                    continue
+                raise RelayError(f"{self.name} has nobody who takes {demand.pattern}") from None
+            except nats.errors.Error as error:
+                raise RelayError(
+                    self._denied or f"{self.name} does not answer what is published: {_said(error)}",
+                    f"give the user the right to publish to {demand.pattern} and to subscribe to _INBOX.>",
+                ) from None
+            return
 
 
 class _Batch:

@@ -36,11 +36,11 @@ async def test_clocks_further_apart_than_a_slot_store_twice_and_yield_once(
             relays.append(Relay(membership, server, name=name))
             tasks.append(asyncio.create_task(relays[-1].run()))
             networks.append(network)
-            await until(lambda: relays[-1].statistics().received == 0)
         for number in range(COUNT):
             for network, relay in zip(networks, relays, strict=True):
                 network.send(SOURCE, GROUP, PORT, b"%d" % number, source_port=4000)
                 await until(lambda relay=relay, number=number: relay.statistics().stored == number + 1)  # type: ignore[misc]  # those of this turn
+                assert not any(task.done() for task in tasks)
         far = await opened.enter_async_context(JetStream(own_nats.url))
         subscription = await opened.enter_async_context(Subscription(far, start=Start.FIRST))
         numbers: list[int] = []

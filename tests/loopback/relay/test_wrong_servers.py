@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from nats.js.api import StreamConfig
 
 from aiomcast import ArgumentError, Membership
 from aiomcast.relay import JetStream, JetStreamLeases, RedisStreams, Relay, RelayError, Start, Subscription
+from aiomcast.relay.broker import Demand
 from aiomcast.testing import MemoryNetwork
 from tests.support.brokers import NatsServer, RedisServer, needs_nats, needs_redis
 from tests.support.waiting import until
@@ -371,3 +373,19 @@ async def test_redis_killed_and_back_has_each_once(
                 assert sorted(numbers) == list(range(300))
                 assert subscription.statistics().repeated == 0
             await ended(task)
+
+
+@needs_nats
+async def test_relays_that_begin_together_and_make_the_stream(own_nats: NatsServer) -> None:
+    """For a moment there is a stream that takes nothing yet."""
+    async with AsyncExitStack() as opened:
+        lister = await opened.enter_async_context(JetStream(own_nats.url))
+        manager = (await lister.connect()).jetstream()
+        for _ in range(60):
+            async with AsyncExitStack() as opened_now:
+                servers = [JetStream(own_nats.url, create=True) for _ in range(6)]
+                for server in servers:
+                    await opened_now.enter_async_context(server)
+                    await server.connect()
+                await asyncio.gather(*[server.check(Demand("mcast.*.*.*", 60.0, 1000)) for server in servers])
+                await manager.delete_stream("MCAST")
