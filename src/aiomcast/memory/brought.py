@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from ..loops.in_loop import weakly
@@ -13,7 +14,7 @@ from .station import Station
 __all__ = ["BroughtReading"]
 
 
-class BroughtReading(MemoryReading):
+class BroughtReading(MemoryReading, ABC):
     """Reads what is brought to its sockets. Timers are the loop's: only what is received has another time.
 
     Whoever brings says in `_has_ended`, `_is_cut_off` and `_end_error` what has ended, and calls
@@ -28,18 +29,18 @@ class BroughtReading(MemoryReading):
     # What whoever brings says
 
     @property
+    @abstractmethod
     def _has_ended(self) -> bool:
         """Whether any reader may be cut off."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def _end_error(self) -> Exception | None:
         """By what it has ended, where that is an error."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _is_cut_off(self, reader: MemoryReader) -> bool:
         """Whether nothing more is brought to `reader`."""
-        raise NotImplementedError
 
     # What is the same whoever brings
 

@@ -22,6 +22,7 @@ try:
 except ImportError:
     raise MissingExtraError.of("nats-py", "nats") from None
 
+from .batch import Batch
 from .broker import Demand, Outcome, StartAt, Stored
 from .cancelling import check_cancelled
 from .closing import closed_is_told
@@ -89,7 +90,7 @@ class JetStream(Readable):
         self._in_order = asyncio.Lock()
         self._connecting = asyncio.Lock()  # a relay and its leases may ask for it at the same time
         self._looking = asyncio.Lock()
-        self._acks: dict[str, tuple[_Batch, int]] = {}
+        self._acks: dict[str, tuple[Batch, int]] = {}
         self._inbox = ""
         self._number = 0
         self._denied = ""
@@ -132,7 +133,7 @@ class JetStream(Readable):
         client = self._client
         if client is None or not client.is_connected:
             raise UnreachableError(f"{self.name} is away")
-        batch = _Batch(len(messages))
+        batch = Batch(len(messages))
         tokens = [str(self._number + index) for index in range(len(messages))]
         self._number += len(messages)
         try:
@@ -375,37 +376,15 @@ class JetStream(Readable):
                 if left := left - 1:  # a stream that somebody is just making takes nothing yet
                     await asyncio.sleep(_RETRY)
                     continue
-                raise RelayError(f"{self.name} has nobody who takes {demand.pattern}") from None
+                raise RelayError(
+                    f"{self.name}: no stream takes {demand.pattern}", "see its log, or name a stream"
+                ) from None
             except nats.errors.Error as error:
                 raise RelayError(
                     self._denied or f"{self.name} does not answer what is published: {_said(error)}",
                     f"give the user the right to publish to {demand.pattern} and to subscribe to _INBOX.>",
                 ) from None
             return
-
-
-class _Batch:
-    """What is waited for: an answer to each message of a call."""
-
-    __slots__ = ("_left", "_outcomes", "whole")
-
-    def __init__(self, count: int) -> None:
-        self.whole: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
-        self._outcomes = [Outcome.REFUSED] * count
-        self._left = count
-        if not count:
-            self.whole.set_result([])
-
-    def settle(self, index: int, outcome: Outcome) -> None:
-        self._outcomes[index] = outcome
-        self._left -= 1
-        if not self._left and not self.whole.done():
-            self.whole.set_result(self._outcomes)
-
-    def fail(self, error: Exception) -> None:
-        if not self.whole.done():
-            self.whole.set_exception(error)
-            self.whole.exception()  # looked at: who waits may be sending still
 
 
 def _said(error: Exception) -> str:

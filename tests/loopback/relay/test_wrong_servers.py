@@ -8,12 +8,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
-from nats.js.api import StreamConfig
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import NoRespondersError
+from nats.js import JetStreamContext
+from nats.js.api import StreamConfig, StreamInfo
+from nats.js.errors import BadRequestError
 
 from aiomcast import ArgumentError, Membership
-from aiomcast.relay import JetStream, JetStreamLeases, RedisStreams, Relay, RelayError, Start, Subscription
+from aiomcast.relay import (
+    JetStream,
+    JetStreamLeases,
+    RedisStreams,
+    Relay,
+    RelayError,
+    Start,
+    Subscription,
+    jetstream,
+)
 from aiomcast.relay.broker import Demand
 from aiomcast.testing import MemoryNetwork
 from tests.support.brokers import NatsServer, RedisServer, needs_nats, needs_redis
@@ -389,3 +404,49 @@ async def test_relays_that_begin_together_and_make_the_stream(own_nats: NatsServ
                     await server.connect()
                 await asyncio.gather(*[server.check(Demand("mcast.*.*.*", 60.0, 1000)) for server in servers])
                 await manager.delete_stream("MCAST")
+
+
+@needs_nats
+async def test_a_stream_that_another_has_just_made(
+    own_nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server refuses to make it, and answers that nobody takes what is published."""
+    make, request = JetStreamContext.add_stream, Client.request
+    refused: list[str] = []
+
+    async def made_by_another(manager: JetStreamContext, config: StreamConfig) -> StreamInfo:
+        await make(manager, config)
+        refused.append("made")
+        raise BadRequestError(description="subjects overlap with an existing stream")
+
+    async def taken_by_nobody(
+        client: Client, subject: str, *given: Any, **named: Any
+    ) -> Msg:  # Any: as there
+        if subject.startswith("mcast.") and refused.count("taken") < 2:
+            refused.append("taken")
+            raise NoRespondersError
+        return await request(client, subject, *given, **named)
+
+    monkeypatch.setattr(JetStreamContext, "add_stream", made_by_another)
+    monkeypatch.setattr(Client, "request", taken_by_nobody)
+    async with JetStream(own_nats.url, create=True) as server:
+        await server.check(Demand("mcast.*.*.*", 60.0, 1000))
+    assert refused == ["made", "taken", "taken"]
+
+
+@needs_nats
+async def test_a_stream_that_takes_nothing(own_nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Client.request
+
+    async def taken_by_nobody(
+        client: Client, subject: str, *given: Any, **named: Any
+    ) -> Msg:  # Any: as there
+        if subject.startswith("mcast."):
+            raise NoRespondersError
+        return await request(client, subject, *given, **named)
+
+    monkeypatch.setattr(Client, "request", taken_by_nobody)
+    monkeypatch.setattr(jetstream, "_PATIENCE", 0.5)
+    async with JetStream(own_nats.url, create=True) as server:
+        with pytest.raises(RelayError, match=r"no stream takes mcast\."):
+            await server.check(Demand("mcast.*.*.*", 60.0, 1000))
