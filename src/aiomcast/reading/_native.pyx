@@ -265,13 +265,18 @@ cdef enum:
     EVENTS = 16            # ready sockets asked for at a time: all of them are read before the next
 
 
+cdef struct Room:
+    # What belongs to a datagram beside its payload.
+    char control[CONTROL_ROOM]
+    char name[NAME_ROOM]
+    iovec vector
+
 cdef struct Buffers:
-    # What one system call fills.
-    mmsghdr *messages
-    iovec *vectors
+    # What one system call fills. The room of the first datagram lies just before its message: who
+    # reads one datagram now and then finds little of it in the processor's caches.
+    Room rooms[MESSAGES]  # the first datagram's is the last of them
+    mmsghdr messages[MESSAGES]
     char *data
-    char *names
-    char *controls
     int used        # messages that the last call may have written to
     size_t size     # of each datagram's room
     Buffers *next
@@ -288,11 +293,7 @@ cdef object gate_type = Gate
 
 
 cdef void _free(Buffers *buffers) noexcept nogil:
-    free(buffers.vectors)
     free(buffers.data)
-    free(buffers.names)
-    free(buffers.controls)
-    free(buffers.messages)
     free(buffers)
 
 
@@ -308,6 +309,7 @@ cdef void _free_all(void *first) noexcept nogil:
 
 cdef Buffers *_borrow_buffers() except NULL:
     cdef int i
+    cdef Room *room
     cdef Buffers *borrowed = <Buffers *>pthread_getspecific(unused)
     if borrowed != NULL:
         pthread_setspecific(unused, borrowed.next)
@@ -315,24 +317,18 @@ cdef Buffers *_borrow_buffers() except NULL:
     borrowed = <Buffers *>calloc(1, sizeof(Buffers))
     if borrowed == NULL:
         raise MemoryError("no memory for the receive buffers")
-    borrowed.vectors = <iovec *>calloc(MESSAGES, sizeof(iovec))
     borrowed.data = <char *>calloc(MESSAGES, STRIDE)  # pages that no datagram reaches stay untouched
-    borrowed.names = <char *>calloc(MESSAGES, NAME_ROOM)
-    borrowed.controls = <char *>calloc(MESSAGES, CONTROL_ROOM)
-    borrowed.messages = <mmsghdr *>calloc(MESSAGES, sizeof(mmsghdr))
-    if (
-        borrowed.vectors == NULL or borrowed.data == NULL or borrowed.names == NULL
-        or borrowed.controls == NULL or borrowed.messages == NULL
-    ):
+    if borrowed.data == NULL:
         _free(borrowed)
         raise MemoryError("no memory for the receive buffers")
     borrowed.used = MESSAGES
     for i in range(MESSAGES):
-        borrowed.vectors[i].iov_base = borrowed.data + i * <size_t>STRIDE
-        borrowed.messages[i].msg_hdr.msg_iov = &borrowed.vectors[i]
+        room = &borrowed.rooms[MESSAGES - 1 - i]
+        room.vector.iov_base = borrowed.data + i * <size_t>STRIDE
+        borrowed.messages[i].msg_hdr.msg_iov = &room.vector
         borrowed.messages[i].msg_hdr.msg_iovlen = 1
-        borrowed.messages[i].msg_hdr.msg_name = borrowed.names + i * NAME_ROOM
-        borrowed.messages[i].msg_hdr.msg_control = borrowed.controls + i * CONTROL_ROOM
+        borrowed.messages[i].msg_hdr.msg_name = room.name
+        borrowed.messages[i].msg_hdr.msg_control = room.control
     return borrowed
 
 
@@ -348,7 +344,7 @@ cdef void _prepare(Buffers *buffers, size_t size) noexcept:
     if buffers.size != size:
         buffers.size = size
         for i in range(MESSAGES):
-            buffers.vectors[i].iov_len = size
+            buffers.rooms[i].vector.iov_len = size
 
 
 cdef void _give_back(Buffers *borrowed) noexcept:
@@ -484,7 +480,9 @@ cdef class Reader:
 
     cdef readonly object sock, gate
     cdef object fileno  # of the socket
-    cdef public object sink, failed, lost, error, lanes, place
+    cdef public object failed, lost, error, lanes, place
+    cdef object taker      # of the packets
+    cdef PacketPush push   # whose they are, where that is who takes them
     cdef readonly object coalesces
     cdef readonly int64_t received, octets, filtered, truncated, kernel_drops
     cdef public int64_t unmade, told_drops
@@ -521,7 +519,7 @@ cdef class Reader:
             raise ValueError("size is from 1 to 65535")
         _give_back(_borrow_buffers())  # now rather than in the middle of a read
         self.gate = gate_type(source_filter)
-        self.sink = _nowhere
+        self.taker = _nowhere
         self.failed = _unheard
         self.lost = _unnoticed
         granted = options.ask(sock, ancillary, gro)
@@ -566,10 +564,24 @@ cdef class Reader:
         cdef list packets = []
         cdef int64_t received = 0
         while limit > 0:
-            limit -= self.read_into(packets, limit, &received)
+            limit -= self.read_into(packets, limit, &received, None)
             if self.dry or self.error is not None:
                 break
         return packets, received
+
+    @property
+    @cython.critical_section
+    def sink(self):
+        """See `portable.Reader`."""
+        return self.taker
+
+    @sink.setter
+    @cython.critical_section
+    def sink(self, taker):
+        self.taker = taker
+        owner = getattr(taker, "__self__", None)
+        is_push = isinstance(owner, PacketPush) and getattr(taker, "__func__", None) is _push_packets
+        self.push = owner if is_push else None
 
     @property
     @cython.critical_section
@@ -618,16 +630,21 @@ cdef class Reader:
             self.lost(more)
 
     @cython.critical_section
-    cdef Py_ssize_t read_into(self, list packets, Py_ssize_t limit, int64_t *taken) except -1:
+    cdef Py_ssize_t read_into(
+        self, list packets, Py_ssize_t limit, int64_t *taken, PacketPush push
+    ) except -1:
         """Append what one system call gives; return how many messages, and add to `taken` how many datagrams.
 
-        It counts what it has read itself: another thread, or who is called meanwhile, may read too.
+        It counts what it has read itself: another thread, or who is called meanwhile, may read too. A datagram
+        that comes alone is handed to `push` at once, where there is one, without being made a packet.
         """
         cdef int got, i, count = MESSAGES if limit > MESSAGES else <int>limit
         cdef int64_t received = 0, filtered = 0, begun = 0
         cdef Py_ssize_t made = PyList_GET_SIZE(packets)
         cdef Buffers *buffers
         cdef Tags tags
+        cdef _Known sender
+        cdef object alone = None, flow = None
         self.dry = True
         if self.sock is None or <int>self.fileno() != self.descriptor:
             self.error = OSError(EBADF, os.strerror(EBADF))
@@ -662,7 +679,16 @@ cdef class Reader:
                             else:
                                 self.stamped = True
                         i += 1
-                        self.make_packets(packets, &buffers.messages[i - 1], &tags, &received, &filtered)
+                        sender = self.judge(&buffers.messages[i - 1], &tags, &received, &filtered)
+                        if sender is None:
+                            continue
+                        if push is not None and got == 1 and tags.segment == 0:
+                            alone = PyBytes_FromStringAndSize(buffers.data, buffers.messages[0].msg_len)
+                            flow = sender.flow
+                            if tags.stamp >= 0:
+                                self.latest = tags.stamp
+                        else:
+                            self.make_packets(packets, &buffers.messages[i - 1], &tags, sender.flow)
                 except BaseException as error:
                     self.error = error
         finally:
@@ -670,13 +696,19 @@ cdef class Reader:
         taken[0] += received
         if got:
             self.coalesced = received // got
-            self.unmade += received - filtered - (PyList_GET_SIZE(packets) - made)
+            self.unmade += received - filtered - (PyList_GET_SIZE(packets) - made) - (alone is not None)
             if PyList_GET_SIZE(packets) > made:
                 stamp = (<tuple>PyList_GET_ITEM(packets, PyList_GET_SIZE(packets) - 1))[2]
                 if stamp is not None:
                     self.latest = stamp
         if self.timed and self.dry:
             self.found_dry()
+        if alone is not None:
+            try:
+                push.hand_payload(alone, flow)
+            except BaseException:
+                self.unmade += 1
+                raise
         return got
 
     cdef int found_dry(self) except -1:
@@ -684,25 +716,21 @@ cdef class Reader:
         self.timed = self.gate.timed
         return 0
 
-    cdef int make_packets(
-        self, list packets, mmsghdr *message, Tags *tags, int64_t *received, int64_t *filtered
-    ) except -1:
-        """Make the packets of a message, or count them as filtered, in `received` and `filtered` too."""
+    cdef _Known judge(self, mmsghdr *message, Tags *tags, int64_t *received, int64_t *filtered):
+        """Count a message, in `received` and `filtered` too; return who sent it, None where he is refused."""
         cdef Py_ssize_t length = message.msg_len
-        cdef Py_ssize_t segment = tags.segment
-        cdef Py_ssize_t start = 0, part
-        cdef char *data = <char *>message.msg_hdr.msg_iov.iov_base
-        cdef object hops = None, traffic = None, cut = False, stamp = None, hardware = None
+        cdef Py_ssize_t count = 1
         cdef bint allowed
         cdef _Known sender
         if tags.dropped >= 0:
             self.drops_are(<uint32_t>tags.dropped)
         self.octets += length
-        if segment == 0 or segment > length:
-            segment = length
-        part = 1 if segment == 0 else (length + segment - 1) // segment
-        self.received += part
-        received[0] += part
+        if 0 < tags.segment < length:
+            count = (length + tags.segment - 1) // tags.segment
+        else:
+            tags.segment = 0
+        self.received += count
+        received[0] += count
         sender = self.sender(<uint8_t *>message.msg_hdr.msg_name)
         allowed = sender.allowed
         if self.timed:
@@ -711,9 +739,20 @@ cdef class Reader:
         if allowed and tags.place >= 0:  # asked for where the kernel keeps nothing out
             allowed = tags.place == <int>self.sock.interface.index
         if not allowed:
-            self.filtered += part
-            filtered[0] += part
-            return 0
+            self.filtered += count
+            filtered[0] += count
+            return None
+        if message.msg_hdr.msg_flags & MSG_TRUNC:
+            self.truncated += 1
+        return sender
+
+    cdef int make_packets(self, list packets, mmsghdr *message, Tags *tags, flow) except -1:
+        """Make the packets of a message that was judged: one, or those that the kernel has coalesced."""
+        cdef Py_ssize_t length = message.msg_len
+        cdef Py_ssize_t start = 0, part
+        cdef char *data = <char *>message.msg_hdr.msg_iov.iov_base
+        cdef object hops = None, traffic = None, stamp = None, hardware = None
+        cdef object cut = (message.msg_hdr.msg_flags & MSG_TRUNC) != 0
         if tags.stamp >= 0:
             stamp = tags.stamp
         if tags.hops >= 0:
@@ -722,15 +761,12 @@ cdef class Reader:
             traffic = tags.traffic
         if tags.hardware:
             hardware = tags.hardware
-        if message.msg_hdr.msg_flags & MSG_TRUNC:
-            cut = True
-            self.truncated += 1
         while True:
-            part = segment if length - start > segment else length - start
+            part = length - start
+            if 0 < tags.segment < part:
+                part = tags.segment
             packets.append(
-                aiomcast_packet(
-                    packet_type, data + start, part, sender.flow, stamp, cut, hops, traffic, hardware
-                )
+                aiomcast_packet(packet_type, data + start, part, flow, stamp, cut, hops, traffic, hardware)
             )
             start += part
             if start >= length:
@@ -978,6 +1014,7 @@ cdef class ReadSet:
         cdef Py_ssize_t spent
         cdef bint is_more
         cdef Reader reader, last = None
+        cdef PacketPush push
         cdef list batch = []
         self.begin()
         while budget > 0 and self.descriptor >= 0 and not self.is_stopped:
@@ -994,7 +1031,7 @@ cdef class ReadSet:
                 if reader is None or reader.rests or not reader.is_read:  # removed since, or failing
                     continue
                 with cython.critical_section(reader):
-                    if last is not None and reader.sink is not last.sink:
+                    if last is not None and reader.taker is not last.taker:
                         self.hand_on(batch, last)
                         batch = []
                         last = None
@@ -1009,7 +1046,10 @@ cdef class ReadSet:
                         continue
                     last = reader
                     taken = 0
-                    reader.read_into(batch, budget // reader.coalesced + 1 if budget > 0 else 1, &taken)
+                    push = reader.push
+                    if push is not None and (PyList_GET_SIZE(batch) or not push.is_straight()):
+                        push = None  # after what came before
+                    reader.read_into(batch, budget // reader.coalesced + 1 if budget > 0 else 1, &taken, push)
                     budget -= taken if taken > 0 else 1
                     is_more |= not reader.dry
                     if reader.error is not None:
@@ -1080,7 +1120,7 @@ cdef class ReadSet:
     cdef int hand_on(self, list batch, Reader reader) except -1:
         if batch:
             with cython.critical_section(reader):
-                sink = reader.sink
+                sink = reader.taker
             try:
                 sink(batch)
             except BaseException:
@@ -1422,14 +1462,30 @@ cdef class PacketPush:
     cdef int hand_one(self, packet) except -1:
         if not isinstance(packet, packet_type):
             raise TypeError("what is handed on is a Packet")
-        flow = <object>PyTuple_GET_ITEM(packet, 1)
+        return self.hand_data(<object>PyTuple_GET_ITEM(packet, 0), <object>PyTuple_GET_ITEM(packet, 1))
+
+    cdef inline int hand_data(self, data, flow) except -1:
         if flow is not self.flow:
             self.address = self._address_of(flow)
             self.flow = flow
         try:
-            self._receive(<object>PyTuple_GET_ITEM(packet, 0), self.address)
+            self._receive(data, self.address)
         except Exception as error:
             self._report(error, "datagram_received() raised")
+        return 0
+
+    @cython.critical_section
+    cdef bint is_straight(self) except -1:
+        """Whether a datagram that is there now would be the next one handed on, alone."""
+        return self._is_open and self._receive_batch is None and not self._queue
+
+    @cython.critical_section
+    cdef int hand_payload(self, data, flow) except -1:
+        """Do as `packets` with the one packet that has this payload and flow; `is_straight` has said yes."""
+        try:
+            self.hand_data(data, flow)
+        except BaseException as error:
+            self._end_program(error)
         return 0
 
     cdef int hand_batch(self, list batch) except -1:
@@ -1449,6 +1505,9 @@ cdef class PacketPush:
 
     def _end_program(self, error):
         raise error
+
+
+cdef object _push_packets = PacketPush.__dict__["packets"]
 
 
 @cython.final
