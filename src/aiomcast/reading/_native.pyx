@@ -7,7 +7,9 @@ a read goes through all of it without a Python call in between.
 
 Safe without the global interpreter lock: what a method reads and writes of its object it does in a
 critical section of that object (nothing at all where there is the lock), and what all objects share, the
-unused receive buffers, each thread has for itself.
+unused receive buffers, each thread has for itself. A thread that enters a section it is in already waits for
+itself, some 10 us, until it has given up the outer one: so what `def` or `cpdef` declares enters, and what
+`cdef` declares is called from inside, but where it says otherwise.
 """
 
 import time
@@ -67,28 +69,6 @@ cdef extern from *:
     #define AIOMCAST_SOL_UDP 17
     #define AIOMCAST_UDP_GRO 104
 
-    #ifdef Py_GIL_DISABLED
-    /* Of tuples nothing is known from within here: they are made and end as any other subclass's. */
-    static PyObject *aiomcast_packet(PyTypeObject *type, const char *start, Py_ssize_t length, PyObject *flow,
-                                     PyObject *stamp, PyObject *cut, PyObject *hops, PyObject *traffic,
-                                     PyObject *hardware)
-    {
-        PyObject *fields, *packet, *data = PyBytes_FromStringAndSize(start, length);
-        if (data == NULL)
-            return NULL;
-        fields = Py_BuildValue("((NOOOOOO))", data, flow, stamp, cut, hops, traffic, hardware);
-        if (fields == NULL)
-            return NULL;
-        packet = PyTuple_Type.tp_new(type, fields, NULL);
-        Py_DECREF(fields);
-        return packet;
-    }
-
-    static void aiomcast_set_dealloc(PyTypeObject *type)
-    {
-    }
-
-    #else
     /* A Packet is a tuple with a name: made the way tuple.__new__ makes one, without the
        argument tuple. It holds bytes, integers and a flow, none of which can refer back, so the
        cycle collector is never told of it. */
@@ -123,6 +103,13 @@ cdef extern from *:
         return packet;
     }
 
+    #ifdef Py_GIL_DISABLED
+    /* Packets end as any other subclass's instances: whose references they held may be another thread's. */
+    static void aiomcast_set_dealloc(PyTypeObject *type)
+    {
+    }
+
+    #else
     static void aiomcast_packet_dealloc(PyObject *packet);
 
     /* The i-th item ends with the packet and may hold others in turn, as deep as somebody nested them:
@@ -482,7 +469,8 @@ cdef class Reader:
     cdef object fileno  # of the socket
     cdef public object failed, lost, error, lanes, place
     cdef object taker      # of the packets
-    cdef PacketPush push   # whose they are, where that is who takes them
+    cdef PacketPush push   # whose that is, where it is one's
+    cdef object alone, alone_flow  # a payload between the read and its being taken, and who sent it
     cdef readonly object coalesces
     cdef readonly int64_t received, octets, filtered, truncated, kernel_drops
     cdef public int64_t unmade, told_drops
@@ -538,25 +526,29 @@ cdef class Reader:
     def set_filter(self, wanted, until_ns=None):
         """See `portable.Reader.set_filter`."""
         self.gate.change(wanted, until_ns, 0 if until_ns is None else time.monotonic_ns())
-        self.judge_anew()
+        self.renew()
 
     @cython.critical_section
-    cpdef judge_anew(self):
+    def judge_anew(self):
         """See `portable.Reader.judge_anew`."""
+        self.renew()
+
+    cdef int renew(self) except -1:
         self.timed = self.gate.timed
         self.epoch += 1
+        return 0
 
     @cython.critical_section
     def deliver_until(self, until_ns):
         """See `portable.Reader.deliver_until`."""
         self.gate.end(until_ns)
-        self.judge_anew()
+        self.renew()
 
     @cython.critical_section
     def deliver_since(self, begun_ns, since_ns, elsewhere):
         """See `portable.Reader.deliver_since`."""
         self.gate.begin(begun_ns, since_ns, elsewhere)
-        self.judge_anew()
+        self.renew()
 
     @cython.critical_section
     def read(self, Py_ssize_t limit):
@@ -564,7 +556,7 @@ cdef class Reader:
         cdef list packets = []
         cdef int64_t received = 0
         while limit > 0:
-            limit -= self.read_into(packets, limit, &received, None)
+            limit -= self.read_into(packets, limit, &received, False)
             if self.dry or self.error is not None:
                 break
         return packets, received
@@ -618,25 +610,27 @@ cdef class Reader:
             total, buffer = options.drops_and_buffer(self.sock)
             if total is not None:
                 self.drops_are(<uint32_t>total)
-        self.tell_drops()
+        self.tell()
         return buffer
 
     @cython.critical_section
-    cpdef tell_drops(self):
+    def tell_drops(self):
         """See `portable.Reader.tell_drops`."""
+        self.tell()
+
+    cdef int tell(self) except -1:
         cdef int64_t more = self.kernel_drops - self.told_drops
         if more:
             self.told_drops = self.kernel_drops
             self.lost(more)
+        return 0
 
-    @cython.critical_section
-    cdef Py_ssize_t read_into(
-        self, list packets, Py_ssize_t limit, int64_t *taken, PacketPush push
-    ) except -1:
+    cdef Py_ssize_t read_into(self, list packets, Py_ssize_t limit, int64_t *taken, bint is_plain) except -1:
         """Append what one system call gives; return how many messages, and add to `taken` how many datagrams.
 
-        It counts what it has read itself: another thread, or who is called meanwhile, may read too. A datagram
-        that comes alone is handed to `push` at once, where there is one, without being made a packet.
+        It counts what it has read itself: another thread, or who is called meanwhile, may read too. With
+        `is_plain` one that comes alone is made no packet: its payload and flow are left in `alone`, for the
+        caller to take.
         """
         cdef int got, i, count = MESSAGES if limit > MESSAGES else <int>limit
         cdef int64_t received = 0, filtered = 0, begun = 0
@@ -644,7 +638,7 @@ cdef class Reader:
         cdef Buffers *buffers
         cdef Tags tags
         cdef _Known sender
-        cdef object alone = None, flow = None
+        cdef bint is_alone = False
         self.dry = True
         if self.sock is None or <int>self.fileno() != self.descriptor:
             self.error = OSError(EBADF, os.strerror(EBADF))
@@ -682,9 +676,10 @@ cdef class Reader:
                         sender = self.judge(&buffers.messages[i - 1], &tags, &received, &filtered)
                         if sender is None:
                             continue
-                        if push is not None and got == 1 and tags.segment == 0:
-                            alone = PyBytes_FromStringAndSize(buffers.data, buffers.messages[0].msg_len)
-                            flow = sender.flow
+                        if is_plain and got == 1 and tags.segment == 0:
+                            self.alone = PyBytes_FromStringAndSize(buffers.data, buffers.messages[0].msg_len)
+                            self.alone_flow = sender.flow
+                            is_alone = True
                             if tags.stamp >= 0:
                                 self.latest = tags.stamp
                         else:
@@ -696,19 +691,13 @@ cdef class Reader:
         taken[0] += received
         if got:
             self.coalesced = received // got
-            self.unmade += received - filtered - (PyList_GET_SIZE(packets) - made) - (alone is not None)
+            self.unmade += received - filtered - (PyList_GET_SIZE(packets) - made) - is_alone
             if PyList_GET_SIZE(packets) > made:
                 stamp = (<tuple>PyList_GET_ITEM(packets, PyList_GET_SIZE(packets) - 1))[2]
                 if stamp is not None:
                     self.latest = stamp
         if self.timed and self.dry:
             self.found_dry()
-        if alone is not None:
-            try:
-                push.hand_payload(alone, flow)
-            except BaseException:
-                self.unmade += 1
-                raise
         return got
 
     cdef int found_dry(self) except -1:
@@ -903,21 +892,25 @@ cdef class ReadSet:
         return 0
 
     @cython.critical_section
-    cpdef reserve(self, Reader reader):
+    def reserve(self, Reader reader):
         """See `portable.ReadSet.reserve`."""
+        self.give_place(reader)
+
+    cdef int give_place(self, Reader reader) except -1:
         cdef int number = reader.descriptor if reader is not None else -1
         if number < 0 or reader.sock.fileno() != number:
             raise OSError(EBADF, os.strerror(EBADF))
         known = self.at(number)
         if known is reader:
-            return
+            return 0
         if known is not None:
-            self.forget(known)
+            self.take_place(known)
         while len(self.places) <= number:
             self.places.append(None)
         self.control(EPOLL_CTL_ADD, number, 0)
         self.is_looked_for = reader.is_read = False
         self.places[number] = reader
+        return 0
 
     @cython.critical_section
     def add(self, Reader reader not None):
@@ -926,7 +919,7 @@ cdef class ReadSet:
             self.holding[reader.lanes] = None
         if self.at(reader.descriptor) is reader and reader.is_read:
             return
-        self.reserve(reader)
+        self.give_place(reader)
         self.control(EPOLL_CTL_MOD, reader.descriptor, EPOLLIN)
         reader.is_read = True
         self.is_looked_for = reader.rests = False
@@ -942,16 +935,19 @@ cdef class ReadSet:
                 pass  # somebody has closed it
 
     @cython.critical_section
-    cpdef forget(self, Reader reader):
+    def forget(self, Reader reader):
         """See `portable.ReadSet.forget`."""
-        if reader is None or self.at(reader.descriptor) is not reader:
-            return
+        if reader is not None and self.at(reader.descriptor) is reader:
+            self.take_place(reader)
+
+    cdef int take_place(self, Reader reader) except -1:
         self.is_looked_for = reader.is_read = False
         self.places[reader.descriptor] = None
         try:
             self.control(EPOLL_CTL_DEL, reader.descriptor, 0)
         except OSError:
             self.renew()
+        return 0
 
     cdef int renew(self) except -1:
         """Make a new set where the old one tells of a descriptor that cannot be removed."""
@@ -983,7 +979,7 @@ cdef class ReadSet:
         if self.descriptor >= 0:
             close(self.descriptor)
             self.descriptor = -1
-        self.renewed()
+        self.close_stale()
 
     def stop(self):
         """See `portable.ReadSet.stop`."""
@@ -999,11 +995,15 @@ cdef class ReadSet:
         return made
 
     @cython.critical_section
-    cpdef renewed(self):
+    def renewed(self):
         """See `portable.ReadSet.renewed`."""
+        self.close_stale()
+
+    cdef int close_stale(self) except -1:
         for number in self.stale:
             close(<int>number)
         self.stale = []
+        return 0
 
     @cython.critical_section
     cpdef read(self, Py_ssize_t budget):
@@ -1012,10 +1012,11 @@ cdef class ReadSet:
         cdef int i, ready
         cdef int64_t taken
         cdef Py_ssize_t spent
-        cdef bint is_more
+        cdef bint is_more, is_troubled
         cdef Reader reader, last = None
         cdef PacketPush push
         cdef list batch = []
+        cdef object sink = None, alone, flow
         self.begin()
         while budget > 0 and self.descriptor >= 0 and not self.is_stopped:
             self.turn += 1
@@ -1031,39 +1032,42 @@ cdef class ReadSet:
                 if reader is None or reader.rests or not reader.is_read:  # removed since, or failing
                     continue
                 with cython.critical_section(reader):
-                    if last is not None and reader.taker is not last.taker:
-                        self.hand_on(batch, last)
-                        batch = []
-                        last = None
-                        if self.at(events[i].data.fd) is not reader or not reader.is_read:
-                            continue
-                    if reader.lanes is not None:
-                        self.hand_on(batch, reader)
-                        batch = []
-                        spent = self.visit(reader.lanes, reader, budget)
-                        is_more |= spent > 0
-                        budget -= spent
+                    taker, lanes, push = reader.taker, reader.lanes, reader.push
+                if batch and (lanes is not None or taker is not sink):
+                    self.hand_on(batch, sink, last)
+                    batch = []
+                    if self.at(events[i].data.fd) is not reader or not reader.is_read:
                         continue
-                    last = reader
-                    taken = 0
-                    push = reader.push
-                    if push is not None and (PyList_GET_SIZE(batch) or not push.is_straight()):
-                        push = None  # after what came before
-                    reader.read_into(batch, budget // reader.coalesced + 1 if budget > 0 else 1, &taken, push)
-                    budget -= taken if taken > 0 else 1
+                if lanes is not None:
+                    spent = self.visit(lanes, reader, budget)
+                    is_more |= spent > 0
+                    budget -= spent
+                    continue
+                last, sink = reader, taker
+                if push is not None and (PyList_GET_SIZE(batch) or not push.is_straight()):
+                    push = None  # it goes on behind what came before
+                taken = 0
+                with cython.critical_section(reader):
+                    reader.read_into(
+                        batch, budget // reader.coalesced + 1 if budget > 0 else 1, &taken, push is not None
+                    )
+                    alone, flow, reader.alone = reader.alone, reader.alone_flow, None
                     is_more |= not reader.dry
-                    if reader.error is not None:
-                        self.hand_on(batch, reader)
-                        batch = []
-                        self.report(reader)
-                    elif reader.failures:
+                    is_troubled = reader.error is not None or reader.kernel_drops != reader.told_drops
+                    if reader.failures and reader.error is None:
                         reader.failures = 0
-                    if reader.kernel_drops != reader.told_drops:
-                        self.hand_on(batch, reader)
-                        batch = []
-                        reader.tell_drops()
+                budget -= taken if taken > 0 else 1
+                if alone is not None:
+                    self.hand_straight(push, alone, flow, reader)
+                if is_troubled:
+                    self.hand_on(batch, sink, reader)
+                    batch = []
+                    with cython.critical_section(reader):
+                        if reader.error is not None:
+                            self.report(reader)
+                        reader.tell()
             if self.holding:
-                self.hand_on(batch, last)
+                self.hand_on(batch, sink, last)
                 batch = []
                 for lanes in list(self.holding):
                     if not len(lanes):  # handed over elsewhere
@@ -1076,7 +1080,7 @@ cdef class ReadSet:
                         budget -= spent
             if not is_more:
                 break
-        self.hand_on(batch, last)
+        self.hand_on(batch, sink, last)
 
     cdef int begin(self) except -1:
         cdef Reader reader
@@ -1098,7 +1102,7 @@ cdef class ReadSet:
         else:
             self.holding.pop(lanes, None)
         readers = lanes.readers
-        self.hand_on(packets, reader)
+        self.hand_on(packets, reader.sink, reader)
         for one in readers:
             reader = <Reader?>one
             with cython.critical_section(reader):
@@ -1106,8 +1110,7 @@ cdef class ReadSet:
                     self.report(reader)
                 elif not reader.rests:
                     reader.failures = 0
-                if reader.kernel_drops != reader.told_drops:
-                    reader.tell_drops()
+                reader.tell()
         return spent if spent > 0 else 1
 
     cdef Reader any_read_of(self, lanes):
@@ -1117,19 +1120,29 @@ cdef class ReadSet:
                 return reader
         return None
 
-    cdef int hand_on(self, list batch, Reader reader) except -1:
+    cdef int hand_on(self, list batch, sink, Reader reader) except -1:
+        """Hand it to the sink that its last reader had when it was read. In no reader's section."""
         if batch:
-            with cython.critical_section(reader):
-                sink = reader.taker
             try:
                 sink(batch)
             except BaseException:
-                reader.unmade += PyList_GET_SIZE(batch)
+                with cython.critical_section(reader):
+                    reader.unmade += PyList_GET_SIZE(batch)
                 raise
         return 0
 
+    cdef int hand_straight(self, PacketPush push, alone, flow, Reader reader) except -1:
+        """Hand on a payload that came alone. In no reader's section."""
+        try:
+            push.hand_payload(alone, flow)
+        except BaseException:
+            with cython.critical_section(reader):
+                reader.unmade += 1
+            raise
+        return 0
+
     cdef int report(self, Reader reader) except -1:
-        """Tell of an error, once; what is none of the socket's is raised."""
+        """Tell of an error, once; what is none of the socket's is raised. In the reader's section."""
         error = reader.error
         reader.error = None
         if not isinstance(error, OSError):
@@ -1339,8 +1352,11 @@ cdef class PacketQueue:
         return item
 
     @cython.critical_section
-    cpdef list _take_batch(self):
+    def _take_batch(self):
         """See `portable.PacketQueue._take_batch`."""
+        return self.take_batch()
+
+    cdef list take_batch(self):
         cdef list batch = self.current[self.index :] if self.index else self.current
         self.current = []
         self.index = 0
@@ -1399,7 +1415,7 @@ def take_queued(queues, dict into not None):
     for place, one in queues.items():
         queue = <PacketQueue?>one
         with cython.critical_section(queue):
-            batch = queue._take_batch() if queue.next_batch() else None
+            batch = queue.take_batch() if queue.next_batch() else None
         if batch is not None:
             into[place] = batch
             if PyList_GET_SIZE(batch) > longest:
@@ -1476,12 +1492,12 @@ cdef class PacketPush:
 
     @cython.critical_section
     cdef bint is_straight(self) except -1:
-        """Whether a datagram that is there now would be the next one handed on, alone."""
+        """Whether a datagram that is there now would be the next one handed on, alone. From outside."""
         return self._is_open and self._receive_batch is None and not self._queue
 
     @cython.critical_section
     cdef int hand_payload(self, data, flow) except -1:
-        """Do as `packets` with the one packet that has this payload and flow; `is_straight` has said yes."""
+        """Do as `packets` with the one packet that has this payload and flow; `is_straight` has said yes. From outside."""
         try:
             self.hand_data(data, flow)
         except BaseException as error:
@@ -1622,7 +1638,7 @@ cdef class _Wait:
         with cython.critical_section(queue):
             if queue.is_ready():
                 outcome[0] = 0
-                return queue._take_batch() if self.all else queue.pop()
+                return queue.take_batch() if self.all else queue.pop()
         self.waiter = iter(queue._begin_waiting())
         outcome[0] = 1
         return next(self.waiter)
