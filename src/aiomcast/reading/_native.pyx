@@ -162,10 +162,54 @@ cdef extern from *:
        outside of one. */
     static __thread PyObject *aiomcast_under_way = NULL;
 
-    /* `await` asks a type that has am_send for its value directly: no StopIteration is made. */
-    static void aiomcast_set_send(PyTypeObject *type, void *send)
+    /* `await` asks a type that has am_send for its value directly: no StopIteration is made. From Python
+       3.12 on only a Task does, and `await` calls tp_iternext. */
+    static void aiomcast_set_send(PyTypeObject *type, void *send, void *next)
     {
         type->tp_as_async->am_send = (sendfunc)send;
+        type->tp_iternext = (iternextfunc)next;
+    }
+
+    /* Whether nobody but who asks has it, and nothing was noted in it. */
+    static int aiomcast_serves_again(PyObject *stop)
+    {
+    #ifndef Py_GIL_DISABLED
+        PyBaseExceptionObject *raised = (PyBaseExceptionObject *)stop;
+        return Py_REFCNT(stop) == 1 && Py_REFCNT(raised->args) == 1 && raised->dict == NULL &&
+               raised->traceback == NULL && raised->context == NULL && raised->cause == NULL;
+    #else
+        return 0; /* who else holds it is not easily told */
+    #endif
+    }
+
+    /* Return StopIteration(value): `last`, which was raised before, where nobody else has it, else a new one. */
+    static PyObject *aiomcast_stop(PyObject *last, PyObject *value)
+    {
+        PyObject *args, *before;
+        if (last == Py_None || !aiomcast_serves_again(last))
+            return PyObject_CallOneArg(PyExc_StopIteration, value);
+        Py_INCREF(last); /* from here on somebody has it: what ends below may iterate too */
+        args = ((PyBaseExceptionObject *)last)->args;
+        before = PyTuple_GET_ITEM(args, 0);
+        Py_INCREF(value);
+        PyTuple_SET_ITEM(args, 0, value);
+        Py_DECREF(before);
+        before = ((PyStopIterationObject *)last)->value;
+        Py_INCREF(value);
+        ((PyStopIterationObject *)last)->value = value;
+        Py_DECREF(before);
+        return last;
+    }
+
+    /* Raise it as it is: a line of this module in its traceback would cost more than the rest of an `await`. */
+    static void aiomcast_raise(PyObject *stop)
+    {
+    #if PY_VERSION_HEX >= 0x030C0000
+        Py_INCREF(stop);
+        PyErr_SetRaisedException(stop);
+    #else
+        PyErr_SetObject(PyExc_StopIteration, stop);
+    #endif
     }
     """
     struct iovec:
@@ -214,7 +258,9 @@ cdef extern from *:
     int AIOMCAST_IP_PKTINFO, AIOMCAST_IPV6_PKTINFO, AIOMCAST_SOL_UDP, AIOMCAST_UDP_GRO
     int MSG_TRUNC, MSG_DONTWAIT, AF_INET, AF_INET6
     object aiomcast_packet(type, const char *, Py_ssize_t, object, object, object, object, object, object)
-    void aiomcast_set_send(type, void *)
+    void aiomcast_set_send(type, void *, void *)
+    object aiomcast_stop(PyObject *, PyObject *)
+    void aiomcast_raise(object)
     void aiomcast_set_dealloc(type)
     PyObject *aiomcast_under_way
 
@@ -1252,6 +1298,7 @@ cdef class PacketQueue:
     cdef public bint _paused, _is_gone, _waits_by_future
     cdef public object _waiter
     cdef object batches
+    cdef object stop  # the StopIteration that was raised last, until nothing is ready
     cdef Py_ssize_t behind, index
     cdef list current
     cdef object __weakref__
@@ -1639,6 +1686,7 @@ cdef class _Wait:
             if queue.is_ready():
                 outcome[0] = 0
                 return queue.take_batch() if self.all else queue.pop()
+            queue.stop = None  # it holds what was returned last
         self.waiter = iter(queue._begin_waiting())
         outcome[0] = 1
         return next(self.waiter)
@@ -1699,6 +1747,38 @@ cdef int _send_to_wait(PyObject *awaitable, PyObject *value, PyObject **result) 
     return outcome if result[0] != NULL else -1
 
 
-aiomcast_set_send(_Next, <void *>_send)
-aiomcast_set_send(_Wait, <void *>_send_to_wait)
+cdef PyObject *_next(PyObject *awaitable) noexcept:
+    cdef int outcome = -1
+    cdef PyObject *result = (<_raw_step>_step)(<_Next>awaitable, &outcome)
+    if result != NULL and outcome == 0:
+        (<_raw_returned>_returned)((<_Next>awaitable).queue, result)
+        return NULL
+    return result
+
+
+cdef PyObject *_next_of_wait(PyObject *awaitable) noexcept:
+    cdef int outcome = -1
+    cdef PyObject *result = (<_raw_step_of_wait>_step_of_wait)(<_Wait>awaitable, &outcome)
+    if result != NULL and outcome == 0:
+        (<_raw_returned>_returned)((<_Wait>awaitable).queue, result)
+        return NULL
+    return result
+
+
+cdef PyObject *_returned(PacketQueue queue, PyObject *result) except NULL:
+    """Raise the StopIteration that has this result, which is given up."""
+    try:
+        with cython.critical_section(queue):
+            stop = aiomcast_stop(<PyObject *>queue.stop, result)
+            queue.stop = stop
+    finally:
+        Py_DECREF(<object>result)
+    aiomcast_raise(stop)
+    return NULL
+
+ctypedef PyObject *(*_raw_returned)(PacketQueue, PyObject *) noexcept
+
+
+aiomcast_set_send(_Next, <void *>_send, <void *>_next)
+aiomcast_set_send(_Wait, <void *>_send_to_wait, <void *>_next_of_wait)
 aiomcast_set_dealloc(Packet)
