@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, Union
 
 import attrs
@@ -50,6 +51,9 @@ def as_interface(link: Link, addresses: Sequence[LinkAddress]) -> Interface:
         mtu=link.mtu,
         alternative_names=link.alternative_names,
     )
+
+
+_known = lru_cache(maxsize=64)(as_interface)
 
 
 class _Told(NamedTuple):
@@ -113,7 +117,7 @@ class _ByNetlink:
         return [one for index in indexes for one in self._with_addresses(find_link(self._kernel, index))]
 
     def _with_addresses(self, link: Link | None) -> list[Interface]:
-        return [] if link is None else [as_interface(link, list_addresses(self._kernel, link.index))]
+        return [] if link is None else [_known(link, tuple(list_addresses(self._kernel, link.index)))]
 
 
 class _WithoutNetlink:

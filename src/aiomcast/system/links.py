@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+from functools import lru_cache
 from typing import Final
 
 from ..rfc3678.refusals import refusals
@@ -124,6 +125,12 @@ def parse_address(payload: bytes) -> LinkAddress:
     )
 
 
+# The same answer means the same, and that of one interface seldom changes: taking it apart is most of what
+# it costs to look one up.
+_known_link = lru_cache(maxsize=64)(parse_link)
+_known_address = lru_cache(maxsize=256)(parse_address)
+
+
 def list_links(kernel: Netlink) -> list[Link]:
     """Return all interfaces of the network namespace, by index."""
     with refusals("listing the interfaces"):
@@ -149,7 +156,7 @@ def find_link(kernel: Netlink, wanted: str | int) -> Link | None:
         index, named = 0, attribute(kind, encoded + b"\0")
     with refusals(f"looking for interface {wanted}"):
         try:
-            return parse_link(kernel.ask(_RTM_GETLINK, _ifinfomsg(index) + named + _WITHOUT_STATISTICS))
+            return _known_link(kernel.ask(_RTM_GETLINK, _ifinfomsg(index) + named + _WITHOUT_STATISTICS))
         except OSError as error:
             if error.errno in _ABSENT:
                 return None
@@ -163,7 +170,8 @@ def list_addresses(kernel: Netlink, index: int = 0) -> list[LinkAddress]:
     """
     with refusals("listing the addresses of interfaces"):
         # The first byte is the family: there are others than those of IP.
-        told = [parse_address(one) for one in _dumped(kernel, 0, index) if one[:1] in _IP]
+        parse = _known_address if index else parse_address
+        told = [parse(one) for one in _dumped(kernel, 0, index) if one[:1] in _IP]
     return sorted((one for one in told if index in (0, one.index)), key=lambda one: one.index)
 
 
