@@ -43,6 +43,8 @@ TARGETS: dict[str, Target] = {
     "growth idle": Target("growth, idle, against one channel alone", _both(1.2), unit="times"),
     "growth spread": Target("growth, spread, against C epoll + recvmmsg", _both(1.6)),
     "memory": Target("resident memory per joined membership", _both(10), unit="KiB"),
+    "join": Target("join by Interface", _both(100), unit="µs"),
+    "look-up": Target("look-up of an interface by name", _both(7), unit="µs"),
     "merge packets": Target("merge, against one line thrown away", _both(1.5), unit="times"),
     "merge live": Target("merge, one number at a time, against the same", _both(1.5), unit="times"),
     "merge batches": Target("merge by batches, against the same", _both(1.5), unit="times"),

@@ -31,6 +31,7 @@ COMMANDS = {
     "memory": ["--channels", "5"],
     "merge": ["--packets", "100", "--rounds", "1"],
     "relay": ["--packets", "100", "--rounds", "1"],
+    "join": ["--channels", "5", "--rounds", "2"],
     "scrape": ["--channels", "5", "--rounds", "2"],
 }
 
