@@ -67,6 +67,18 @@ class Stock:
         await asyncio.sleep(0)
 
 
+class Watching:
+    """A callback of `add_reader` that takes one datagram: the least that a program on this loop can do."""
+
+    async def open(self, note: Note) -> None:
+        self.sock = sock = sockets.joined(GROUP)
+        asyncio.get_running_loop().add_reader(sock.fileno(), lambda: note(sock.recv(2048)))
+
+    async def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.sock.fileno())
+        self.sock.close()
+
+
 class _Iterating:
     """What those have in common who receive in a task."""
 
@@ -156,6 +168,7 @@ class Entrant:
 
 
 RECEIVERS: dict[str, Entrant] = {
+    "reader": Entrant("add_reader + recv", Watching),
     "protocol": Entrant("DatagramProtocol", Stock),
     "asyncio-dgram": Entrant("asyncio-dgram", AsyncioDgram, package="asyncio_dgram"),
     "endpoint": Entrant("aiomcast endpoint", Endpoint),
