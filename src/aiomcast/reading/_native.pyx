@@ -298,17 +298,12 @@ cdef enum:
     EVENTS = 16            # ready sockets asked for at a time: all of them are read before the next
 
 
-cdef struct Room:
-    # What belongs to a datagram beside its payload.
-    char control[CONTROL_ROOM]
-    char name[NAME_ROOM]
-    iovec vector
-
 cdef struct Buffers:
-    # What one system call fills. The room of the first datagram lies just before its message: who
-    # reads one datagram now and then finds little of it in the processor's caches.
-    Room rooms[MESSAGES]  # the first datagram's is the last of them
+    # What one system call fills.
     mmsghdr messages[MESSAGES]
+    iovec vectors[MESSAGES]
+    char names[MESSAGES * NAME_ROOM]
+    char controls[MESSAGES * CONTROL_ROOM]
     char *data
     int used        # messages that the last call may have written to
     size_t size     # of each datagram's room
@@ -342,7 +337,6 @@ cdef void _free_all(void *first) noexcept nogil:
 
 cdef Buffers *_borrow_buffers() except NULL:
     cdef int i
-    cdef Room *room
     cdef Buffers *borrowed = <Buffers *>pthread_getspecific(unused)
     if borrowed != NULL:
         pthread_setspecific(unused, borrowed.next)
@@ -356,12 +350,11 @@ cdef Buffers *_borrow_buffers() except NULL:
         raise MemoryError("no memory for the receive buffers")
     borrowed.used = MESSAGES
     for i in range(MESSAGES):
-        room = &borrowed.rooms[MESSAGES - 1 - i]
-        room.vector.iov_base = borrowed.data + i * <size_t>STRIDE
-        borrowed.messages[i].msg_hdr.msg_iov = &room.vector
+        borrowed.vectors[i].iov_base = borrowed.data + i * <size_t>STRIDE
+        borrowed.messages[i].msg_hdr.msg_iov = &borrowed.vectors[i]
         borrowed.messages[i].msg_hdr.msg_iovlen = 1
-        borrowed.messages[i].msg_hdr.msg_name = room.name
-        borrowed.messages[i].msg_hdr.msg_control = room.control
+        borrowed.messages[i].msg_hdr.msg_name = borrowed.names + i * NAME_ROOM
+        borrowed.messages[i].msg_hdr.msg_control = borrowed.controls + i * CONTROL_ROOM
     return borrowed
 
 
@@ -377,7 +370,7 @@ cdef void _prepare(Buffers *buffers, size_t size) noexcept:
     if buffers.size != size:
         buffers.size = size
         for i in range(MESSAGES):
-            buffers.rooms[i].vector.iov_len = size
+            buffers.vectors[i].iov_len = size
 
 
 cdef void _give_back(Buffers *borrowed) noexcept:
