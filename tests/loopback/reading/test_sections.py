@@ -30,19 +30,12 @@ int sched_yield(void) { yields++; return 0; }
 
 # What a service does with one event loop in its only thread.
 RECEIVE = """
-import asyncio, ctypes, socket
+import asyncio, ctypes
 import aiomcast
+from tests.support.sending import sending
 
 GROUP, SOURCES = "232.7.8.10", ["127.0.0.2", "127.0.0.3"]
 yields = ctypes.c_long.in_dll(ctypes.CDLL(None), "yields")
-
-
-def connected(source, port):
-    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sender.bind((source, 0))
-    sender.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
-    sender.connect((GROUP, port))
-    return sender
 
 
 class Counting(aiomcast.MulticastProtocol):
@@ -59,7 +52,7 @@ class Counting(aiomcast.MulticastProtocol):
 async def endpoint():
     transport, protocol = await aiomcast.create_multicast_endpoint(Counting, GROUP, 0, interface="lo")
     protocol.join_source(SOURCES[0])
-    sender = connected(SOURCES[0], transport.get_extra_info("sockname")[1])
+    sender = sending(SOURCES[0], GROUP, transport.get_extra_info("sockname")[1])
     for burst in [1] * 50 + [20] * 5:
         done = protocol.expect(burst)
         for _ in range(burst):
@@ -70,7 +63,7 @@ async def endpoint():
 
 async def streams():
     async with aiomcast.listen(GROUP, 0, sources=SOURCES, interface="lo") as feed:
-        senders = [connected(source, feed.port) for source in SOURCES]
+        senders = [sending(source, GROUP, feed.port) for source in SOURCES]
         packets = feed.packets()
         for number in range(100):
             for sender in senders:
