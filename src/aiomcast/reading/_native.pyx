@@ -1537,7 +1537,7 @@ cdef class PacketPush:
 
     @cython.critical_section
     cdef int hand_payload(self, data, flow) except -1:
-        """Do as `packets` with the one packet that has this payload and flow; `is_straight` has said yes. From outside."""
+        """Do as `packets` with one that has this payload and flow, where `is_straight`. From outside."""
         try:
             self.hand_data(data, flow)
         except BaseException as error:

@@ -137,9 +137,13 @@ def test_it_goes_on_behind_what_waits(scene: Scene, sender: socket.socket) -> No
     assert scene.handed == [b"first", b"second"]
 
 
-def test_who_takes_batches_is_given_one(scene: Scene, sender: socket.socket) -> None:
+@pytest.mark.parametrize("whose", ["the push's", "another sink's"])
+def test_who_takes_batches_is_given_one(scene: Scene, sender: socket.socket, whose: str) -> None:
     batches: list[list[Packet]] = []
-    scene.push._receive_batch = batches.append
+    if whose == "the push's":
+        scene.push._receive_batch = batches.append
+    else:
+        scene.reader.sink = batches.append
     sender.send(b"lone")
     scene.set.read(64)
     assert [[packet.data for packet in batch] for batch in batches] == [[b"lone"]]
@@ -160,15 +164,6 @@ def test_a_push_that_takes_packets_in_its_own_way_is_given_them(
     scene.set.read(64)
     scene.set.close()
     assert [packet.data for packet in taken] == [b"lone"]
-
-
-def test_another_sink_is_given_packets_again(scene: Scene, sender: socket.socket) -> None:
-    batches: list[list[Packet]] = []
-    scene.reader.sink = batches.append
-    sender.send(b"lone")
-    scene.set.read(64)
-    assert [[packet.data for packet in batch] for batch in batches] == [[b"lone"]]
-    assert scene.handed == []
 
 
 @pytest.mark.parametrize("turn", ["closes", "takes out", "swaps"])
