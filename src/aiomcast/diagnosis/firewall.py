@@ -29,12 +29,7 @@ async def rules() -> tuple[dict[str, int] | None, str]:
     if program is None:
         return None, f"{_WHAT}: nft is not installed"
     try:
-        process = await asyncio.create_subprocess_exec(
-            program, "-j", "list", "ruleset",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
+        process = await _begin(program)
     except (OSError, RuntimeError) as error:  # RuntimeError: or a loop that starts no programs
         return None, f"{_WHAT}: {error or 'this event loop starts no programs'}"
     try:
@@ -45,8 +40,33 @@ async def rules() -> tuple[dict[str, int] | None, str]:
         return None, f"{_WHAT}: nft list ruleset did not tell"
     finally:
         if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            await _end(process)
+
+
+async def _begin(program: str) -> asyncio.subprocess.Process:
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            program, "-j", "list", "ruleset",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+    )  # fmt: skip
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:  # which uvloop would leave it running after
+        with contextlib.suppress(OSError, RuntimeError):
+            await _end(await starting)
+        raise
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Have nothing left of it: a loop that is closed before warns, or cannot close."""
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    with contextlib.suppress(TimeoutError):  # a kernel that does not let go of it
+        async with asyncio.timeout(_SECONDS):
+            await process.communicate()
 
 
 def _has_capability() -> bool:
