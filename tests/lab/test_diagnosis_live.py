@@ -43,7 +43,7 @@ async def test_nobody_sends_on_loopback(alone: Place) -> None:
         wanted = VerdictKind.UPSTREAM if family(group) == 4 else VerdictKind.NO_LOOPBACK_ROUTE
         assert found.verdict.kind is wanted
         assert found.facts is not None
-        assert 0.05 <= found.facts.seconds < 30
+        assert 0.049 < found.facts.seconds < 30  # uvloop's timers count whole milliseconds
         assert found.facts.after.is_member
         assert any("takes probes" in one for one in found.unseen)
     async with aiomcast.listen("239.7.4.1", PORT, interface="lo") as feed:
