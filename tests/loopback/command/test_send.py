@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import aiomcast
-from aiomcast.command.payloads import escaped
+from aiomcast.command.payloads import escaped, with_rtp
 from aiomcast.command.send import PIECE
 from tests.support.platforms import linux_only
 
@@ -74,7 +74,17 @@ async def test_rtp_headers(group: str) -> None:
     )
     assert (set(flags), set(kinds), set(rest), len(set(sources))) == ({0x80}, {96}, {b"x"}, 1)
     assert [(number - numbers[0]) % 65536 for number in numbers] == [0, 1, 2]
-    assert 3500 < (stamps[2] - stamps[0]) % 2**32 < 90_000  # two intervals of 20 ms, at 90 kHz
+    passed = [(stamp - stamps[0]) % 2**32 for stamp in stamps]
+    assert passed == sorted(passed)
+
+
+def test_stamps_of_rtp_count_90_000_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    stamps = []
+    for now in (47_721.5, 47_721.75, 47_722.5):  # 2**32 ticks are 47,721.86 seconds
+        monkeypatch.setattr("aiomcast.command.payloads.time.monotonic", lambda now=now: now)
+        stamps.append(struct.unpack("!BBHII", with_rtp(b"", 1, 2))[3])
+    assert [(stamp - stamps[0]) % 2**32 for stamp in stamps] == [0, 22_500, 90_000]
+    assert stamps[2] < stamps[1], "they wrap"
 
 
 @linux_only
