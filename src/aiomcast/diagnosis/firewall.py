@@ -15,6 +15,7 @@ __all__ = ["rules"]
 _CAP_NET_ADMIN: Final = 12  # linux/capability.h
 _PLACES: Final = "/usr/sbin:/sbin:/usr/local/sbin:/usr/bin:/bin"
 _SECONDS: Final = 2.0
+_ENDING: Final = 2.0  # seconds: a kernel may not let go of what was killed
 _WHAT: Final = "which rule of nftables drops how many packets"
 
 
@@ -64,8 +65,8 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     """Have nothing left of it: a loop that is closed before warns, or cannot close."""
     with contextlib.suppress(ProcessLookupError):
         process.kill()
-    with contextlib.suppress(TimeoutError):  # a kernel that does not let go of it
-        async with asyncio.timeout(_SECONDS):
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ENDING):
             await process.communicate()
 
 

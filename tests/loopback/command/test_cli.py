@@ -278,7 +278,7 @@ def test_send_keeps_its_rate_and_ends_by_a_signal(group: str) -> None:
         _, errors = sender.communicate(timeout=SECONDS)
     stamps = [json.loads(line)["timestamp_ns"] for line in output.splitlines()]
     # Ten intervals of 50 ms: the first may be late on a busy machine, and the others then make up for it.
-    assert (stamps[-1] - stamps[0]) / 1e9 > 0.2
+    assert 0.2 < (stamps[-1] - stamps[0]) / 1e9 < 5
     assert sender.returncode == 0
     assert re.fullmatch(r"sent \d+ packets, .*\n", errors.decode())
 

@@ -10,7 +10,7 @@ import pytest
 
 from aiomcast.diagnosis import firewall
 from tests.support.platforms import linux_only
-from tests.support.waiting import until
+from tests.support.waiting import turns
 
 pytestmark = linux_only
 
@@ -28,6 +28,11 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def has_begun(told: Path) -> bool:
     return told.exists()
+
+
+def children() -> str:
+    """Return the numbers of the processes that this thread has started and not waited for."""
+    return Path("/proc/thread-self/children").read_text("ascii")
 
 
 def is_gone(told: Path) -> bool:
@@ -53,10 +58,15 @@ async def test_one_that_does_not_answer_is_ended(started: Path, monkeypatch: pyt
     assert is_gone(started)
 
 
-async def test_one_is_ended_where_nobody_waits_for_it_any_more(started: Path) -> None:
-    asking = asyncio.create_task(firewall.rules())
-    await until(lambda: has_begun(started))
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
+async def test_one_is_ended_wherever_nobody_waits_for_it_any_more(started: Path) -> None:
+    """In each turn of its start, and when it has begun."""
+    before, count = children(), 0
+    while not has_begun(started):
+        count += 1 + count // 2
+        asking = asyncio.create_task(firewall.rules())
+        await turns(count)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert children() == before
     assert is_gone(started)
